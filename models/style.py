@@ -1,5 +1,7 @@
 """Style statistics: a painting's Gram matrices at three sizes, and the colours of pictures."""
 
+import functools
+import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -31,6 +33,14 @@ class StyleStatistics:
     """For each size the Gram matrix (C, C), float32, of each layer in `STYLE_LAYERS`."""
 
     grams: Mapping[int, Mapping[str, Tensor]]
+
+    @functools.cached_property
+    def identity(self) -> str:
+        """A hash that is equal for equal matrices, to the half precision that they are kept in."""
+        digest = hashlib.sha256()
+        for name, values in sorted(self.packed().items()):
+            digest.update(name.encode() + values.numpy().tobytes())
+        return digest.hexdigest()
 
     def at(self, size: int) -> Mapping[str, Tensor]:
         """The matrices whose size is nearest to `size` in ratio."""

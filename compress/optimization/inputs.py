@@ -16,7 +16,7 @@ from nstc.core.images import Pixels, read_picture, resize, resize_longer_side
 from nstc.core.images.label_maps import LabelMap, fitted, masks, matched, read_label_map
 from nstc.core.images.picture_files import ImageFile
 from nstc.core.recipe import OptimizeRecipe
-from nstc.models.style import color_statistics, recolored
+from nstc.models.style import StyleStatistics, color_statistics, recolored
 from nstc.models.tensors import images_to_tensor, tensor_to_images
 from nstc.runtime.files.fetching import USUAL_LIMITS, fetch, is_address
 from nstc.runtime.stylizer import Stylizer
@@ -40,6 +40,7 @@ class Inputs:
     photo_map: LabelMap | None
     style_map: LabelMap | None
     identity: str  # a hash of all of them
+    statistics: StyleStatistics | None = None  # of the style, in the place of paintings
 
 
 def read_inputs(
@@ -77,6 +78,20 @@ def read_inputs(
         photo_map=photo_map,
         style_map=style_map,
         identity=_identity(content, *paintings, start, photo_map, style_map, *weights.values()),
+    )
+
+
+def known_style(photo: Pixels, statistics: StyleStatistics) -> Inputs:
+    """A photograph (H, W, 3) uint8 and a style of which only Gram matrices are known."""
+    return Inputs(
+        photo=photo,
+        paintings=(),
+        shares=(),
+        start="photo",
+        photo_map=None,
+        style_map=None,
+        identity=_identity(photo, statistics.identity),
+        statistics=statistics,
     )
 
 
@@ -150,6 +165,12 @@ def scene_at(given: Inputs, size: int, recipe: OptimizeRecipe, device: torch.dev
                 f"less than {_LEAST} px on the other: crop it, or give a larger --style-size."
             )
         paintings.append(images_to_tensor([scaled]))
+    grams = None if given.statistics is None else given.statistics.at(of_style)
+    if grams is not None and recipe.preserve_color != "none":
+        raise errors.OptionError(
+            f"preserve-color {recipe.preserve_color} changes the painting's colours, and the style "
+            "is known by its Gram matrices alone: leave it out."
+        )
     if recipe.preserve_color == "luminance":
         photograph = _gray(photograph).expand(-1, 3, -1, -1)
         paintings = [_gray_like(painting, photograph) for painting in paintings]
@@ -157,8 +178,9 @@ def scene_at(given: Inputs, size: int, recipe: OptimizeRecipe, device: torch.dev
         photograph=photograph.to(device),
         paintings=[painting.to(device) for painting in paintings],
         shares=given.shares,
+        style_grams=grams and {layer: gram.to(device) for layer, gram in grams.items()},
         photo_masks=_masks_at(given.photo_map, photograph, device),
-        style_masks=_masks_at(given.style_map, paintings[0], device),
+        style_masks=_masks_at(given.style_map, (paintings or [photograph])[0], device),
     )
 
 

@@ -94,8 +94,30 @@ def optimize(
     formats.format_of(output)
     files.refuse_unwritable_file(output)
     refuse_unknown_losses(recipe, masked=photo_mask is not None)
-    started = time.monotonic()
     given = inputs.read_inputs(photo, painting, init, (photo_mask, style_mask), recipe)
+    return optimized(
+        given,
+        output,
+        recipe=recipe,
+        vgg=vgg,
+        preview_every=preview_every,
+        resume=resume,
+        progress=progress,
+    )
+
+
+def optimized(
+    given: Inputs,
+    output: Path,
+    *,
+    recipe: OptimizeRecipe,
+    vgg: str = "shipped",
+    preview_every: int | None = None,
+    resume: bool = False,
+    progress: Progress,
+) -> OptimizedPicture:
+    """As `optimize`, of what was read."""
+    started = time.monotonic()
     features = load_vgg(vgg).to(best_device())
     folder = output.with_name(f"{output.name}.optimization")
     if not resume:

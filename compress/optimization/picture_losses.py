@@ -1,6 +1,7 @@
 """What an image is optimised for: losses against a photograph and paintings, at one size."""
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -45,8 +46,10 @@ class Scene:
     """What goes into an optimisation at one size, on one device."""
 
     photograph: Tensor  # (1, 3, H, W) in [0, 1]
-    paintings: Sequence[Tensor]  # (1, 3, h, w), each with a size of its own
+    paintings: Sequence[Tensor]  # (1, 3, h, w), each with a size of its own; or none, with Grams
     shares: Sequence[float]  # of the paintings, which add up to 1
+    # Of a style whose painting is not there, by layer: (C, C) as `gram_matrix` gives them.
+    style_grams: Mapping[str, Tensor] | None = None
     photo_masks: Tensor | None = None  # (1, R, H, W) in [0, 1]
     style_masks: Tensor | None = None  # (1, R, h, w), of the one painting that there then is
 
@@ -142,11 +145,10 @@ class PictureLosses:
             for name, weight in recipe.content_terms.items()
         }
         self._style: list[_Term] = []
-        for painting, share in zip(scene.paintings, scene.shares, strict=True):
-            features = self._features(painting)
+        for targets_of, share in self._styles():
             for name, weight in style.items():
                 loss, weights = LOSSES[name], layer_weights["painting"]
-                targets = _targets(loss, features, weights, scene.style_masks)
+                targets = targets_of(loss=loss, weights=weights)
                 if recipe.strength_by == "statistics":
                     towards = _targets(loss, own, weights, scene.photo_masks)
                     targets = {
@@ -210,6 +212,15 @@ class PictureLosses:
         losses = [term.value(picture, photograph, features).mean() for term in self._style]
         return torch.stack(losses).sum()
 
+    def _styles(self) -> Iterator[tuple[Callable[..., Mapping[str, Tensor]], float]]:
+        """For each painting what gives a loss's targets, and its share; Gram matrices are one."""
+        scene = self._scene
+        if scene.style_grams is not None:
+            yield functools.partial(_gram_targets, scene.style_grams), 1.0
+        for painting, share in zip(scene.paintings, scene.shares, strict=True):
+            features = self._features(painting)
+            yield functools.partial(_targets, features=features, masks=scene.style_masks), share
+
     @torch.no_grad()
     def _features(self, picture: Tensor) -> Mapping[str, Tensor]:
         """In full precision, for targets are computed once."""
@@ -232,3 +243,16 @@ def _targets(
         return {}
     own = {layer: features[layer] for layer in _layers_of(loss, weights)}
     return layer_targets(loss, own, masks)
+
+
+def _gram_targets(
+    grams: Mapping[str, Tensor], loss: Loss, weights: Mapping[str, float]
+) -> Mapping[str, Tensor]:
+    """Gram matrices (1, C, C) as targets; `OptionError` for all that they are none of."""
+    layers = _layers_of(loss, weights)
+    if loss is not LOSSES["gram"] or not set(layers) <= set(grams):
+        raise errors.OptionError(
+            f"the style is known by its Gram matrices at {', '.join(grams)} alone: expected the "
+            "style loss gram at these layers; others need the painting."
+        )
+    return {layer: grams[layer].unsqueeze(0) for layer in layers}

@@ -54,6 +54,13 @@ def test_a_packed_style_is_unpacked_to_half_precision(statistics):
             torch.testing.assert_close(found, gram, rtol=2**-11, atol=1e-7 * gram.max().item())
 
 
+def test_a_style_keeps_its_identity_through_its_file(statistics):
+    kept = StyleStatistics.unpacked(statistics.packed())
+    assert kept.identity == statistics.identity
+    kept.grams[256]["relu1_2"][0, 0] *= 1.01
+    assert StyleStatistics(kept.grams).identity != statistics.identity
+
+
 def test_a_packed_style_holds_one_triangle_of_halves(statistics):
     packed = statistics.packed()
 
