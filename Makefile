@@ -14,7 +14,7 @@ TARGETS := cpu:1 cpu:2 mobile executorch web
 ZOO := $(patsubst models/zoo/%/student,zoo:%,$(wildcard models/zoo/*/student))
 
 .PHONY: demo test docs docs-serve house lint typetree types imports unit test-base base-sizes gate explore format clean web-setup \
-	zoo-baseline zoo-report readme-pictures test-slow test-docs test-ssh test-web test-cuda test-executorch \
+	zoo-baseline zoo-report readme-pictures test-slow test-docs test-notebook test-ssh test-web test-cuda test-executorch \
 	test-lowest test-lowest-compress test-gate-proof test-fuzz test-kills test-batch test-deploy \
 	test-memory emulators test-emulated \
 	bench-gate bench-startup bench-repeatability bench-device bench-calibration-memory \
@@ -142,6 +142,9 @@ test-slow: $(READY)  ## minutes of training: judges quality, not only function
 
 test-docs: $(READY)  ## the commands of README and documentation, as a reader types them
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m docs tests/docs
+
+test-notebook: $(READY)  ## the notebook from top to bottom, in small
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests/notebooks
 
 test-fuzz: $(READY)  ## thousands of mutations of every file that nstc reads; half an hour or more
 	$(BIN)/python -m pip install --quiet --editable ".[heif]"

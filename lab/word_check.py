@@ -1,9 +1,10 @@
 """Spelling and words of the documentation and of the help: `python -m lab.word_check`.
 
 codespell finds what is misspelt. `WRONG` holds expressions that have a better word; code and links
-are left out. `make lint` runs it.
+are left out. What notebooks say between their code is read too. `make lint` runs it.
 """
 
+import json
 import re
 import subprocess
 import sys
@@ -36,11 +37,16 @@ _CODE: Final = re.compile(r"^```[\s\S]*?^```|^ {4}.*$|`[^`\n]*`|\]\([^)]*\)", re
 
 
 def prose() -> Iterator[tuple[str, str]]:
-    """The text that people read, each with where it is: pages, then the help of every verb."""
+    """The text that people read, each with where it is: pages, notebooks, help of verbs."""
     pages = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")]
     pages += sorted((ROOT / "docs").rglob("*.md"))
     for page in pages:
         yield str(page.relative_to(ROOT)), page.read_text(encoding="utf-8")
+    for notebook in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+        for number, cell in enumerate(cells, start=1):
+            if cell["cell_type"] == "markdown":
+                yield f"{notebook.relative_to(ROOT)}, cell {number}", "".join(cell["source"])
     for verb in (verb for verb in VERBS if verb not in GROUPS):
         command = verb_command(verb)
         help = [command.help, *(own.help for own in command.params if not own.hidden)]

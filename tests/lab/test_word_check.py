@@ -15,7 +15,8 @@ def test_code_and_links_are_left_out() -> None:
     assert [line for line, _, _ in wrong_words(f"{text}\nA film.")] == [10]
 
 
-def test_pages_and_the_help_of_every_verb_are_read() -> None:
+def test_pages_notebooks_and_the_help_of_every_verb_are_read() -> None:
     places = dict(prose())
     assert "Random seed." in places["nstc compress --help"]
+    assert "# Neural style transfer" in places["notebooks/neural_style_transfer.ipynb, cell 1"]
     assert {"README.md", "docs/guides/ci.md", "nstc baseline update --help"} <= {*places}
