@@ -118,6 +118,7 @@ class ContentBalance:
     def __init__(self, processes: Processes | None = None) -> None:
         self._processes = processes or Processes()
         self._ratio: float | None = None
+        self._over_level: float | None = None
 
     def measure(self, step: int, style: Tensor, content: Tensor, picture: Tensor) -> None:
         """As `GradientBalance.measure`; content is the mean over the batch."""
@@ -131,18 +132,24 @@ class ContentBalance:
         known = found if self._ratio is None or step < _FIRST else self._ratio
         self._ratio = math.sqrt(known * found)
 
-    def term(self, content: Tensor, levels: Tensor) -> Tensor:
-        """What is minimised in the place of content losses (N,) with levels (N,): a scalar."""
+    def term(self, content: Tensor, levels: Tensor, shares: Tensor | None = None) -> Tensor:
+        """What is minimised in the place of content losses (N,) with levels (N,): a scalar.
+
+        `shares` (N,) are weights of the pictures, where their style losses have such: 1 by default.
+        """
         ratio = content / levels.clamp_min(1e-3)
+        self._over_level = float(self._processes.mean(ratio.mean()))
         near = ratio.clamp_max(_STEEPEST)
         power = _STIFFNESS + 1
         beyond = (ratio - near) * _STEEPEST**_STIFFNESS  # a line, for a power would overflow
         scaled = levels.clamp_min(1e-3) * (near**power / power + beyond)
-        return (1.0 if self._ratio is None else self._ratio) * scaled.mean()
+        weighted = scaled if shares is None else shares * scaled
+        return (1.0 if self._ratio is None else self._ratio) * weighted.mean()
 
     def figures(self) -> Mapping[str, float]:
-        """For the log: the ratio of the gradients."""
-        return {"balance": 1.0 if self._ratio is None else self._ratio}
+        """For the log: the ratio of the gradients, and the last content loss over its level."""
+        over_level = {} if self._over_level is None else {"content/level": self._over_level}
+        return {"balance": 1.0 if self._ratio is None else self._ratio, **over_level}
 
     def state_dict(self) -> Mapping[str, Tensor]:
         """See `nstc.compress.learning.loop.Stateful`."""

@@ -12,7 +12,12 @@ from torch import Tensor, nn
 from nstc.compress.card import write_training_card
 from nstc.compress.export.checking import refuse_unusable_network
 from nstc.compress.learning import logs, loop, named_losses, optimisers
-from nstc.compress.learning.balance import GradientBalance
+from nstc.compress.learning.balance import (
+    ContentBalance,
+    GradientBalance,
+    content_levels,
+    typical_energies,
+)
 from nstc.core import Progress, Silent, errors
 from nstc.core.bundle import Bundle, open_bundle
 from nstc.core.files import one_at_a_time, sha256_of
@@ -194,10 +199,10 @@ class PaintingObjective:
 
     def __post_init__(self) -> None:
         """Move what computes to the device, and set up the losses."""
-        device, ratio = self.processes.device, self.recipe.balance
+        device = self.processes.device
         self.network.to(device)
         self.vgg.to(device)
-        self.balance = None if ratio is None else GradientBalance(ratio, self.processes)
+        self.balance = self._balance()
         self._synchronised = self.processes.synchronised(self.network)
         self._indices = self.processes.share_of(self.recipe.batch)
         self._style_loss = losses.StyleLoss(self.grams).to(device)
@@ -224,12 +229,7 @@ class PaintingObjective:
             features = self.vgg(output.clamp(-0.5, 1.5), losses.STYLE_LAYERS)
             with torch.no_grad():
                 target = self.vgg(images, self._photograph_layers)
-        style = recipe.style_weight * self._style_loss(features).mean()
-        content = recipe.content_weight * self._content_loss(features, target).mean()
-        if self.balance is not None:
-            self.balance.measure(step, style, content, output)
-            style = style * self.balance.style_factor
-            content = content * self.balance.content_factor
+        style, content = self._style_and_content(step, output, features, target)
         out_of_range = (output.float() - output.float().clamp(0, 1)).square().mean()
         return {
             "style": style,
@@ -238,6 +238,37 @@ class PaintingObjective:
             "range": 10 * out_of_range,
             **self._named_losses(output, images, features, target),
         }
+
+    def _balance(self) -> ContentBalance | GradientBalance | None:
+        if self.recipe.style_strength is not None:
+            self._typical = typical_energies(self.vgg, losses.CONTENT_LAYERS)
+            return ContentBalance(self.processes)
+        ratio = self.recipe.balance
+        return None if ratio is None else GradientBalance(ratio, self.processes)
+
+    def _style_and_content(
+        self,
+        step: int,
+        output: Tensor,
+        features: Mapping[str, Tensor],
+        photographs: Mapping[str, Tensor],
+    ) -> tuple[Tensor, Tensor]:
+        """The weighted terms, scalars, from features of both kinds of pictures."""
+        recipe, balance = self.recipe, self.balance
+        style = self._style_loss(features).mean()
+        contents = self._content_loss(features, photographs)  # (N,)
+        if isinstance(balance, ContentBalance) and recipe.style_strength is not None:
+            compared = {layer: photographs[layer] for layer in losses.CONTENT_LAYERS}
+            levels = content_levels(compared, self._typical, recipe.style_strength)
+            balance.measure(step, style, contents.mean(), output)
+            # The style's weight is of both, for the other terms: the balance sets only their ratio.
+            content = balance.term(contents, levels)
+            return recipe.style_weight * style, recipe.style_weight * content
+        style, content = recipe.style_weight * style, recipe.content_weight * contents.mean()
+        if isinstance(balance, GradientBalance):
+            balance.measure(step, style, content, output)
+            style, content = style * balance.style_factor, content * balance.content_factor
+        return style, content
 
     def _named_losses(
         self,

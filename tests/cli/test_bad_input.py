@@ -23,6 +23,7 @@ REFUSED: dict[str, dict[str, list[Any]]] = {
         "--content-weight": [-1, math.nan, math.inf],
         "--tv-weight": [-1, math.nan, math.inf],
         "--balance": [0, -1, 0.001, 1001, math.nan, math.inf],
+        "--style-strength": [-0.1, 2.1, math.nan, math.inf],
         "--ema": [-0.1, 1, math.nan, math.inf],
         "--style-size": [0, -1, 127, 2049, HUGE],
         "--seed": [-1, 2**63, HUGE],

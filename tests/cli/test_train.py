@@ -16,6 +16,7 @@ IN_THE_RECIPE = [
     ("--content-weight", "0", "content_weight", 0),
     ("--tv-weight", "0.25", "tv_weight", 0.25),
     ("--balance", "4", "balance", 4),
+    ("--style-strength", "0.5", "style_strength", 0.5),
     ("--terms", "histogram=0.3", "terms", "histogram=0.3"),
     ("--style-size", "256", "style_size", 256),
     ("--color-of", "photos", "color_of", "photos"),

@@ -4,12 +4,15 @@ Run as `one_of_two.py PHOTOS OUTPUT`, with torchrun's variables set or not.
 """
 
 import contextlib
+import copy
+import dataclasses
 import sys
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 
+from nstc.compress.learning import balance
 from nstc.compress.learning.loop import joined, led
 from nstc.compress.training.train_model import PaintingObjective
 from nstc.core.errors import NstcError
@@ -20,6 +23,7 @@ from nstc.models.losses import STYLE_LAYERS
 from nstc.models.transformer import TransformerNet
 from nstc.models.vgg import load_vgg
 
+balance._TYPICAL_SIZE = 64  # a photograph's features are soon computed
 tensors.mixed_precision = lambda _device: contextlib.nullcontext()
 
 photos, output = (Path(argument) for argument in sys.argv[1:])
@@ -39,6 +43,13 @@ with joined() as processes:
     found = {name: parameter.grad for name, parameter in network.named_parameters()}
     found["losses"] = processes.mean(torch.stack([term.detach() for term in terms.values()]))
     found["balance"] = objective.balance.state_dict()["correction"]
+    by_strength = dataclasses.replace(recipe, balance=None, style_strength=1.0)
+    objective = PaintingObjective(
+        copy.deepcopy(network), photos_in([photos]), vgg, grams, by_strength, processes
+    )
+    objective(0)
+    figures = objective.balance.figures()
+    found["strength"] = torch.tensor(list(figures.values()), dtype=torch.float64)
     second_stops = processes.any(processes.rank == 1)
     found["someone stops"] = torch.tensor(second_stops)
     try:

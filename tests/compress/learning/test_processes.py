@@ -89,6 +89,13 @@ def test_they_report_the_losses_of_the_whole_batch_and_balance_alike(
     )
 
 
+def test_they_hold_the_content_at_one_level(found_alone: Found, found_by_two: list[Found]) -> None:
+    assert torch.equal(found_by_two[0]["strength"], found_by_two[1]["strength"])
+    torch.testing.assert_close(
+        found_by_two[0]["strength"], found_alone["strength"], rtol=1e-3, atol=1e-3
+    )
+
+
 def test_when_one_stops_all_do(found_alone: Found, found_by_two: list[Found]) -> None:
     assert [bool(found["someone stops"]) for found in found_by_two] == [True, True]
     assert not found_alone["someone stops"]

@@ -30,6 +30,7 @@ TERMS = (
 )
 WEIGHT = ((0, 0.5, 1e6), (-0.001, math.inf, math.nan))
 RATE = ((1e-9, 3), (0, -1e-3, math.inf, math.nan))
+STRENGTH = ((None, 0, 0.5, 2), (-0.1, 2.1, math.nan))
 SEED = ((0, 2**63 - 1), (-1, 2**63))
 BATCH = ((1, 64), (0, 65))
 FLAG = ((True, False), (1, "yes", None))
@@ -44,6 +45,7 @@ RANGES = {
     (TrainRecipe, "content_weight"): WEIGHT,
     (TrainRecipe, "tv_weight"): WEIGHT,
     (TrainRecipe, "balance"): ((None, 0.01, 4, 1000), (0, -1, 0.009, 1001, math.nan)),
+    (TrainRecipe, "style_strength"): STRENGTH,
     (TrainRecipe, "terms"): TERMS,
     (TrainRecipe, "style_size"): ((128, 2048), (127, 2049)),
     (TrainRecipe, "color_of"): (("painting", "photos"), ("", "photo")),
@@ -174,6 +176,10 @@ def test_values_that_contradict_are_refused():
         DistillRecipe(steps=0, pixel_steps=0)
     with pytest.raises(OptionError, match="balance needs a style-weight and a content-weight"):
         TrainRecipe(balance=4, content_weight=0)
+    with pytest.raises(OptionError, match="style-strength needs a style-weight and a content-w"):
+        TrainRecipe(style_strength=1, style_weight=0)
+    with pytest.raises(OptionError, match="balance and style-strength were both given"):
+        TrainRecipe(balance=4, style_strength=1)
     with pytest.raises(OptionError, match="ratio and speedup were both given"):
         PruneRecipe(ratio=0.5, speedup=2)
 

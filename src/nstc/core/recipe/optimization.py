@@ -7,6 +7,7 @@ from nstc.core.errors import OptionError
 from nstc.core.recipe.settings import (
     DURATION,
     SEED,
+    STRENGTH,
     WEIGHTS,
     Checked,
     above,
@@ -55,7 +56,7 @@ class OptimizeRecipe(Checked):
         "painting.",
     )
     style_strength: float = setting(
-        1.0, within(0, 2), "Strength of the style: 0 is the photograph, 1 usual, 2 most."
+        1.0, STRENGTH, "Strength of the style: 0 is the photograph, 1 usual, 2 most."
     )
     # With "loss" the strength is of the balance's level, or a factor on the style's weight.
     strength_by: str = choice(

@@ -10,6 +10,7 @@ from nstc.core.recipe.settings import (
     LATENCY,
     MACS,
     SEED,
+    STRENGTH,
     WEIGHTS,
     Allowed,
     Checked,
@@ -59,6 +60,13 @@ class TrainRecipe(Checked):
         "Correct the two weights so that the style's gradient is this many times the content's.",
         shown="off",
     )
+    style_strength: float | None = setting(
+        None,
+        STRENGTH,
+        "Strength of the style, for which the weight of content is set while it trains: 0 is the "
+        "photograph, 1 usual, 2 most.",
+        shown="off",
+    )
     terms: str | None = setting(
         None, WEIGHTS, "Weights of more losses: histogram=0.3,laplacian=0.2.", shown="none"
     )
@@ -74,11 +82,23 @@ class TrainRecipe(Checked):
         super().__post_init__()
         if self.balance is not None and 0 in (self.style_weight, self.content_weight):
             raise OptionError("balance needs a style-weight and a content-weight above 0.")
+        if self.style_strength is not None:
+            if self.balance is not None:
+                raise OptionError(
+                    "balance and style-strength were both given, and both set the weights while it "
+                    "trains: choose one."
+                )
+            _refuse_strength_without(self.style_weight, self.content_weight)
 
     @property
     def added_terms(self) -> Mapping[str, float]:
         """The weights in `terms`, by name."""
         return {} if self.terms is None else weights_in(self.terms)
+
+
+def _refuse_strength_without(style_weight: float, content_weight: float) -> None:
+    if 0 in (style_weight, content_weight):
+        raise OptionError("style-strength needs a style-weight and a content-weight above 0.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -134,6 +134,7 @@ DURATION = Allowed(lambda text: parse_duration(text) > 0, "seconds, minutes or h
 LATENCY = Allowed(_LATENCY.fullmatch, "ms and a target, such as 8ms@cpu:1")
 MACS = Allowed(lambda text: parse_macs(text) > 0, "MACs at 512x512, such as 400M or 10G")
 SEED = within(0, 2**63 - 1)
+STRENGTH = within(0, 2)  # of a style: the photograph, the usual, and the most
 
 
 class Checked:
