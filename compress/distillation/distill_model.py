@@ -19,7 +19,7 @@ from nstc.compress.distillation.teacher_outputs import TeacherLosses, TeacherOut
 from nstc.compress.distillation.teachers import Teacher, TeacherOptions, open_teacher
 from nstc.compress.export.checking import refuse_unusable_network
 from nstc.compress.learning import loop, optimisers
-from nstc.compress.learning.balance import RatioBalance
+from nstc.compress.learning.balance import ContentBalance, RatioBalance
 from nstc.compress.learning.named_losses import read_targets
 from nstc.compress.quantization import aware_training, calibration
 from nstc.core import Progress, Silent, errors, extensions, manifest
@@ -33,6 +33,8 @@ from nstc.models.student import Student, fold, student_named
 from nstc.models.style import StyleSource
 from nstc.models.tensors import best_device
 from nstc.models.vgg import VggFeatures, load_vgg
+
+LossBalance = RatioBalance | ContentBalance
 
 _PIXELS, _PERCEPTUAL, _ROUNDING = _STAGES = ("pixels", "perceptual", "rounding")
 
@@ -206,17 +208,13 @@ class DistillationRun:
         title: str,
         steps: int,
         rate: float,
-        before: RatioBalance | None = None,
-    ) -> RatioBalance | None:
+        before: LossBalance | None = None,
+    ) -> LossBalance | None:
         """Train a student, plain or fake-quantized, on from a balance; return the new balance."""
         network.to(best_device()).train()
-        balance, judged = None, self.judged
-        if judged is not None:
-            seed = self.recipe.seed + _STAGES.index(title)
-            ratios = loss_terms.JudgedRatios(network, judged, self.losses, seed)
-            balance = RatioBalance(self.recipe.goals_in_balance, ratios)
-            if before is not None:
-                balance.load_state_dict(before.state_dict())
+        balance = self._balance(network, title)
+        if balance is not None and before is not None:
+            balance.load_state_dict(before.state_dict())
         self._optimise(
             network,
             self.perceptual_objective(network, balance),
@@ -228,8 +226,18 @@ class DistillationRun:
         network.cpu().eval()
         return balance
 
+    def _balance(self, network: nn.Module, title: str) -> LossBalance | None:
+        """What sets weights in a stage, by the recipe."""
+        if self.recipe.style_strength is not None:
+            return ContentBalance()
+        if self.judged is None:
+            return None
+        seed = self.recipe.seed + _STAGES.index(title)
+        ratios = loss_terms.JudgedRatios(network, self.judged, self.losses, seed)
+        return RatioBalance(self.recipe.goals_in_balance, ratios)
+
     def perceptual_objective(
-        self, network: nn.Module, balance: RatioBalance | None = None
+        self, network: nn.Module, balance: LossBalance | None = None
     ) -> loss_terms.PerceptualObjective:
         """What the second stage minimises; the network must be on the device of `features`."""
         return loss_terms.PerceptualObjective(
@@ -294,7 +302,7 @@ class DistillationRun:
         *,
         title: str,
         settings: Mapping[str, Any],
-        balance: RatioBalance | None = None,
+        balance: LossBalance | None = None,
     ) -> None:
         loop.Optimisation(
             network=network,

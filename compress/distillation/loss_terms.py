@@ -16,10 +16,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nstc.benchmarks.quality import picture_metrics
-from nstc.compress.distillation.teacher_outputs import TeacherLosses, TeacherOutputs
+from nstc.compress.distillation.teacher_outputs import (
+    ComparedLosses,
+    TeacherLosses,
+    TeacherOutputs,
+)
 from nstc.compress.export.checking import stylise_with
 from nstc.compress.learning import named_losses
-from nstc.compress.learning.balance import RatioBalance
+from nstc.compress.learning.balance import ContentBalance, RatioBalance, content_levels
 from nstc.compress.quantization.fake_quantization import FakeQuantizedStudent
 from nstc.core import errors, extensions
 from nstc.core.recipe import DistillRecipe
@@ -43,11 +47,17 @@ class StepView:
     teacher: TeacherLosses
     period: int  # of a checkerboard: pixels a side that one position of the student stands for
     flicker_map: Callable[[], Tensor]  # (N, 3, H, W), of whole crops; runs the student once more
+    content_balance: ContentBalance | None = None  # where the recipe has a style's strength
+
+    @functools.cached_property
+    def compared(self) -> ComparedLosses:
+        """Style and content loss of the student's pictures, and of the teacher's."""
+        return self.teacher.compare(self.names, self.features, self.targets, self.photographs)
 
     @functools.cached_property
     def ratios(self) -> tuple[Tensor, Tensor]:
         """Style and content loss (N,), each over the teacher's on the same pictures."""
-        return self.teacher.ratios(self.names, self.features, self.targets, self.photographs)
+        return self.compared.ratios
 
 
 @dataclass(frozen=True)
@@ -80,13 +90,24 @@ def flicker(view: StepView) -> Tensor:
     return view.flicker_map().mean() / view.pairs.mean_flicker
 
 
+def content(view: StepView) -> Tensor:
+    """The content loss over the teacher's; or what holds it at the level of a style's strength."""
+    balance, strength = view.content_balance, view.recipe.style_strength
+    if balance is None or strength is None:
+        return view.ratios[1].mean()
+    found = view.compared
+    levels = content_levels(found.photographs, view.teacher.typical, strength)
+    # As each picture's style loss is, what is in balance with it is over the teacher's style loss.
+    return balance.term(found.content, levels, 1 / found.teacher_style)
+
+
 # By the names that losses are logged by.
 TERMS: Final[Mapping[str, LossTerm]] = {
     "pixel": LossTerm(pixel, lambda recipe: recipe.pixel_weight),
     "grid": LossTerm(checkerboard, lambda recipe: recipe.checkerboard_weight),
     "range": LossTerm(beyond_range, lambda _: 10.0),
     "style": LossTerm(lambda view: view.ratios[0].mean(), lambda recipe: recipe.style_weight),
-    "content": LossTerm(lambda view: view.ratios[1].mean(), lambda recipe: recipe.content_weight),
+    "content": LossTerm(content, lambda recipe: recipe.content_weight),
     "flicker": LossTerm(flicker, lambda recipe: recipe.steadiness_weight),
 }
 OWN_WEIGHTS: Final[Mapping[str, str]] = {
@@ -201,7 +222,7 @@ class PerceptualObjective:
     pairs: TeacherOutputs
     recipe: DistillRecipe
     own: TeacherLosses  # of the painting and VGG
-    balance: RatioBalance | None = None
+    balance: RatioBalance | ContentBalance | None = None
 
     @functools.cached_property
     def terms(self) -> Mapping[str, tuple[LossTerm, float]]:
@@ -211,7 +232,7 @@ class PerceptualObjective:
     def __call__(self, step: int) -> Mapping[str, Tensor]:
         """The weighted terms at a step; see `nstc.compress.learning.loop.Objective`."""
         network, recipe, device = self.network, self.recipe, self.own.device
-        if self.balance is not None:
+        if isinstance(self.balance, RatioBalance):
             self.balance.measure(step)
         rng = _random(recipe, _PERCEPTUAL_BATCH, step)
         photographs, targets, names = draw_batch(self.pairs, recipe.perceptual_batch, rng, device)
@@ -245,12 +266,25 @@ class PerceptualObjective:
             teacher=self.own,
             period=network.scale if isinstance(network, Student | FakeQuantizedStudent) else SCALE,
             flicker_map=map_of_flicker,
+            content_balance=self.balance if isinstance(self.balance, ContentBalance) else None,
         )
-        factors = {} if self.balance is None else self.balance.factors()
+        factors = self._factors(view, outputs)
         return {
             name: factors.get(name, 1.0) * (weight * term.compute(view))
             for name, (term, weight) in self.terms.items()
         }
+
+    def _factors(self, view: StepView, outputs: Tensor) -> Mapping[str, float]:
+        """On the weighted terms, by name; `outputs` are what those of the view are a part of."""
+        if isinstance(self.balance, RatioBalance):
+            return self.balance.factors()
+        if view.content_balance is None:
+            return {}
+        found = view.compared
+        style, content = found.style / found.teacher_style, found.content / found.teacher_style
+        view.content_balance.measure(view.step, style.mean(), content.mean(), outputs)
+        # The style's weight is of both, for the other terms: the balance sets only their ratio.
+        return {"content": self.recipe.style_weight / self.recipe.content_weight}
 
 
 def _stylised(network: nn.Module, photographs: Tensor, surroundings: int = 0) -> Tensor:

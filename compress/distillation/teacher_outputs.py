@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from nstc.benchmarks.quality import picture_metrics
 from nstc.compress.distillation.teachers import Teacher
+from nstc.compress.learning.balance import typical_energies
 from nstc.compress.learning.named_losses import Targets
 from nstc.core import Progress, errors
 from nstc.core.decoding import DecodingError, decode, parse_json, read_file
@@ -237,6 +238,21 @@ def _fill(
             ) from interrupt
 
 
+class ComparedLosses(NamedTuple):
+    """Losses (N,) of a student's pictures, and those of the teacher's, which are at least 0.05."""
+
+    style: Tensor
+    content: Tensor
+    teacher_style: Tensor
+    teacher_content: Tensor
+    photographs: Mapping[str, Tensor]  # features (N, C, h, w) of each content layer
+
+    @property
+    def ratios(self) -> tuple[Tensor, Tensor]:
+        """Style and content loss (N,), each over the teacher's."""
+        return self.style / self.teacher_style, self.content / self.teacher_content
+
+
 _LEAST_LOSS = 0.05  # of a teacher: what copies a photograph or a painting has next to none
 
 
@@ -275,6 +291,23 @@ class TeacherLosses:
         style, content = found.clamp_min(_LEAST_LOSS).unbind(1)
         return style, content
 
+    def compare(
+        self,
+        names: Sequence[str],
+        outputs: Mapping[str, Tensor],
+        targets: Tensor,
+        photographs: Tensor,
+    ) -> ComparedLosses:
+        """The losses of a student's pictures and of the teacher's, see `of`.
+
+        `outputs` are all style features of the student's; the photographs are (N, 3, H, W).
+        """
+        features = self.features(photographs, losses.CONTENT_LAYERS)
+        of_teacher = self.of(names, targets, features)
+        return ComparedLosses(
+            self.style(outputs), self.content(outputs, features), *of_teacher, features
+        )
+
     def ratios(
         self,
         names: Sequence[str],
@@ -282,13 +315,13 @@ class TeacherLosses:
         targets: Tensor,
         photographs: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """The losses (N,) of a student's pictures over those of the teacher's, see `of`.
+        """Style and content loss (N,) of a student's pictures over the teacher's, as `compare`."""
+        return self.compare(names, outputs, targets, photographs).ratios
 
-        `outputs` are all style features of the student's; the photographs are (N, 3, H, W).
-        """
-        features = self.features(photographs, losses.CONTENT_LAYERS)
-        style, content = self.of(names, targets, features)
-        return self.style(outputs) / style, self.content(outputs, features) / content
+    @functools.cached_property
+    def typical(self) -> Mapping[str, float]:
+        """The energies that a style's strength is relative to, see `content_levels`."""
+        return typical_energies(self.vgg, losses.CONTENT_LAYERS)
 
     def features(self, images: Tensor, layers: Collection[str]) -> Mapping[str, Tensor]:
         """Features of images that nothing is learned through."""

@@ -38,6 +38,7 @@ REFUSED: dict[str, dict[str, list[Any]]] = {
             f"--{term}-goal": [0, -1, math.nan, math.inf]
             for term in ("style", "content", "flicker")
         },
+        "--style-strength": [-0.1, 2.1, math.nan, math.inf],
         "--float-share": [-0.1, 1, math.nan, math.inf],
         "--scale": [0, -4, 2, 16],
         "--width": [0, -8, 7, 264, HUGE],

@@ -75,6 +75,7 @@ RANGES = {
     (DistillRecipe, "steadiness_weight"): WEIGHT,
     (DistillRecipe, "terms"): TERMS,
     (DistillRecipe, "balance"): ((True, False), (1, None)),
+    (DistillRecipe, "style_strength"): STRENGTH,
     (DistillRecipe, "style_goal"): ((0.5, 1.15), (0, -1, math.inf, math.nan)),
     (DistillRecipe, "content_goal"): ((0.5, 1.1), (0, -1, math.inf, math.nan)),
     (DistillRecipe, "flicker_goal"): ((0.5, 1), (0, -1, math.inf, math.nan)),
@@ -180,6 +181,10 @@ def test_values_that_contradict_are_refused():
         TrainRecipe(style_strength=1, style_weight=0)
     with pytest.raises(OptionError, match="balance and style-strength were both given"):
         TrainRecipe(balance=4, style_strength=1)
+    with pytest.raises(OptionError, match="style-strength needs a style-weight and a content-w"):
+        DistillRecipe(style_strength=1, content_weight=0)
+    with pytest.raises(OptionError, match="style-strength belongs to the second stage"):
+        DistillRecipe(style_strength=1, steps=0)
     with pytest.raises(OptionError, match="ratio and speedup were both given"):
         PruneRecipe(ratio=0.5, speedup=2)
 

@@ -166,7 +166,15 @@ class DistillRecipe(Checked):
     balance: bool = switch(
         True,
         "Correct the weights of style, content and flicker so that all three come equally near to "
-        "their goals.",
+        "their goals; off with --style-strength.",
+    )
+    # In the second stage; content is not relative to the teacher's then.
+    style_strength: float | None = setting(
+        None,
+        STRENGTH,
+        "Strength of the style, for which the weight of content is set while it trains, in the "
+        "place of --balance: 0 is the photograph, 1 usual, 2 most.",
+        shown="off",
     )
     style_goal: float = setting(1.15, above(0), "The style ratio to reach.")
     content_goal: float = setting(1.10, above(0), "The content ratio to reach.")
@@ -194,6 +202,10 @@ class DistillRecipe(Checked):
             )
         if self.quantize_aware and self.steps == 0:
             raise OptionError("quantize-aware belongs to the second stage: give steps above 0.")
+        if self.style_strength is not None:
+            _refuse_strength_without(self.style_weight, self.content_weight)
+            if self.steps == 0:
+                raise OptionError("style-strength belongs to the second stage: give steps above 0.")
         if self.pixel_steps + self.steps == 0:
             raise OptionError("steps and pixel-steps are both 0: nothing would be learned.")
 
@@ -204,14 +216,18 @@ class DistillRecipe(Checked):
 
     @property
     def goals_in_balance(self) -> Mapping[str, float]:
-        """Goals of the terms that the second stage balances: two or more with a weight, or none."""
+        """Goals of the terms that the second stage balances: two or more with a weight, or none.
+
+        None with a style's strength, which sets the weight of content by itself.
+        """
         terms = {
             "style": (self.style_weight, self.style_goal),
             "content": (self.content_weight, self.content_goal),
             "flicker": (self.steadiness_weight, self.flicker_goal),
         }
         goals = {name: goal for name, (weight, goal) in terms.items() if weight > 0}
-        return goals if self.balance and len(goals) > 1 else {}
+        balanced = self.balance and self.style_strength is None
+        return goals if balanced and len(goals) > 1 else {}
 
 
 GOALS: Final = ("ratio", "speedup", "target_macs", "target_latency")  # of pruning: one is given
