@@ -7,7 +7,8 @@ deep multitask networks", ICML 2018, who learn such factors for the norms at a s
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Final
 
 import torch
@@ -191,7 +192,20 @@ def energy(features: Tensor) -> Tensor:
 
 
 def typical_energies(vgg: VggFeatures, layers: Sequence[str]) -> Mapping[str, float]:
-    """The geometric mean of `energy` over the sample photographs, by layer."""
+    """The geometric mean of `energy` over the sample photographs, by layer.
+
+    They are computed once for each network: twelve photographs take as long as some steps.
+    """
+    known = _energies.setdefault(vgg, {})
+    if missing := [layer for layer in layers if layer not in known]:
+        known.update(_measured_energies(vgg, missing))
+    return {layer: known[layer] for layer in layers}
+
+
+_energies: MutableMapping[VggFeatures, dict[str, float]] = weakref.WeakKeyDictionary()
+
+
+def _measured_energies(vgg: VggFeatures, layers: Sequence[str]) -> Mapping[str, float]:
     device = next(vgg.parameters()).device
     logs: dict[str, list[float]] = {name: [] for name in layers}
     for square in sample_photos().squares(_TYPICAL_SIZE):

@@ -141,6 +141,8 @@ def _as_tensors(state: Mapping[str, Any]) -> dict[str, Tensor]:
             known = [entry for entry in value if entry is not None]
             if known and key != "al":  # which is scratch space
                 found[key] = torch.stack(known)
+        elif isinstance(value, float):
+            found[key] = torch.tensor(value, dtype=torch.float64)
         elif value is not None:
             found[key] = torch.as_tensor(value)
     return found
@@ -150,14 +152,18 @@ def _as_state(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     """The inverse of `_as_tensors`."""
     if "func_evals" not in tensors:
         return dict(tensors)
-    state: dict[str, Any] = {"old_dirs": [], "old_stps": [], "ro": [], **tensors}
+    state: dict[str, Any] = {"old_dirs": [], "old_stps": [], "ro": []}
     for key, value in tensors.items():
         if key in _LISTS:
-            state[key] = list(value.unbind())
+            # Copies, since sums over a tensor depend on where in memory it begins: with parts of
+            # another one a resumed run would differ in the last bits, and soon in all.
+            state[key] = [entry.clone() for entry in value.unbind()]
         elif key in _COUNTS:
             state[key] = int(value)
         elif key in _NUMBERS:
             state[key] = float(value)
+        else:
+            state[key] = value.clone()
     return state
 
 

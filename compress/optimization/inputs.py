@@ -18,13 +18,14 @@ from nstc.core.images.picture_files import ImageFile
 from nstc.core.recipe import OptimizeRecipe
 from nstc.models.style import StyleStatistics, color_statistics, recolored
 from nstc.models.tensors import images_to_tensor, tensor_to_images
-from nstc.runtime.files.fetching import USUAL_LIMITS, fetch, is_address
+from nstc.runtime.files.fetching import USUAL_LIMITS, FetchLimits, fetch, is_address
 from nstc.runtime.stylizer import Stylizer
 
 STARTS: Final = ("photo", "noise", "painting")
 
 _LEAST: Final = 16  # px of a painting's shorter side at a scale
 _MOST_PAINTINGS: Final = 16
+_LARGEST_WEIGHT: Final = 1e6
 _BRIGHTNESS: Final = (0.299, 0.587, 0.114)  # Y of BT.601
 _TINY: Final = 1e-3  # standard deviation of brightness, of 0 to 1, from which it is divided by
 
@@ -36,7 +37,7 @@ class Inputs:
     photo: Pixels  # (H, W, 3) uint8, as are the others
     paintings: tuple[Pixels, ...]
     shares: tuple[float, ...]  # of the paintings, which add up to 1
-    start: str | Pixels  # one of `STARTS`, or a network's picture of the photograph
+    start: str | Pixels  # one of `STARTS`, or a picture of the photograph's shape
     photo_map: LabelMap | None
     style_map: LabelMap | None
     identity: str  # a hash of all of them
@@ -49,23 +50,21 @@ def read_inputs(
     init: str | Path,
     label_maps: tuple[Path | None, Path | None],
     recipe: OptimizeRecipe,
+    limits: FetchLimits = USUAL_LIMITS,
 ) -> Inputs:
     """Read and check everything; see `nstc.optimize` for what may be given."""
     weights = painting if isinstance(painting, Mapping) else {str(painting): 1.0}
     _refuse_weights(weights)
-    content = _read(photo)
-    paintings = tuple(_read(name) for name in weights)
+    _refuse_lone_label_map(label_maps, len(weights))
+    content = _read(photo, limits)
+    paintings = tuple(_read(name, limits) for name in weights)
     for name, pixels in zip(weights, paintings, strict=True):
         if (pixels == pixels[0, 0]).all():
             raise errors.OptionError(
                 f"{name} has a single colour, and a painting's style was expected: give another."
             )
     photo_map, style_map = _label_maps(label_maps, content, paintings)
-    start: str | Pixels = str(init)
-    if start not in STARTS:
-        network = Stylizer(init)
-        scaled = resize_longer_side(content, recipe.size)
-        start = network(scaled)
+    start = _start(init, content, recipe, limits)
     if recipe.preserve_color == "histogram":
         colors = color_statistics([content])
         paintings = tuple(recolored(pixels, colors) for pixels in paintings)
@@ -101,38 +100,63 @@ def _refuse_weights(weights: Mapping[str, float]) -> None:
             f"{len(weights)} paintings were given: expected 1 to {_MOST_PAINTINGS}."
         )
     for name, weight in weights.items():
-        if not 0 < weight < float("inf"):  # nor is NaN
+        if not 0 < weight <= _LARGEST_WEIGHT:  # nor is NaN
             raise errors.OptionError(
-                f"the weight of {name} is {weight:g}: expected a number above 0."
+                f"the weight of {name} is {weight:g}: expected a number above 0, at most "
+                f"{_LARGEST_WEIGHT:g}."
             )
 
 
-def _read(given: str | Path) -> Pixels:
+def _read(given: str | Path, limits: FetchLimits) -> Pixels:
     """A picture by its path or address, (H, W, 3) uint8."""
     if not is_address(str(given)):
         return read_picture(Path(given)).rgb
-    with ImageFile(fetch(str(given), USUAL_LIMITS), str(given)) as file:
+    with ImageFile(fetch(str(given), limits), str(given)) as file:
         return file.picture().rgb
+
+
+def _start(
+    init: str | Path, photo: Pixels, recipe: OptimizeRecipe, limits: FetchLimits
+) -> str | Pixels:
+    """One of `STARTS`, a picture, or a network's picture of the photograph."""
+    if str(init) in STARTS:
+        return str(init)
+    scaled = resize_longer_side(photo, recipe.size)
+    if is_address(str(init)) or Path(init).is_file():
+        height, width = scaled.shape[:2]
+        return resize(_cropped(_read(init, limits), height, width), height, width)
+    if not str(init).startswith("zoo:") and not Path(init).exists():
+        raise errors.OptionError(
+            f"init is {init}: expected {', '.join(STARTS)}, a picture, or the bundle or zoo name "
+            "of a network."
+        )
+    return Stylizer(init)(scaled)
+
+
+def _refuse_lone_label_map(paths: tuple[Path | None, Path | None], paintings: int) -> None:
+    if paths == (None, None):
+        return
+    if None in paths:
+        raise errors.OptionError(
+            "one label map was given: expected both, --photo-mask and --style-mask."
+        )
+    if paintings > 1:
+        raise errors.OptionError(
+            f"{paintings} paintings were given with label maps: expected one painting."
+        )
 
 
 def _label_maps(
     paths: tuple[Path | None, Path | None], photo: Pixels, paintings: tuple[Pixels, ...]
 ) -> tuple[LabelMap, LabelMap] | tuple[None, None]:
     of_photo, of_style = paths
-    if of_photo is None and of_style is None:
-        return None, None
     if of_photo is None or of_style is None:
-        raise errors.OptionError(
-            "one label map was given: expected both, --photo-mask and --style-mask."
-        )
-    if len(paintings) > 1:
-        raise errors.OptionError(
-            f"{len(paintings)} paintings were given with label maps: expected one painting."
-        )
+        return None, None
     maps = []
-    for path, pixels in ((of_photo, photo), (of_style, paintings[0])):
+    named = (of_photo, photo, "the photograph"), (of_style, paintings[0], "the painting")
+    for path, pixels, picture in named:
         height, width = pixels.shape[:2]
-        maps.append(fitted(read_label_map(path), height, width, picture="its picture"))
+        maps.append(fitted(read_label_map(path), height, width, picture=picture))
     return matched(*maps)
 
 
@@ -242,3 +266,9 @@ def colored(given: Inputs, pixels: Tensor, recipe: OptimizeRecipe) -> Pixels:
         photograph = images_to_tensor([resize(given.photo, *pixels.shape[2:])])
         pixels = photograph + pixels - _gray(photograph)
     return tensor_to_images(pixels)[0]
+
+
+def as_optimized(picture: Pixels, recipe: OptimizeRecipe) -> Tensor:
+    """A picture (H, W, 3) uint8 as losses compare it, (1, 3, H, W): grey where grey is changed."""
+    pixels = images_to_tensor([picture])
+    return _gray(pixels).expand(-1, 3, -1, -1) if recipe.preserve_color == "luminance" else pixels

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from nstc.compress.learning import logs, loop, optimisers
 from nstc.compress.optimization import inputs, planning
+from nstc.compress.optimization.best_image import BestImage
 from nstc.compress.optimization.inputs import Inputs
 from nstc.compress.optimization.picture_losses import (
     Image,
@@ -30,9 +31,10 @@ from nstc.core.images import Picture, Pixels, formats, write_picture
 from nstc.core.recipe import OptimizeRecipe
 from nstc.models.tensors import best_device
 from nstc.models.vgg import VggFeatures, load_vgg, vgg_identity
+from nstc.runtime.files.fetching import USUAL_LIMITS, FetchLimits
 
 _WARMUP: Final = 5  # steps of Adam
-_CHECKPOINT_EVERY: Final = 25  # steps
+_CHECKPOINT_EVERY: Final = 50  # steps; one of L-BFGS has 40 times the size of the image
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,11 +43,14 @@ class OptimizedPicture:
 
     path: Path
     rgb: Pixels  # (H, W, 3) uint8
-    style: float  # loss of the picture, as the recipe sums it without the weights of the two
+    # Losses of `rgb`, 8-bit, each summed by the weights of its layers and losses alone.
+    style: float
     content: float
-    steps: int
-    seconds: float
-    trace: Sequence[Mapping[str, float]]  # the weighted terms at each step, and its scale in px
+    steps: int  # over all scales, those before a --resume included
+    seconds: float  # of this run
+    # A line a step: its scale in px as "size", the weighted terms, "style_loss" and "content_loss"
+    # without weights, and the "balance".
+    trace: Sequence[Mapping[str, float]]
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -67,6 +72,7 @@ def optimize(
     style_mask: Path | None = None,
     vgg: str = "shipped",
     preview_every: int | None = None,
+    limits: FetchLimits = USUAL_LIMITS,
     resume: bool = False,
     progress: Progress | None = None,
 ) -> OptimizedPicture:
@@ -78,12 +84,13 @@ def optimize(
         output: The picture to write; its ending says the format. Checkpoints and previews go to
             `OUTPUT.optimization` beside it, which is deleted at the end unless previews were asked.
         recipe: Settings.
-        init: Where the image starts: "photo", "noise", "painting", or the bundle or zoo name of a
-            network, whose picture it then is.
+        init: Where the image starts: "photo", "noise", "painting", the path or address of another
+            picture, or the bundle or zoo name of a network, whose picture it then is.
         photo_mask: Label map of the photograph; see `nstc.core.images.label_maps`.
         style_mask: Label map of the painting, with the same labels.
         vgg: See `nstc.models.vgg.load_vgg`.
         preview_every: Steps between previews.
+        limits: What an address may take.
         resume: Continue from the checkpoints of a run with the same settings.
         progress: Receives progress updates.
 
@@ -91,18 +98,27 @@ def optimize(
         NstcError: bad input; an interrupted or a diverged run, whose best image is at `output`.
     """
     recipe, progress = recipe or OptimizeRecipe(), progress or Silent()
+    started = time.monotonic()
     formats.format_of(output)
+    if preview_every is not None and preview_every < 1:
+        raise errors.OptionError(
+            f"preview-every is {preview_every}: expected a whole number of at least 1."
+        )
+    label_maps = (photo_mask, style_mask)
+    named = [painting] if isinstance(painting, str | Path) else painting
+    _refuse_replacing(output, photo, *named, init, *label_maps)
+    refuse_unknown_losses(recipe, masked=label_maps != (None, None))
+    _folder_beside(output)
     files.refuse_unwritable_file(output)
-    refuse_unknown_losses(recipe, masked=photo_mask is not None)
-    given = inputs.read_inputs(photo, painting, init, (photo_mask, style_mask), recipe)
     return optimized(
-        given,
+        inputs.read_inputs(photo, painting, init, label_maps, recipe, limits),
         output,
         recipe=recipe,
         vgg=vgg,
         preview_every=preview_every,
         resume=resume,
         progress=progress,
+        started=started,
     )
 
 
@@ -115,13 +131,12 @@ def optimized(
     preview_every: int | None = None,
     resume: bool = False,
     progress: Progress,
+    started: float | None = None,
 ) -> OptimizedPicture:
-    """As `optimize`, of what was read."""
-    started = time.monotonic()
+    """As `optimize`, of what was read; its time counts from `started`, by `time.monotonic`."""
+    started = time.monotonic() if started is None else started
+    folder = _folder_beside(output)
     features = load_vgg(vgg).to(best_device())
-    folder = output.with_name(f"{output.name}.optimization")
-    if not resume:
-        _forget(folder)
     run = _Run(
         given=given,
         recipe=recipe,
@@ -131,27 +146,42 @@ def optimized(
         output=output,
         resume=resume,
         preview_every=preview_every,
+        started=started,
         progress=progress,
     )
-    image, losses = run.carry_out()
+    try:
+        image, losses = run.carry_out()
+    except KeyboardInterrupt as interrupt:  # between sizes; the loop turns others into errors
+        raise errors.Interrupted(
+            f"stopped: {output} is not written. Run the same command with --resume to continue "
+            "after the last size that was done."
+        ) from interrupt
     trace = run.trace()
-    picture = run.write(image)
-    if preview_every is None:
-        _forget(folder)
+    picture = run.write(image.pixels)
+    run.tidy_up()
     return OptimizedPicture(
         path=output,
         rgb=picture,
-        **losses.unweighted(),
+        **losses.unweighted(inputs.as_optimized(picture, recipe)),
         steps=len(trace),
         seconds=time.monotonic() - started,
         trace=trace,
     )
 
 
-def _forget(folder: Path) -> None:
-    with files.reported_as_output_error(folder):
-        if folder.is_dir():
-            shutil.rmtree(folder)
+def _refuse_replacing(output: Path, *given: str | Path | None) -> None:
+    if any(own is not None and Path(own).resolve() == output.resolve() for own in given):
+        raise errors.OptionError(f"output is {output}, which is an input too: give another name.")
+
+
+def _folder_beside(output: Path) -> Path:
+    """For checkpoints and previews; `OutputError` if it is a file."""
+    folder = output.with_name(f"{output.name}.optimization")
+    if folder.exists() and not folder.is_dir():
+        raise errors.OutputError(
+            f"cannot write checkpoints to {folder}: it is a file. Move it, or name another output."
+        )
+    return folder
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -166,6 +196,7 @@ class _Run:
     output: Path
     resume: bool
     preview_every: int | None
+    started: float  # by `time.monotonic`
     progress: Progress
 
     def carry_out(self) -> tuple[Image, PictureLosses]:
@@ -175,7 +206,9 @@ class _Run:
         plan = None
         if seconds is not None:
             file = self.folder / planning.PLAN_FILE
-            plan = planning.TimePlan(seconds, len(sizes), file, resume=self.resume)
+            plan = planning.TimePlan(
+                seconds, len(sizes), file, resume=self.resume, started=self.started
+            )
         pixels = None
         for number, size in enumerate(sizes):
             scene = inputs.scene_at(self.given, size, recipe, best_device())
@@ -186,15 +219,46 @@ class _Run:
                 pixels = F.interpolate(pixels, shape, mode="bicubic").clamp(0, 1)
             image = Image(pixels)
             losses = PictureLosses(image, scene, self.vgg, recipe)
+            if number == 0:  # only now is it known that everything fits together
+                self._begin()
             if plan is not None:
                 steps[number] = plan.steps_at(number, functools.partial(_evaluate, image, losses))
             self._optimise(image, losses, size, steps[number])
             pixels = image.pixels.detach()
         return image, losses
 
+    def _begin(self) -> None:
+        """Drop what an earlier run left, or check that it is the one to be resumed."""
+        if not self.resume:
+            self._drop()
+            return
+        kept = [path.parent for path in self.folder.glob(f"*/{loop.CHECKPOINT_FILE}")]
+        if not kept:
+            self.progress.note(f"nothing to resume at {self.folder}: starting from the beginning")
+        elif self._folder_of(self._sizes()[0]) not in kept:
+            raise errors.OptionError(
+                f"{self.folder} belongs to a run with other settings: repeat those, or run without "
+                "--resume to start afresh."
+            )
+
+    def tidy_up(self) -> None:
+        """Delete checkpoints; where previews were asked for, they and the losses stay."""
+        if self.preview_every is None:
+            self._drop()
+            return
+        with files.reported_as_output_error(self.folder):
+            (self.folder / planning.PLAN_FILE).unlink(missing_ok=True)
+            for size in self._sizes():
+                loop.forget(self._folder_of(size))
+
+    def _drop(self) -> None:
+        with files.reported_as_output_error(self.folder):
+            if self.folder.is_dir():
+                shutil.rmtree(self.folder)
+
     def _optimise(self, image: Image, losses: PictureLosses, size: int, steps: int) -> None:
-        """All steps at one scale. What it has come to is written if it ends early."""
-        kept = _Kept(image, losses)
+        """All steps at one scale, to its best image; that one is written if it ends early."""
+        best = BestImage(image, losses)
 
         def after_step(finished: int) -> None:
             image.clamp()
@@ -204,7 +268,7 @@ class _Run:
 
         optimisation = loop.Optimisation(
             network=image,
-            objective=kept,
+            objective=best,
             schedule=optimisers.Schedule(
                 steps=steps,
                 learning_rate=self.recipe.rate,
@@ -223,18 +287,22 @@ class _Run:
             },
             progress=self.progress,
             after_step=after_step,
-            balance=losses.balance,
+            balance=best,
         )
         try:
             optimisation.run()
         except errors.DivergedError as error:
-            self.write(Image(kept.pixels))
+            self.write(best.pixels)
+            self.tidy_up()
             raise errors.DivergedError(
                 f"{error} The best image until then is in {self.output}."
             ) from error
         except errors.Interrupted as error:
-            self.write(image)
-            raise errors.Interrupted(f"{error} The image as it is is in {self.output}.") from error
+            self.write(best.pixels)
+            raise errors.Interrupted(
+                f"{error} The best image until then is in {self.output}."
+            ) from error
+        best.finish()
 
     def trace(self) -> list[Mapping[str, float]]:
         """The terms at each step of every scale."""
@@ -246,9 +314,9 @@ class _Run:
             ]
         return lines
 
-    def write(self, image: Image) -> Pixels:
+    def write(self, pixels: Tensor) -> Pixels:
         """Write the image in the colours that were asked for, and give what was written."""
-        rgb = self._finished(image.pixels)
+        rgb = self._finished(pixels)
         write_picture(self.output, Picture(rgb=rgb))
         return rgb
 
@@ -262,25 +330,9 @@ class _Run:
         return self.folder / f"{size}px"
 
 
-def _evaluate(image: Image, losses: PictureLosses) -> None:
+def _evaluate(image: Image, losses: PictureLosses, step: int) -> None:
     """What a step costs, without its effect."""
-    torch.stack(list(losses(0).values())).sum().backward()  # type: ignore[no-untyped-call]
+    torch.stack(list(losses(step).values())).sum().backward()  # type: ignore[no-untyped-call]
+    if image.pixels.grad is not None:
+        float(image.pixels.grad.sum())  # waits for a GPU
     image.pixels.grad = None
-
-
-class _Kept:
-    """The objective of an image, which keeps the best image that it has been given."""
-
-    def __init__(self, image: Image, losses: PictureLosses) -> None:
-        self._image, self._losses = image, losses
-        self._best = float("inf")
-        self.pixels = image.pixels.detach().clone()
-
-    def __call__(self, step: int) -> Mapping[str, Tensor]:
-        """See `nstc.compress.learning.loop.Objective`."""
-        terms = self._losses(step)
-        total = float(torch.stack(list(terms.values())).detach().sum())
-        if total < self._best:
-            self._best = total
-            self.pixels = self._image.pixels.detach().clone()
-        return terms

@@ -76,6 +76,11 @@ def refuse_unknown_losses(recipe: OptimizeRecipe, *, masked: bool) -> None:
                     f"{setting} names {name}, which compares regions: give --photo-mask and "
                     "--style-mask."
                 )
+    if masked and len({"gram", "semantic"} & set(recipe.style_terms)) != 1:
+        raise errors.OptionError(
+            f"label maps were given, and style-losses is {recipe.style_losses:.80}: expected "
+            "gram or semantic among them, which with maps are the same and compare regions."
+        )
     if recipe.strength_by == "statistics" and recipe.style_strength != 1:
         losses = {name: LOSSES[name] for name in recipe.style_terms}
         rigid = [n for n, loss in losses.items() if isinstance(loss, PixelLoss) or not loss.blends]
@@ -133,6 +138,7 @@ class PictureLosses:
             for name in names
             for layer in _layers_of(LOSSES[name], layer_weights[source])
         }
+        self.latest: Mapping[str, float] = {}  # losses at the latest step
         self._layers = sorted(needed, key=vgg.position)  # refuses those that there are not
         own = self._features(scene.photograph)
         self._content = {
@@ -169,34 +175,81 @@ class PictureLosses:
             layers = tuple(self._content["content"].targets)
             self.balance = ContentBalance()
             typical = typical_energies(vgg, layers)
-            known = {layer: own[layer] for layer in layers}
-            self.levels = content_levels(known, typical, self._by_loss)
+            # Level and loss have the same weights, so that these change no strength.
+            of_layers = layer_weights["photograph"]
+            by_layer = [
+                of_layers.get(layer, 1.0)
+                * content_levels({layer: own[layer]}, typical, self._by_loss)
+                for layer in layers
+            ]
+            self.levels = recipe.content_terms["content"] * torch.stack(by_layer).sum(dim=0)
 
     def __call__(self, step: int) -> Mapping[str, Tensor]:
         """The weighted terms at a step, each a scalar."""
-        recipe, picture = self._recipe, self._image()
+        picture = self._image()
+        losses = self._losses_of(picture)
+        if self.balance is not None:
+            style = self._recipe.style_weight * losses["style"]
+            self.balance.measure(step, style, losses["content"], picture)
+        self.latest = {name: float(loss.detach()) for name, loss in losses.items()}
+        return self._weighted(losses)
+
+    @torch.no_grad()
+    def look(self) -> Mapping[str, float]:
+        """The losses of the image as it is, without the weights of style, content and tv."""
+        return {name: float(loss) for name, loss in self._losses_of(self._image()).items()}
+
+    @torch.no_grad()
+    def total(self, losses: Mapping[str, float]) -> float:
+        """What is minimised, of losses as of `look`, with the weights as they are now.
+
+        A balance changes its weight while it runs: totals of two images can be compared only if
+        they are computed with the same one.
+        """
+        known = {name: torch.tensor(loss, device=self._device) for name, loss in losses.items()}
+        return float(torch.stack(list(self._weighted(known).values())).sum())
+
+    def figures(self) -> Mapping[str, float]:
+        """For the log of a step: the losses without those weights, and the balance."""
+        found = {}
+        if "style" in self.latest:
+            found["style_loss"] = self.latest["style"]
+        if content := [self.latest[name] for name in self._content if name in self.latest]:
+            found["content_loss"] = sum(content)
+        return {**found, **({} if self.balance is None else self.balance.figures())}
+
+    def _losses_of(self, picture: Tensor) -> Mapping[str, Tensor]:
+        """Those that have a weight, each a scalar."""
+        recipe, photograph = self._recipe, self._scene.photograph
         with mixed_precision(self._device):
             features = self._vgg(picture, self._layers)
-        terms = {}
+        losses = {}
         if recipe.style_weight:
-            strength = 1.0 if self.balance is not None else self._by_loss
-            terms["style"] = recipe.style_weight * strength * self._style_loss(picture, features)
+            losses["style"] = self._style_loss(picture, features)
         if recipe.content_weight:
             for name, term in self._content.items():
-                loss = term.value(picture, self._scene.photograph, features)
-                if name == "content" and self.balance is not None:
-                    self.balance.measure(step, terms["style"], loss.mean(), picture)
-                    terms[name] = self.balance.term(loss, self.levels)
-                else:
-                    terms[name] = recipe.content_weight * loss.mean()
+                losses[name] = term.value(picture, photograph, features).mean()
         if recipe.tv_weight:
-            terms["tv"] = recipe.tv_weight * total_variation(picture).mean()
+            losses["tv"] = total_variation(picture).mean()
+        return losses
+
+    def _weighted(self, losses: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        recipe, terms = self._recipe, {}
+        for name, loss in losses.items():
+            if name == "style":
+                strength = 1.0 if self.balance is not None else self._by_loss
+                terms[name] = recipe.style_weight * strength * loss
+            elif name == "content" and self.balance is not None:
+                terms[name] = self.balance.term(loss.view(1), self.levels)
+            else:
+                weight = recipe.tv_weight if name == "tv" else recipe.content_weight
+                terms[name] = weight * loss
         return terms
 
     @torch.no_grad()
-    def unweighted(self) -> Mapping[str, float]:
-        """The style and the content losses of the image as it is, each a sum by its own weights."""
-        picture = self._image()
+    def unweighted(self, picture: Tensor) -> Mapping[str, float]:
+        """Style and content of a picture (1, 3, H, W), each summed by its own losses' weights."""
+        picture = picture.to(self._device)
         features = self._features(picture)
         content = [
             term.value(picture, self._scene.photograph, features).mean()

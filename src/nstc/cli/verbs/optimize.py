@@ -1,7 +1,7 @@
 """nstc optimize."""
 
+import dataclasses
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -14,25 +14,41 @@ from nstc.core.errors import OptionError
 from nstc.core.recipe import OptimizeRecipe, load_recipe
 
 _WEIGHTED = re.compile(r"(.+)=([0-9.eE+-]+|nan|inf)", re.DOTALL)
+# Of an address, the last part of its query without a value: in p.jpg?id=2 the 2 is no weight.
+_QUERY = re.compile(r"[a-z]+://.*[?&][^?&=]*", re.DOTALL)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ReportFlags:
-    """What is told of a run besides its picture."""
+    """What is reported of a run besides its picture."""
 
     preview_every: int | None = options.flag(
         None, "Steps between previews, which go to OUTPUT.optimization/previews."
     )
     plot: Path | None = options.flag(None, "Picture to write with the curves of the losses.")
 
+    def refuse_unwritable_plot(self, output: Path) -> None:
+        """Raise `OptionError` or `OutputError` before the work if the plot can't be written."""
+        if self.plot is None:
+            return
+        from nstc.core.files import refuse_unwritable_file
+        from nstc.core.images.formats import format_of
+
+        format_of(self.plot)
+        if self.plot.resolve() == output.resolve():
+            raise OptionError(f"plot and output are both {output}: give two names.")
+        refuse_unwritable_file(self.plot)
+
 
 @options.with_flags
 def optimize(
-    photo: Annotated[str, typer.Argument(help="Photograph: a path or an http(s) address.")],
+    photo: Annotated[
+        str, typer.Argument(metavar="PHOTO", help="Photograph: a path or an http(s) address.")
+    ],
     paintings: Annotated[
         list[str],
         typer.Argument(
-            metavar="PAINTING[=WEIGHT]...",
+            metavar="PAINTING",
             help="Painting whose style it gets, or several with weights: a.jpg=2 b.jpg=1.",
         ),
     ],
@@ -42,15 +58,17 @@ def optimize(
     given: options.Given[OptimizeRecipe],
     init: str = options.flag(
         "photo",
-        "Where the image starts: photo, noise, painting, or the bundle or zoo name of a network.",
+        "Where the image starts: photo, noise, painting, another picture, or the bundle or zoo "
+        "name of a network.",
     ),
     photo_mask: Path | None = options.flag(
-        None, "Label map of the photograph, as nstc mask makes them; needs --style-mask."
+        None, "Label map of the photograph, as nstc mask makes it; needs --style-mask."
     ),
     style_mask: Path | None = options.flag(
         None, "Label map of the painting, with the same colours."
     ),
     vgg: options.Vgg = "shipped",
+    limits: options.FetchFlags,
     _seed: options.Placed = None,
     report: ReportFlags,
     resume: options.Resume = False,
@@ -62,7 +80,8 @@ def optimize(
     content loss against the photograph is at its level. This takes minutes for a picture, and needs
     no training: it is the reference for every network of that style.
     """
-    settings = given.over(load_recipe(recipe).optimize)
+    settings = _settings(recipe, given)
+    report.refuse_unwritable_plot(output)
     with Bar() as bar:
         made = nstc.optimize(
             photo,
@@ -74,6 +93,7 @@ def optimize(
             style_mask=style_mask,
             vgg=vgg,
             preview_every=report.preview_every,
+            limits=limits.fetch_limits(),
             resume=resume,
             progress=bar,
         )
@@ -81,7 +101,8 @@ def optimize(
         from nstc.compress.learning.logs import loss_curves
         from nstc.core.images import Picture, write_picture
 
-        curves = [{k: v for k, v in line.items() if k != "size"} for line in made.trace]
+        shown = {"step": "step", "style_loss": "style", "content_loss": "content", "tv": "tv"}
+        curves = [{shown[k]: v for k, v in line.items() if k in shown} for line in made.trace]
         write_picture(report.plot, Picture(rgb=loss_curves(curves)))
     if json_output:
         say_json({"schema": "nstc.optimize/1", **made.to_dict()})
@@ -92,12 +113,22 @@ def optimize(
     )
 
 
+def _settings(file: Path | None, given: options.Given[OptimizeRecipe]) -> OptimizeRecipe:
+    """Those of the recipe file and of flags, of which --steps takes the place of a file's time."""
+    settings = load_recipe(file).optimize
+    if given.values["steps"] is not None:
+        if given.values["time"] is not None:
+            raise OptionError("--steps and --time were both given: give one of them.")
+        settings = dataclasses.replace(settings, time=None)
+    return given.over(settings)
+
+
 def _weights(paintings: list[str]) -> dict[str, float]:
     """Weights of paintings by name; 1 where none is given."""
     weights: dict[str, float] = {}
     for given in paintings:
         found = _WEIGHTED.fullmatch(given)
-        if found is None or Path(given).exists():
+        if found is None or Path(given).exists() or _QUERY.fullmatch(found[1]):
             name, weight = given, 1.0
         else:
             try:

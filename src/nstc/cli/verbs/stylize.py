@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nstc.cli.options import TrustBundled, flag, with_flags
+from nstc.cli.options import FetchFlags, TrustBundled, flag, with_flags
 from nstc.cli.output import Bar, say, say_json, tell
 from nstc.core import errors
 from nstc.core.bundle import Bundle, artifact_file, artifact_name, open_bundle
@@ -84,7 +84,7 @@ class PictureFlags:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LimitFlags:
+class LimitFlags(FetchFlags):
     """Most memory and time that a run may take."""
 
     max_ram: str | None = flag(
@@ -104,7 +104,6 @@ class LimitFlags:
         "Most seconds for an address. More than 120 also applies to trying a bundle that did "
         "not come with nstc.",
     )
-    allow_private: bool = flag(False, "Also fetch from this machine and from private networks.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,7 +192,6 @@ def _options(painting: ControlFlags, pictures: PictureFlags, limits: LimitFlags)
     from nstc.core.images.formats import checked_limit, ending_of
     from nstc.runtime.control import Control
     from nstc.runtime.files.batch import BatchOptions
-    from nstc.runtime.files.fetching import FetchLimits
     from nstc.runtime.files.picture_jobs import ALL
 
     if pictures.metadata not in {"keep", "strip"}:
@@ -204,11 +202,7 @@ def _options(painting: ControlFlags, pictures: PictureFlags, limits: LimitFlags)
         keep_metadata=pictures.metadata == "keep",
         skip_existing=pictures.skip_existing,
         max_pixels=limit,
-        limits=FetchLimits(
-            max_bytes=limits.max_download_mb * 1_000_000,
-            timeout_s=limits.timeout,
-            allow_private=limits.allow_private,
-        ),
+        limits=limits.fetch_limits(),
         ending=None if pictures.format is None else ending_of(pictures.format),
         pattern=ALL if pictures.glob is None else pictures.glob,
     )

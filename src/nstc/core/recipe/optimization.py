@@ -39,31 +39,38 @@ class OptimizeRecipe(Checked):
     learning_rate: float | None = setting(
         None, above(0), "Learning rate.", shown="1 for lbfgs, 0.02 for adam"
     )
-    style_weight: float = setting(1.0, at_least(0), "Weight of the style losses.")
-    content_weight: float = setting(1.0, at_least(0), "Weight of the content losses.")
+    style_weight: float = setting(
+        1.0, at_least(0), "Weight of the style losses; with --balance give --style-strength."
+    )
+    content_weight: float = setting(
+        1.0, at_least(0), "Weight of the content losses; with --balance give --style-strength."
+    )
     tv_weight: float = setting(0.0, at_least(0), "Weight of total variation.")
     style_losses: str = setting("gram=1", WEIGHTS, "Losses against the painting, and weights.")
     content_losses: str = setting("content=1", WEIGHTS, "Losses against the photograph.")
     style_layers: str | None = setting(
-        None, WEIGHTS, "VGG layers of the style losses: relu1_2=1,relu3_3=2.", shown="each loss's"
+        None,
+        WEIGHTS,
+        "VGG layers of the style losses: relu1_2=1,relu3_3=2.",
+        shown="as usual",
     )
     content_layers: str | None = setting(
-        None, WEIGHTS, "VGG layers of the content losses.", shown="each loss's"
+        None, WEIGHTS, "VGG layers of the content losses.", shown="as usual"
     )
     balance: bool = switch(
         True,
-        "Set the weight of content while it runs, so that a strength means the same for every "
-        "painting.",
+        "Set the weight of the loss content while it runs, so that a strength means the same for "
+        "every painting.",
     )
     style_strength: float = setting(
         1.0, STRENGTH, "Strength of the style: 0 is the photograph, 1 usual, 2 most."
     )
     # With "loss" the strength is of the balance's level, or a factor on the style's weight.
     strength_by: str = choice(
-        "loss", ("loss", "statistics"), "What the strength changes: the balance of the losses, or"
+        "loss", ("loss", "statistics"), "What the strength changes, weights or the style's targets"
     )
     style_size: int | None = setting(
-        None, within(32, 4096), "Long side of the painting in px.", shown="--size"
+        None, within(32, 4096), "Long side of the painting in px.", shown="as --size"
     )
     preserve_color: str = choice(
         "none", ("none", "luminance", "histogram"), "Keep the photograph's colours"

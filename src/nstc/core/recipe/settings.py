@@ -130,7 +130,9 @@ def weights_in(text: str) -> dict[str, float]:
 
 
 WEIGHTS = Allowed(lambda text: bool(weights_in(text)), "names and weights: haze=0.5,edges=1")
-DURATION = Allowed(lambda text: parse_duration(text) > 0, "seconds, minutes or hours: 90s or 3min")
+DURATION = Allowed(
+    lambda text: parse_duration(text) > 0, "at most a week, such as 90s, 3min or 1.5h"
+)
 LATENCY = Allowed(_LATENCY.fullmatch, "ms and a target, such as 8ms@cpu:1")
 MACS = Allowed(lambda text: parse_macs(text) > 0, "MACs at 512x512, such as 400M or 10G")
 SEED = within(0, 2**63 - 1)

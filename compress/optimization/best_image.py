@@ -1,0 +1,92 @@
+"""The best image of an optimisation, kept while it runs, and what shows that it has diverged."""
+
+import math
+from collections.abc import Mapping
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from nstc.compress.optimization.picture_losses import Image, PictureLosses
+from nstc.core import errors
+
+_WORSE: Final = 2.0  # times the lowest total
+_PATIENCE: Final = 10  # steps in a row
+_LOSS, _BALANCE = "loss.", "balance."  # begin names of its state
+
+
+class BestImage:
+    """The objective of an image, which keeps the best image that it was computed of.
+
+    Best is the lowest total with the weights as they are now: a `ContentBalance` changes its own,
+    so the losses of the best image are kept without weights and its total is computed anew at every
+    step.
+
+    Of L-BFGS without a line search one long step can spoil an image, from where none of its short
+    ones lead back; pixels have a range, so no loss becomes infinite then. Totals above twice the
+    lowest one in ten steps in a row are therefore a `DivergedError`.
+    """
+
+    def __init__(self, image: Image, losses: PictureLosses) -> None:
+        self._image, self._losses = image, losses
+        self._known: Mapping[str, float] = {}  # losses of the best image; none before the first
+        self._worse = 0  # steps in a row
+        self.pixels = image.pixels.detach().clone()
+
+    def __call__(self, step: int) -> Mapping[str, Tensor]:
+        """See `nstc.compress.learning.loop.Objective`."""
+        terms = self._losses(step)
+        lowest = self._losses.total(self._known) if self._known else math.inf
+        found = self._compared(self._losses.latest, lowest)
+        self._worse = self._worse + 1 if found > _WORSE * lowest else 0
+        if self._worse == _PATIENCE:
+            raise errors.DivergedError(
+                f"the loss was more than {_WORSE:g} times its lowest, {lowest:.4g}, for "
+                f"{_PATIENCE} steps to step {step}. Lower the learning rate and start again, "
+                "without --resume."
+            )
+        return terms
+
+    def finish(self) -> None:
+        """Make the best image the image, which its last step has changed since it was compared."""
+        lowest = self._losses.total(self._known) if self._known else math.inf
+        self._compared(self._losses.look(), lowest)
+        with torch.no_grad():
+            self._image.pixels.copy_(self.pixels)
+
+    def _compared(self, losses: Mapping[str, float], lowest: float) -> float:
+        """Take over the image if its total is the lowest; that total."""
+        total = self._losses.total(losses)
+        if total < lowest:  # nor is it NaN
+            self._known = dict(losses)
+            self.pixels = self._image.pixels.detach().clone()
+        return total
+
+    def figures(self) -> Mapping[str, float]:
+        """See `nstc.compress.learning.loop.Balance`."""
+        return self._losses.figures()
+
+    def state_dict(self) -> Mapping[str, Tensor]:
+        """See `nstc.compress.learning.loop.Stateful`."""
+        balance = {} if self._losses.balance is None else self._losses.balance.state_dict()
+        losses = {n: torch.tensor(v, dtype=torch.float64) for n, v in self._known.items()}
+        return {
+            "pixels": self.pixels,
+            "worse": torch.tensor(self._worse),
+            **{_LOSS + name: value for name, value in losses.items()},
+            **{_BALANCE + name: value for name, value in balance.items()},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """See `nstc.compress.learning.loop.Stateful`."""
+        if state["pixels"].shape != self.pixels.shape:
+            raise ValueError(f"its image is {tuple(state['pixels'].shape)}")
+        self.pixels = state["pixels"].to(self.pixels)
+        self._worse = int(state["worse"])
+        self._known = {name: float(value) for name, value in _below(_LOSS, state).items()}
+        if self._losses.balance is not None:
+            self._losses.balance.load_state_dict(_below(_BALANCE, state))
+
+
+def _below(prefix: str, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    return {name.removeprefix(prefix): v for name, v in state.items() if name.startswith(prefix)}
