@@ -102,6 +102,64 @@ def test_one_that_was_restored_goes_on_alike(method) -> None:
         assert torch.equal(mine, theirs)
 
 
+class TestLbfgs:
+    """Minimises the Rosenbrock-like sum over the pixels of an image."""
+
+    def image(self) -> nn.Parameter:
+        torch.manual_seed(7)
+        return nn.Parameter(torch.rand(1, 1, 33, 31))  # rows begin anywhere in memory
+
+    def learn(self, image: nn.Parameter, optimiser: Optimiser, steps: int) -> list[float]:
+        losses = []
+        for _ in range(steps):
+            x = image
+            loss = (10 * (x[..., 1:] - x[..., :-1].square()).square()).sum() + (
+                1 - x
+            ).square().sum()
+            optimiser.zero_grad()
+            loss.backward()
+            losses.append(float(loss.detach()))
+            optimiser.step(losses[-1])
+        return losses
+
+    def optimiser_of(self, image: nn.Parameter, rate: float = 0.7) -> Optimiser:
+        made = Optimiser([(image, 1.0)], "lbfgs")
+        made.set_rate(rate)
+        return made
+
+    def test_it_is_far_faster_than_adam(self) -> None:
+        image, other = self.image(), self.image()
+        quick = self.learn(image, self.optimiser_of(image), 60)
+        adam = Optimiser([(other, 1.0)], "adam")
+        adam.set_rate(0.02)
+        slow = self.learn(other, adam, 60)
+        assert quick[-1] < 0.1 * slow[-1]
+
+    @pytest.mark.parametrize("stop", [0, 1, 2, 9, 30])
+    def test_restored_at_any_step_it_goes_on_to_the_last_bit(self, stop: int) -> None:
+        whole, halves = self.image(), self.image()
+        expected = self.learn(whole, self.optimiser_of(whole), 40)
+        first = self.optimiser_of(halves)
+        losses = self.learn(halves, first, stop)
+        # As a checkpoint gives them back: contiguous, and each anywhere in memory.
+        kept = {
+            name: torch.cat([torch.zeros(1, dtype=v.dtype), v.flatten()])[1:].view(v.shape)
+            for name, v in first.state_dict().items()
+        }
+        second = self.optimiser_of(halves)
+        second.load_state_dict(kept)
+        losses += self.learn(halves, second, 40 - stop)
+        assert losses == expected
+        assert torch.equal(halves, whole)
+
+    def test_a_gradient_in_another_layout_is_taken(self) -> None:
+        image = nn.Parameter(torch.rand(1, 3, 4, 5))
+        image.grad = torch.rand(1, 3, 4, 5).contiguous(memory_format=torch.channels_last)
+        before = image.detach().clone()
+        self.optimiser_of(image).step(1.0)
+        assert not torch.equal(image, before)
+
+
 def norm_after(clipper: GradientClipper, norm: float) -> float:
     """The norm of a gradient of such a norm once it was clipped."""
     weights = [nn.Parameter(torch.zeros(3)), nn.Parameter(torch.zeros(1)), nn.Parameter()]

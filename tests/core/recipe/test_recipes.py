@@ -10,6 +10,7 @@ from nstc.core.errors import OptionError, RecipeError
 from nstc.core.recipe import (
     BenchRecipe,
     DistillRecipe,
+    OptimizeRecipe,
     PruneRecipe,
     QuantizeRecipe,
     Recipe,
@@ -116,12 +117,38 @@ RANGES = {
     (BenchRecipe, "roofline"): FLAG,
     (BenchRecipe, "seed"): SEED,
 }
+WEIGHTS = (("gram=1", "gram=1,moments=0.5"), ("", "gram", "gram=0", "gram=-1", "gram=nan"))
+RANGES |= {
+    (OptimizeRecipe, "size"): ((32, 4096), (31, 4097)),
+    (OptimizeRecipe, "steps"): ((1, 100_000), (0, 100_001)),
+    (OptimizeRecipe, "time"): (
+        (None, "90s", "3min", "1.5h", "0.5s", "168h"),
+        ("", "90", "s", "0s", "-3s", "3 min", "3m", "90S", "169h", "1e3s", "nans"),
+    ),
+    (OptimizeRecipe, "scales"): ((None, 1, 6), (0, 7)),
+    (OptimizeRecipe, "optimizer"): (("lbfgs", "adam"), ("", "sgd")),
+    (OptimizeRecipe, "learning_rate"): ((None, *RATE[0]), RATE[1]),
+    (OptimizeRecipe, "style_weight"): WEIGHT,
+    (OptimizeRecipe, "content_weight"): WEIGHT,
+    (OptimizeRecipe, "tv_weight"): WEIGHT,
+    (OptimizeRecipe, "style_losses"): WEIGHTS,
+    (OptimizeRecipe, "content_losses"): (("content=1", "content=1, laplacian=2"), WEIGHTS[1]),
+    (OptimizeRecipe, "style_layers"): ((None, "relu1_2=1,relu3_3=2"), WEIGHTS[1]),
+    (OptimizeRecipe, "content_layers"): ((None, "relu3_3=1"), WEIGHTS[1]),
+    (OptimizeRecipe, "balance"): FLAG,
+    (OptimizeRecipe, "style_strength"): ((0, 1, 2), (-0.1, 2.1, math.nan)),
+    (OptimizeRecipe, "strength_by"): (("loss", "statistics"), ("", "losses")),
+    (OptimizeRecipe, "style_size"): ((None, 32, 4096), (31, 4097)),
+    (OptimizeRecipe, "preserve_color"): (("none", "luminance", "histogram"), ("", "yes")),
+    (OptimizeRecipe, "seed"): SEED,
+}
 STEP_OF = {
     TrainRecipe: "train",
     DistillRecipe: "distill",
     PruneRecipe: "prune",
     QuantizeRecipe: "quantize",
     BenchRecipe: "bench",
+    OptimizeRecipe: "optimize",
 }
 
 

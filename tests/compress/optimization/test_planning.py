@@ -1,0 +1,104 @@
+"""How steps and time are divided among sizes; the clock is one that the test sets."""
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from nstc.compress.optimization import planning
+from nstc.compress.optimization.planning import PLAN_FILE, TimePlan, scales, shared_steps
+from nstc.core.errors import CorruptBundleError, OptionError
+from nstc.core.recipe import OptimizeRecipe
+
+
+@pytest.mark.parametrize(
+    ("size", "count", "expected"),
+    [
+        (512, None, (256, 512)),
+        (511, None, (511,)),
+        (1024, None, (256, 512, 1024)),
+        (64, None, (64,)),
+        (512, 1, (512,)),
+        (512, 3, (128, 256, 512)),
+        (100, 2, (50, 100)),
+    ],
+)
+def test_sizes_from_coarse_to_fine(size: int, count: int | None, expected: tuple[int, ...]) -> None:
+    assert scales(OptimizeRecipe(size=size, scales=count), (300, 400)) == expected
+
+
+def test_a_photograph_too_narrow_for_them() -> None:
+    with pytest.raises(OptionError, match="at 128 px on its long side 26 px are left"):
+        scales(OptimizeRecipe(size=512, scales=3), (200, 1000))
+
+
+@pytest.mark.parametrize(("steps", "count"), [(1, 3), (5, 2), (100, 1), (500, 3), (7, 6)])
+def test_coarse_scales_get_more_steps_and_each_one_at_least(steps: int, count: int) -> None:
+    shares = shared_steps(steps, count)
+    assert len(shares) == count
+    assert shares == sorted(shares, reverse=True)
+    assert min(shares) >= 1
+    assert abs(sum(shares) - max(steps, count)) <= count / 2
+
+
+class TestTime:
+    @pytest.fixture
+    def clock(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+        """Lets time pass."""
+        now = [100.0]
+        monkeypatch.setattr(planning.time, "monotonic", lambda: now[0])
+
+        def wait(seconds: float) -> None:
+            now[0] += seconds
+
+        return wait
+
+    def plan(self, folder: Path, seconds: float = 60, *, resume: bool = False) -> TimePlan:
+        return TimePlan(seconds, 3, folder / PLAN_FILE, resume=resume, started=100.0)
+
+    def test_the_whole_time_is_used(self, clock, tmp_path: Path) -> None:
+        plan = self.plan(tmp_path)
+        clock(4.0)  # what came before the first step counts
+        passed = 4.0
+        for number, cost in enumerate([0.05, 0.2, 0.8]):
+            asked = itertools.count()
+
+            def step(index: int, cost: float = cost, asked: itertools.count = asked) -> None:
+                # the first is slow, and one in ten measures gradients
+                clock((5 if next(asked) == 0 else 1) * (2 if index % 10 == 0 else 1) * cost)
+
+            steps = plan.steps_at(number, step)
+            passed += (10 + 2 + 1 + 1) * cost + 1.1 * steps * cost
+            clock(1.1 * steps * cost)
+        assert passed == pytest.approx(60, abs=2)
+
+    def test_at_least_a_step_when_time_is_short(self, clock, tmp_path: Path) -> None:
+        plan = self.plan(tmp_path, 1)
+        assert [plan.steps_at(n, lambda _number: clock(9)) for n in range(3)] == [1, 1, 1]
+
+    def test_a_clock_that_does_not_move(self, clock, tmp_path: Path) -> None:
+        assert 1 <= self.plan(tmp_path).steps_at(0, lambda _number: None) <= 1_000_000
+
+    def test_a_resumed_run_repeats_the_plan_and_shares_what_is_left(
+        self, clock, tmp_path: Path
+    ) -> None:
+        first = self.plan(tmp_path)
+        known = first.steps_at(0, lambda _number: clock(0.1))
+        again = self.plan(tmp_path, resume=True)
+
+        def never(_number: int) -> None:
+            raise AssertionError("it is known")
+
+        assert again.steps_at(0, never) == known
+        # what the coarsest scale took is gone, though this run has just begun
+        shares = [0.36, 0.6, 1]
+        expected = 60 * 0.6 / sum(shares)
+        assert again.steps_at(1, lambda _number: clock(0.1)) <= expected / 0.1
+        assert self.plan(tmp_path).steps_at(0, lambda _number: clock(0.2)) < known  # a new run
+
+    @pytest.mark.parametrize("text", ["", "{}", "[1.5]", "[0]", "[-3]", "[10000000]", '["1"]'])
+    def test_a_damaged_file(self, clock, tmp_path: Path, text: str) -> None:
+        (tmp_path / PLAN_FILE).write_text(text)
+        with pytest.raises(CorruptBundleError, match="without --resume"):
+            self.plan(tmp_path, resume=True)
