@@ -90,6 +90,11 @@ class Optimiser:
             for group in member.param_groups:
                 group["lr"] = rate * group["scale"]
 
+    def forget(self) -> None:
+        """Drop what is known of earlier steps: momentum and curvature."""
+        for member in self._members.values():
+            member.state.clear()
+
     def zero_grad(self) -> None:
         """Drop the gradients."""
         for parameter in self.parameters:

@@ -1,7 +1,7 @@
 """The best image of an optimisation, kept while it runs, and what shows that it has diverged."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import torch
@@ -11,7 +11,7 @@ from nstc.compress.optimization.picture_losses import Image, PictureLosses
 from nstc.core import errors
 
 _WORSE: Final = 2.0  # times the lowest total
-_PATIENCE: Final = 10  # steps in a row
+_RETURNS: Final = 10  # to the best image
 _LOSS, _BALANCE = "loss.", "balance."  # begin names of its state
 
 
@@ -23,14 +23,16 @@ class BestImage:
     step.
 
     Of L-BFGS without a line search one long step can spoil an image, from where none of its short
-    ones lead back; pixels have a range, so no loss becomes infinite then. Totals above twice the
-    lowest one in ten steps in a row are therefore a `DivergedError`.
+    ones lead back; pixels have a range, so no loss becomes infinite then. After a total above twice
+    the lowest one the image is therefore the best one again, and `restart` is called, which is to
+    make the optimiser forget its steps. The eleventh time is a `DivergedError`.
     """
 
     def __init__(self, image: Image, losses: PictureLosses) -> None:
         self._image, self._losses = image, losses
         self._known: Mapping[str, float] = {}  # losses of the best image; none before the first
-        self._worse = 0  # steps in a row
+        self._returns = 0
+        self.restart: Callable[[], None] = lambda: None
         self.pixels = image.pixels.detach().clone()
 
     def __call__(self, step: int) -> Mapping[str, Tensor]:
@@ -38,21 +40,28 @@ class BestImage:
         terms = self._losses(step)
         lowest = self._losses.total(self._known) if self._known else math.inf
         found = self._compared(self._losses.latest, lowest)
-        self._worse = self._worse + 1 if found > _WORSE * lowest else 0
-        if self._worse == _PATIENCE:
+        if found <= _WORSE * lowest or not math.isfinite(found):
+            return terms  # the loop reports what is not finite
+        self._returns += 1
+        if self._returns > _RETURNS:
             raise errors.DivergedError(
-                f"the loss was more than {_WORSE:g} times its lowest, {lowest:.4g}, for "
-                f"{_PATIENCE} steps to step {step}. Lower the learning rate and start again, "
+                f"the loss rose to more than {_WORSE:g} times its lowest, {lowest:.4g}, for the "
+                f"{self._returns}th time at step {step}. Lower the learning rate and start again, "
                 "without --resume."
             )
-        return terms
+        self._take_best()
+        self.restart()
+        return self._losses(step)
 
     def finish(self) -> None:
         """Make the best image the image, which its last step has changed since it was compared."""
         lowest = self._losses.total(self._known) if self._known else math.inf
         self._compared(self._losses.look(), lowest)
-        with torch.no_grad():
-            self._image.pixels.copy_(self.pixels)
+        self._take_best()
+
+    @torch.no_grad()
+    def _take_best(self) -> None:
+        self._image.pixels.copy_(self.pixels)
 
     def _compared(self, losses: Mapping[str, float], lowest: float) -> float:
         """Take over the image if its total is the lowest; that total."""
@@ -72,7 +81,7 @@ class BestImage:
         losses = {n: torch.tensor(v, dtype=torch.float64) for n, v in self._known.items()}
         return {
             "pixels": self.pixels,
-            "worse": torch.tensor(self._worse),
+            "returns": torch.tensor(self._returns),
             **{_LOSS + name: value for name, value in losses.items()},
             **{_BALANCE + name: value for name, value in balance.items()},
         }
@@ -82,7 +91,7 @@ class BestImage:
         if state["pixels"].shape != self.pixels.shape:
             raise ValueError(f"its image is {tuple(state['pixels'].shape)}")
         self.pixels = state["pixels"].to(self.pixels)
-        self._worse = int(state["worse"])
+        self._returns = int(state["returns"])
         self._known = {name: float(value) for name, value in _below(_LOSS, state).items()}
         if self._losses.balance is not None:
             self._losses.balance.load_state_dict(_below(_BALANCE, state))

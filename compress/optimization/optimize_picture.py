@@ -289,6 +289,7 @@ class _Run:
             after_step=after_step,
             balance=best,
         )
+        best.restart = optimisation.optimiser.forget
         try:
             optimisation.run()
         except errors.DivergedError as error:
