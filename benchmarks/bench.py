@@ -1,14 +1,30 @@
 """The benchmark: every model's every artifact, compared with one reference."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from nstc.benchmarks import result as results
 from nstc.benchmarks.quality import judging
-from nstc.benchmarks.result import BenchResult, LatencySummary, Quality, Row
-from nstc.benchmarks.subjects import FLOAT, Model, Probe, Subject, finder, reference_of, teacher_of
+from nstc.benchmarks.quality.optimized_pictures import (
+    OPTIMIZED,
+    PictureOptimizer,
+    StoredPictures,
+    optimizer_asked_for,
+)
+from nstc.benchmarks.result import BenchResult, LatencySummary, OptimizedRow, Quality, Row
+from nstc.benchmarks.subjects import (
+    FLOAT,
+    Find,
+    Model,
+    Probe,
+    Subject,
+    finder,
+    reference_of,
+    teacher_of,
+)
 from nstc.benchmarks.targets import parse_target
 from nstc.benchmarks.targets.base import Measurement, Target
 from nstc.benchmarks.timing.machine import machine_facts, roofline, usable_cores
@@ -39,6 +55,7 @@ def bench(
     probe: Probe = probe_contract,
     trust: bool = False,
     store: Artifacts = find_artifact,
+    optimize: PictureOptimizer | None = None,
     progress: Progress | None = None,
     finished: Callable[[BenchResult], None] | None = None,
 ) -> BenchResult:
@@ -47,7 +64,7 @@ def bench(
     Args:
         models: Bundles, zoo names or ONNX files.
         against: The reference, timed on each target as its float file for it; by default the
-            teacher that the manifests of all models name.
+            teacher that all manifests name. Or `OPTIMIZED`, see `optimizer_asked_for`.
         artifacts: Which files of each model; by default all that the target runs.
         photos: At most `recipe.quality_photos` of them are used; the first is what is timed.
         recipe: Settings.
@@ -57,6 +74,7 @@ def bench(
         probe: Finds out what ONNX files of others take; see `nstc.runtime.foreign.probing`.
         trust: Whether programs of others, TorchScript and ExecuTorch, may be loaded.
         store: Where bundles' files come from.
+        optimize: Makes the pictures of `OPTIMIZED`.
         progress: Receives progress updates of rounds and photographs.
         finished: Receives what is found so far after each target, and before its pictures are
             judged: a run that is stopped has not been for nothing.
@@ -71,21 +89,23 @@ def bench(
     """
     if not models:
         raise OptionError("nothing to bench: give a bundle or a zoo name.")
+    optimizer = optimizer_asked_for(against, optimize, quality=quality)
+    chosen = _chosen(photos, recipe, few=optimizer is not None)
+    run = _Run(chosen, recipe, vgg if quality else None, probe, progress or Silent(), optimizer)
+    find = finder(trust=trust, store=store)
+    judged = run.with_judges([find(model) for model in models], teacher, find)
+    reference = run.reference(judged, against, find)
+    targets = [parse_target(name) for name in recipe.targets]
+    opened = [run.opened(target, reference, judged, artifacts) for target in targets]
+    return run.carried_out(opened, reference, finished)
+
+
+def _chosen(photos: PhotoSet, recipe: BenchRecipe, *, few: bool) -> PhotoSet:
+    """The photographs that judge the quality; `PhotosError` if there are none."""
     if not len(photos):
         raise PhotosError("no photographs to bench on: --photos takes a folder of photographs.")
-    targets = [parse_target(name) for name in recipe.targets]
-    features = load_vgg(vgg) if quality else None
-    photos = photos.take(recipe.quality_photos)
-    run = _Run(photos, recipe, features, probe, progress or Silent())
-    find = finder(trust=trust, store=store)
-    subjects = [find(model) for model in models]
-    reference = reference_of(subjects, against, find)
-    judges = [teacher_of(subject, teacher, find) if quality else None for subject in subjects]
-    for judge in filter(None, judges):
-        run.teacher(judge)
-    judged = list(zip(subjects, judges, strict=True))
-    opened = [run.opened(target, reference, judged, artifacts) for target in targets]
-    return run.carried_out(opened, reference, vgg_identity(vgg) if quality else None, finished)
+    most = min(recipe.quality_photos, recipe.optimized_photos) if few else recipe.quality_photos
+    return photos.take(most)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,11 +189,42 @@ class _Run:
 
     photos: PhotoSet
     recipe: BenchRecipe
-    features: VggFeatures | None
+    vgg: str | None  # see `nstc.models.vgg.load_vgg`; None without quality
     probe: Probe
     progress: Progress
+    optimize: PictureOptimizer | None  # where its pictures are asked for
     teachers: dict[Path, judging.JudgingTeacher] = field(default_factory=dict)
     known: dict[tuple[Path, str], Quality] = field(default_factory=dict)
+    # Of teachers without a painting, by name.
+    of_outputs: dict[str, judging.StyleTarget] = field(default_factory=dict)
+
+    @functools.cached_property
+    def features(self) -> VggFeatures | None:
+        """What judges, or None."""
+        return None if self.vgg is None else load_vgg(self.vgg)
+
+    def with_judges(
+        self, subjects: Sequence[Subject], teacher: Model | None, find: Find
+    ) -> list[tuple[Subject, Subject | None]]:
+        """Models and those that they are judged by, whose float graphs are opened too."""
+        if self.features is None:
+            return [(subject, None) for subject in subjects]
+        judges = [teacher_of(subject, teacher, find) for subject in subjects]
+        for judge in judges:
+            self.teacher(judge)
+        return list(zip(subjects, judges, strict=True))
+
+    def reference(
+        self,
+        subjects: Sequence[tuple[Subject, Subject | None]],
+        against: Model | None,
+        find: Find,
+    ) -> Subject:
+        """What all are timed against."""
+        (_, judge), *_ = subjects
+        if self.optimize is not None and judge is not None:
+            return judge
+        return reference_of([subject for subject, _ in subjects], against, find)
 
     def opened(
         self,
@@ -210,7 +261,6 @@ class _Run:
         self,
         runs: Sequence[_TargetRun],
         reference: Subject,
-        vgg: str | None,
         finished: Callable[[BenchResult], None] | None,
     ) -> BenchResult:
         recipe = self.recipe
@@ -221,7 +271,7 @@ class _Run:
                 size=recipe.size,
                 photos=self.photos.record(),
                 seed=recipe.seed,
-                vgg=vgg,
+                vgg=None if self.vgg is None else vgg_identity(self.vgg),
                 reference=reference.identity,
             ),
             references=(),
@@ -255,21 +305,21 @@ class _Run:
             result = dataclasses.replace(result, rows=(*earlier, *rows), unfinished=unfinished)
             if finished is not None:
                 finished(result)
+        if self.optimize is not None:
+            entries = [entry for run in runs for entry in run.entries]
+            result = dataclasses.replace(result, optimized=self.optimized(entries, self.optimize))
+            if finished is not None:
+                finished(result)
         return result
 
     def judged(self, entries: Sequence[_Entry], vgg: VggFeatures) -> list[Quality]:
         new: dict[tuple[Path, str], judging.Candidate] = {}
-        of_outputs: dict[str, judging.StyleTarget] = {}
         size = self.recipe.size
         for entry in entries:
             if entry.judge is None or entry.file in {**self.known, **new}:
                 continue
-            teacher, style = self.teacher(entry.judge), entry.style
-            if style is None:
-                style = of_outputs.get(teacher.name) or judging.style_of_outputs(
-                    teacher, self.photos, size=size, vgg=vgg
-                )
-                of_outputs[teacher.name] = style
+            teacher = self.teacher(entry.judge)
+            style = self.style(entry, teacher, vgg)
             new[entry.file] = judging.Candidate(session=entry.session, teacher=teacher, style=style)
         if new:
             candidates, seed = list(new.values()), self.recipe.seed
@@ -278,3 +328,59 @@ class _Run:
             )
             self.known.update(zip(new, found, strict=True))
         return [self.known[entry.file] for entry in entries]
+
+    def style(
+        self, entry: _Entry, teacher: judging.JudgingTeacher, vgg: VggFeatures
+    ) -> judging.StyleTarget:
+        """What an entry's is compared with: a painting's, or that of its teacher's outputs."""
+        if (known := entry.style) is not None:
+            return known
+        if teacher.name not in self.of_outputs:
+            size = self.recipe.size
+            style = judging.style_of_outputs(teacher, self.photos, size=size, vgg=vgg)
+            self.of_outputs[teacher.name] = style
+        return self.of_outputs[teacher.name]
+
+    def optimized(
+        self, entries: Sequence[_Entry], optimize: PictureOptimizer
+    ) -> tuple[OptimizedRow, ...]:
+        """Of each teacher and style the pictures of all photographs, judged as the entries are."""
+        if self.vgg is None or self.features is None:
+            return ()
+        styles: dict[tuple[str, str], tuple[judging.JudgingTeacher, judging.StyleTarget]] = {}
+        for entry in entries:
+            if entry.judge is not None:
+                teacher = self.teacher(entry.judge)
+                style = self.style(entry, teacher, self.features)
+                styles.setdefault((teacher.name, style.statistics.identity), (teacher, style))
+        size, steps, rows = self.recipe.size, self.recipe.optimize_steps, []
+        squares = list(self.photos.squares(size))
+        for teacher, style in styles.values():
+            made = optimize(
+                self.photos,
+                style.statistics,
+                size=size,
+                steps=steps,
+                vgg=self.vgg,
+                progress=self.progress,
+            )
+            stored = StoredPictures.of(squares, [own.rgb for own in made])
+            candidate = judging.Candidate(session=stored, teacher=teacher, style=style)
+            [quality] = judging.judge(
+                [candidate],
+                self.photos,
+                size=size,
+                vgg=self.features,
+                seed=self.recipe.seed,
+                progress=self.progress,
+            )
+            row = OptimizedRow(
+                model=teacher.name,
+                artifact=OPTIMIZED,
+                size=size,
+                steps=steps,
+                seconds=median([own.seconds for own in made]),
+                quality=quality,
+            )
+            rows.append(row)
+        return tuple(rows)

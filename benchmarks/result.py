@@ -186,6 +186,22 @@ class Row:
         return {name: own[name] for name in (*always, *reported)}
 
 
+@dataclass(frozen=True, kw_only=True)
+class OptimizedRow:
+    """Pictures that were optimised, one by one and without a network: the floor of the losses."""
+
+    model: Name  # the teacher whose style they have
+    artifact: Name  # in the place of a file
+    size: Count  # side of the pictures in pixels
+    steps: Count  # of the optimiser, for each picture
+    seconds: float  # for each picture, the median; of the machine and the time they were made
+    quality: Quality  # against the teacher
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {**dataclasses.asdict(self), "quality": self.quality.to_dict()}
+
+
 _Timed = TypeVar("_Timed", Reference, Row)
 
 
@@ -201,6 +217,7 @@ class BenchResult:
     rows: tuple[Row, ...]
     unfinished: tuple[str, ...] = ()  # targets that a stopped run has not measured
     taken: Mapping[str, str | bool] = field(default_factory=dict)  # see `taken_now`
+    optimized: tuple[OptimizedRow, ...] = ()  # one for each style, where they were asked for
 
     def reference_of(self, row: Row) -> Reference:
         """What a row's speed-up is relative to."""
@@ -243,6 +260,8 @@ class BenchResult:
             "rows": [row.to_dict() for row in self.rows],
             "unfinished": self.unfinished,
         }
+        if self.optimized:
+            content["optimized"] = [row.to_dict() for row in self.optimized]
         finite: dict[str, Any] = _finite(content)
         return finite
 

@@ -15,7 +15,14 @@ from rich import box
 from rich.table import Table
 
 from nstc.benchmarks.quality.metrics import KNOWN, Metric, metric_of
-from nstc.benchmarks.result import FEW_PHOTOS, BenchResult, Reference, Row
+from nstc.benchmarks.result import (
+    FEW_PHOTOS,
+    BenchResult,
+    OptimizedRow,
+    Quality,
+    Reference,
+    Row,
+)
 from nstc.benchmarks.timing.statistics import PRECISION
 from nstc.core.terminal import as_text
 from nstc.core.zoo import PREFIX
@@ -98,6 +105,13 @@ class _Column:
     heading: str  # above it
     cell: Callable[[Row], str | None]  # None where a row does not have it
     meaning: str = ""  # for the caption
+    # The same of a row of which quality alone was measured.
+    of_quality: Callable[[Quality], str | None] = lambda _quality: None
+
+    def of(self, row: Row | OptimizedRow) -> str:
+        """The cell of any row."""
+        found = self.cell(row) if isinstance(row, Row) else self.of_quality(row.quality)
+        return "-" if found is None else found
 
 
 def _cost(heading: str, part: str, name: str, meaning: str, scale: float = 1.0) -> _Column:
@@ -148,22 +162,22 @@ def result_table(result: BenchResult, *, narrow: bool = False) -> Table:
         *map(_quality, metrics),
         *((_PEAK,) if shows_memory else ()),
     )
-    return _table(result, columns, _caption(result))
+    return _table([*result.rows, *result.optimized], columns, _caption(result))
 
 
-def _table(result: BenchResult, columns: Sequence[_Column], caption: str) -> Table:
+def _table(rows: Sequence[Row | OptimizedRow], columns: Sequence[_Column], caption: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0, caption=as_text(caption))
     table.caption_justify = "left"
     table.add_column("model", overflow="fold", min_width=_NAME_WIDTH)
     table.add_column("artifact", no_wrap=True)
-    longest = max((len(row.target) for row in result.rows), default=0)
+    targets = [row.target if isinstance(row, Row) else "-" for row in rows]
+    longest = max(map(len, targets), default=0)
     table.add_column("target", overflow="fold", min_width=min(longest, _TARGET_WIDTH))
     for column in columns:
         table.add_column(column.heading, justify="right", no_wrap=True)
-    names = short_names([row.model for row in result.rows])
-    for name, row in zip(names, result.rows, strict=True):
-        numbers = ("-" if (own := each.cell(row)) is None else own for each in columns)
-        cells = (name, row.artifact, row.target, *numbers)
+    names = short_names([row.model for row in rows])
+    for name, target, row in zip(names, targets, rows, strict=True):
+        cells = (name, row.artifact, target, *(each.of(row) for each in columns))
         table.add_row(*map(as_text, cells))
     return table
 
@@ -175,13 +189,16 @@ def _faster(row: Row) -> str:
 
 
 def _quality(metric: Metric) -> _Column:
-    def cell(row: Row) -> str | None:
-        if row.quality is None or metric.name not in row.quality.metrics:
+    def of_quality(quality: Quality) -> str | None:
+        if metric.name not in quality.metrics:
             return None
-        marked = metric.name == "style_ratio" and row.quality.style_source == "outputs"
-        return f"{row.quality.metrics[metric.name].median:.2f}{'†' if marked else ''}"
+        marked = metric.name == "style_ratio" and quality.style_source == "outputs"
+        return f"{quality.metrics[metric.name].median:.2f}{'†' if marked else ''}"
 
-    return _Column(metric.label.replace(" ", "\n"), cell)
+    def cell(row: Row) -> str | None:
+        return None if row.quality is None else of_quality(row.quality)
+
+    return _Column(metric.label.replace(" ", "\n"), cell, of_quality=of_quality)
 
 
 def has_costs(result: BenchResult) -> bool:
@@ -209,7 +226,7 @@ def costs_table(result: BenchResult, *, with_sizes: bool = False) -> Table:
     if fixed := {name for name, own in runs if own is not None and own.graph_batch == 1}:
         fixed_names = ", ".join(sorted(fixed))
         caption.append(f"one picture a run is all that these graphs take: {fixed_names}")
-    table = _table(result, (*(_SIZES if with_sizes else ()), *costs), "\n".join(caption))
+    table = _table(result.rows, (*(_SIZES if with_sizes else ()), *costs), "\n".join(caption))
     table.title, table.title_justify = "What running them costs besides latency", "left"
     return table
 
@@ -237,6 +254,11 @@ def _caption(result: BenchResult) -> str:
         few = f" (fewer than {FEW_PHOTOS}: a rough guide)" if judged[0].few_photos else ""
         teachers = ", ".join(dict.fromkeys(quality.teacher for quality in judged))
         lines.append(f"quality on {judged[0].photos} photographs{few}, compared with {teachers}")
+    lines += [
+        f"optimized: images in the style of {row.model}, without a network, {row.steps} steps and "
+        f"{three_digits(row.seconds)} s each: the floor of the losses"
+        for row in result.optimized
+    ]
     if noisy := [row for row in result.rows if not row.conclusive]:
         # None for a time that no number of rounds would settle
         more = [row.more_rounds and len(row.latency_ms.samples) + row.more_rounds for row in noisy]

@@ -22,6 +22,7 @@ _NAMES: Final = {
     "Footprint": "memory",
     "BenchProtocol": "protocol",
     "MachineNoise": "watch",
+    "OptimizedRow": "optimized",
 }
 # What the reader refuses besides, and what Python alone has, is not of the form.
 _LEFT_OUT: Final = ("title", "description", "default", "maximum", "maxLength", "minLength")
@@ -32,13 +33,18 @@ _BOUNDS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "minimum": (
         *("void_rounds", "drifting_rounds", "unsteady_sessions", "peak_bytes", "network_bytes"),
-        *("arena_bytes", "cold_start_ms", "energy_mj", "seed"),
+        *("arena_bytes", "cold_start_ms", "energy_mj", "seed", "seconds"),
     ),
 }
-_AT_LEAST_ONE: Final = ("threads", "tick_ns", "rounds", "size", "count", "photos", "graph_batch")
+_AT_LEAST_ONE: Final = (
+    *("threads", "tick_ns", "rounds", "size", "count", "photos", "graph_batch", "steps"),
+)
 _WORDS: Final = {
     "latency": "Milliseconds.",
     "memory": "Of a fresh process.",
+    "optimized": "Pictures made without a network by optimising an image: how low the losses go.",
+    "steps": "of the optimiser, for each picture",
+    "seconds": "for each picture, the median, when they were made",
     "peaks": "The most that the place was measured to do.",
     "quality": "Every further key is a metric's median; its ends stand under intervals.",
     "interval": "null is infinity",
@@ -57,7 +63,7 @@ _NUMBER: Final = {"type": ["number", "null"]}
 
 def generated() -> dict[str, Any]:
     """The schema, as JSON values."""
-    types = [result.BenchProtocol, result.Reference, result.Row]
+    types = [result.BenchProtocol, result.Reference, result.Row, result.OptimizedRow]
     _, parts = msgspec.json.schema_components(types, ref_template="#/$defs/{name}")
     parts = {_name(name): _form(part) for name, part in parts.items()}
     _as_written(parts)
@@ -90,6 +96,11 @@ def generated() -> dict[str, Any]:
             "protocol": {"$ref": "#/$defs/protocol"},
             "references": {"type": "array", "items": {"$ref": "#/$defs/reference"}},
             "rows": {"type": "array", "items": {"$ref": "#/$defs/row"}},
+            "optimized": {
+                "description": "One for each style, where --against optimized was given.",
+                "type": "array",
+                "items": {"$ref": "#/$defs/optimized"},
+            },
             "unfinished": texts,
             "taken": {
                 "description": (

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nstc.benchmarks.quality.metrics import StylisedPhoto, available_metrics
+from nstc.benchmarks.quality.optimized_pictures import StoredPictures
 from nstc.benchmarks.quality.picture_metrics import flicker
 from nstc.benchmarks.result import Quality, StyleSource
 from nstc.benchmarks.timing.statistics import bootstrap_median
@@ -44,7 +45,7 @@ class StyleTarget:
 class Candidate:
     """A session to judge, its teacher, and the style that both are compared with."""
 
-    session: Session
+    session: Session | StoredPictures
     teacher: JudgingTeacher
     style: StyleTarget
 
@@ -62,13 +63,18 @@ def judge(
 
     Each photograph's centre square of `size` pixels is decoded, stylised and measured before the
     next one, once by each `JudgingTeacher` object, so memory does not grow with their number. On
-    `FLICKER_PHOTOS` of them, evenly spread, every session stylises four changed copies as well.
-    The seed is the bootstrap's. Gives one result a candidate, in their order.
+    `FLICKER_PHOTOS` of them, evenly spread, every session stylises four changed copies as well;
+    stored pictures have no flicker. The seed is the bootstrap's. Gives one result a candidate, in
+    their order.
     """
     metrics, count = available_metrics(), len(photos)
     values: list[dict[str, list[float]]] = [{m.name: [] for m in metrics} for _ in candidates]
+    if all(isinstance(candidate.session, StoredPictures) for candidate in candidates):
+        flickering = 0
+    else:
+        flickering = min(FLICKER_PHOTOS, count)
     # the first and the last among them
-    spread = set(np.linspace(0, count - 1, min(FLICKER_PHOTOS, count)).round().astype(int).tolist())
+    spread = set(np.linspace(0, count - 1, flickering).round().astype(int).tolist())
     progress = progress or Silent()
     progress.begin("quality", count, 0)
     with torch.inference_mode():
@@ -81,11 +87,17 @@ def judge(
             progress.advance(position + 1, {})
     return [
         Quality(
-            metrics={name: bootstrap_median(numbers, seed=seed) for name, numbers in own.items()},
+            metrics={
+                name: bootstrap_median(numbers, seed=seed)
+                for name, numbers in own.items()
+                if numbers
+            },
             photos=count,
             teacher=candidate.teacher.name,
             style_source=candidate.style.source,
-            sampled_photos={name: len(found) for name, found in own.items() if len(found) < count},
+            sampled_photos={
+                name: len(found) for name, found in own.items() if 0 < len(found) < count
+            },
         )
         for candidate, own in zip(candidates, values, strict=True)
     ]
@@ -105,13 +117,16 @@ def _stylised(
     """Of every candidate its own picture of one photograph and its teacher's."""
     content = vgg(images_to_tensor([photo]), CONTENT_LAYERS)
 
-    def measured(session: Session) -> Callable[[Mapping[str, Tensor]], StylisedPhoto]:
+    def measured(
+        session: Session | StoredPictures,
+    ) -> Callable[[Mapping[str, Tensor]], StylisedPhoto]:
         """A session's picture, run once, to be compared with any style."""
         pixels = session.run(photo)
         found = vgg(images_to_tensor([pixels]), _LAYERS)
         grams = {name: gram_matrix(found[name]) for name in STYLE_LAYERS}
         features = {name: found[name] for name in CONTENT_LAYERS}
-        own_flicker = flicker(session.run, photo, pixels) if with_flicker else None
+        flickers = with_flicker and not isinstance(session, StoredPictures)
+        own_flicker = flicker(session.run, photo, pixels) if flickers else None
 
         def compared_with(style: Mapping[str, Tensor]) -> StylisedPhoto:
             distances = (gram_distance(grams[n], style[n].unsqueeze(0)) for n in STYLE_LAYERS)

@@ -15,6 +15,7 @@ from nstc.benchmarks import table
 from nstc.benchmarks.quality.metrics import known_metric
 from nstc.benchmarks.report import plots, reruns, stored_results
 from nstc.benchmarks.report.stored_results import ReadRow, Run, all_rows
+from nstc.benchmarks.result import OptimizedRow
 from nstc.benchmarks.table import byte_count, fine, three_digits
 from nstc.benchmarks.timing import machine, statistics
 from nstc.core import Progress, Silent
@@ -173,6 +174,7 @@ def render_page(
         layer_plot=plots.layer_plot(shares) if shares else None,
         runs=runs,
         rows=list(zip(names, (row for _, row in all_rows(runs)), strict=True)),
+        optimized=sum(len(run.optimized) for run in runs),
         columns=table_columns(runs),
         caveats=caveats_of(runs),
         layers=layers,
@@ -185,26 +187,35 @@ def render_page(
 
 
 def table_columns(runs: Sequence[Run]) -> list[Column]:
-    """All columns that at least one row has something for."""
+    """All columns that at least one row has something for; optimised pictures come last."""
     pairs = all_rows(runs)
     rows = [row for _, row in pairs]
-    columns = [_words("model", table.short_names([row.model for row in rows]))]
+    floors = [(run, row) for run in runs for row in run.optimized]
+    without = [None] * len(floors)  # of what is measured of files
+    every: list[ReadRow | OptimizedRow] = [*rows, *(row for _, row in floors)]
+    columns = [_words("model", table.short_names([row.model for row in every]))]
     if len(runs) > 1:
-        columns.append(_words("run", [run.name for run, _ in pairs]))
+        columns.append(_words("run", [run.name for run, _ in (*pairs, *floors)]))
     times = [(row.latency_ms.median, row.latency_ms.iqr) for row in rows]
-    latencies = (Cell(fine(ms), "" if iqr is None else f"IQR {fine(iqr)}", ms) for ms, iqr in times)
+    latencies = [Cell(fine(ms), "" if iqr is None else f"IQR {fine(iqr)}", ms) for ms, iqr in times]
+    targets = [*(row.target for row in rows), *(table.NONE for _ in floors)]
     columns += [
-        _words("artifact", [row.artifact for row in rows]),
-        _words("target", [row.target for row in rows]),
-        _numbers("size", "px", [row.size for row in rows], lambda number: f"{number:.0f}"),
-        Column("latency", "ms", True, tuple(latencies)),
-        _intervals("times faster", "95 %", [row.speedup for row in rows]),
-        _numbers("parameters", "", [row.params for row in rows], table.count),
-        _numbers("MACs", "", [row.macs for row in rows], table.count),
-        _numbers("file", "", [row.size_bytes for row in rows], byte_count),
-        *_extra_columns(rows),
+        _words("artifact", [row.artifact for row in every]),
+        _words("target", targets),
+        _numbers("size", "px", [row.size for row in every], _whole),
+        Column("latency", "ms", True, (*latencies, *(Cell(table.NONE) for _ in floors))),
+        _intervals("times faster", "95 %", [*(row.speedup for row in rows), *without]),
+        _numbers("parameters", "", [*(row.params for row in rows), *without], table.count),
+        _numbers("MACs", "", [*(row.macs for row in rows), *without], table.count),
+        _numbers("file", "", [*(row.size_bytes for row in rows), *without], byte_count),
+        *_extra_columns(rows, without),
     ]
-    judged = [row.quality.metrics if row.quality else {} for row in rows]
+    for heading, hint, of_floor in (
+        ("optimizer steps", "a picture", [row.steps for _, row in floors]),
+        ("optimized in", "s a picture", [row.seconds for _, row in floors]),
+    ):
+        columns.append(_numbers(heading, hint, [*(None for _ in rows), *of_floor], _whole))
+    judged = [row.quality.metrics if row.quality else {} for row in every]
     for name in dict.fromkeys(name for metrics in judged for name in metrics):
         known = known_metric(name)
         hint = "95 %" if known is None else f"{known.better} 95 %".strip()
@@ -212,11 +223,15 @@ def table_columns(runs: Sequence[Run]) -> list[Column]:
     return [column for column in columns if any(cell.value is not None for cell in column.cells)]
 
 
-def _extra_columns(rows: Sequence[ReadRow]) -> Iterable[Column]:
+def _whole(number: float) -> str:
+    return f"{number:.0f}"
+
+
+def _extra_columns(rows: Sequence[ReadRow], others: Sequence[None]) -> Iterable[Column]:
     """Of unknown keys those that are plain amounts: memory, cold start, and what comes later."""
     for path in dict.fromkeys(path for row in rows for path in row.extra):
         found = [row.extra.get(path) for row in rows]
-        amounts = [one if type(one) in (int, float) else None for one in found]
+        amounts = [one if type(one) in (int, float) else None for one in (*found, *others)]
         for ending, words in _EXTRA_UNITS:
             if path.endswith(ending):  # a column without any amount is left out
                 heading = path.rpartition(".")[2].replace("_", " ")

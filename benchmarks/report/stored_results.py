@@ -18,7 +18,7 @@ from nstc.core.terminal import printable
 
 MAX_BYTES: Final = 64 * 1024 * 1024  # larger files are refused unread
 
-_TOP_KEYS: Final = frozenset(("schema", "machine", "protocol", "references", "rows"))
+_TOP_KEYS: Final = frozenset(("schema", "machine", "protocol", "references", "rows", "optimized"))
 _PART_KEYS: Final = {
     "latency_ms": ("median", "iqr", "samples"),
     "speedup": ("median", "low", "high"),
@@ -53,6 +53,7 @@ class Run:
     protocol: Mapping[str, Any]  # how it was measured, by dotted path
     references: tuple[Mapping[str, Any], ...]  # of each target, by dotted path
     rows: tuple[ReadRow, ...]  # in the file's order
+    optimized: tuple[result.OptimizedRow, ...] = ()  # pictures without a network
     extra: Mapping[str, Any] = field(default_factory=dict)  # all other keys, by dotted path
 
     @property
@@ -104,6 +105,7 @@ class _Content:
     protocol: dict[str, Any]
     references: list[dict[str, Any]]
     rows: tuple[ReadRow, ...]
+    optimized: tuple[result.OptimizedRow, ...] = ()
     machine: dict[str, Any] | None = None
 
 
@@ -150,6 +152,7 @@ def read_results(path: Path) -> Run:
             for own in read.references
         ),
         rows=read.rows,
+        optimized=read.optimized,
         extra=flattened(
             {key: value for key, value in content.items() if key not in _TOP_KEYS and value != []}
         ),
@@ -170,10 +173,7 @@ def _with_extra(content: Mapping[str, Any]) -> Any:
     rows = content.get("rows")
     if not isinstance(rows, list):
         return content
-    try:
-        read = result.rows_content(rows)
-    except DecodingError as error:
-        raise DecodingError(f"rows{error}") from error
+    read, optimized = (_content_of(content, key) for key in ("rows", "optimized"))
     for own, row in zip(read, rows, strict=True):
         if isinstance(own, dict):
             extra = {key: value for key, value in row.items() if key not in _ROW_KEYS}
@@ -184,7 +184,15 @@ def _with_extra(content: Mapping[str, Any]) -> Any:
                         known = (*known, *part["intervals"])
                     extra |= {key: {k: value for k, value in part.items() if k not in known}}
             own |= {"speedup": own["speedup"] or _UNKNOWN, "extra": flattened(extra)}
-    return {**content, "rows": read}
+    return {**content, "rows": read, "optimized": optimized}
+
+
+def _content_of(content: Mapping[str, Any], key: str) -> Any:
+    """The list of rows under a key, as `nstc.benchmarks.result.rows_content` has it."""
+    try:
+        return result.rows_content(content.get(key, []))
+    except DecodingError as error:
+        raise DecodingError(f"{key}{error}") from error
 
 
 def _shown(value: Any) -> Any:

@@ -331,20 +331,24 @@ _Options = ParamSpec("_Options")
 _Result = TypeVar("_Result")
 
 
-def _making_files(verb: Callable[_Options, _Result]) -> Callable[_Options, _Result]:
-    """The verb with `made_artifact` as its store: a model's file that is missing is made first."""
+def supplied(
+    verb: Callable[_Options, _Result], module: str, **makers: object
+) -> Callable[_Options, _Result]:
+    """A verb of `module`: another one with these options, which it can't import, as defaults."""
 
     @wraps(verb)
-    def making(*arguments: _Options.args, **options: _Options.kwargs) -> _Result:
-        options.setdefault("store", made_artifact)
+    def supplying(*arguments: _Options.args, **options: _Options.kwargs) -> _Result:
+        for name, maker in makers.items():
+            options.setdefault(name, maker)
         return verb(*arguments, **options)
 
-    making.__module__ = __name__  # where Python finds it
-    return making
+    supplying.__module__ = module
+    return supplying
 
 
-bench = _making_files(benchmark.bench)
-check = _making_files(check_models.check)
+# A model's file that is missing is made first.
+bench = supplied(benchmark.bench, __name__, store=made_artifact)
+check = supplied(check_models.check, __name__, store=made_artifact)
 
 
 def write_without_ranges(bundle: Bundle, target: Path) -> None:

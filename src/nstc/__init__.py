@@ -12,9 +12,10 @@ from nstc.core import VERSION
 
 if TYPE_CHECKING:
     from nstc.compress.distillation.distill_model import distill
-    from nstc.compress.export.export_model import bench, check, export
+    from nstc.compress.export.export_model import check, export
     from nstc.compress.importing.import_model import import_checkpoint
     from nstc.compress.optimization.optimize_picture import optimize
+    from nstc.compress.optimization.optimized_photos import bench
     from nstc.compress.optimization.segmentation import mask
     from nstc.compress.pipeline import compress_model
     from nstc.compress.pruning.analysis import analyze
@@ -60,7 +61,7 @@ _HOMES: Final = {
     "NstcError": "nstc.core.errors",
     "Stylizer": "nstc.runtime.stylizer",
     "analyze": "nstc.compress.pruning.analysis",
-    "bench": "nstc.compress.export.export_model",
+    "bench": "nstc.compress.optimization.optimized_photos",
     "check": "nstc.compress.export.export_model",
     "compress_model": "nstc.compress.pipeline",
     "distill": "nstc.compress.distillation.distill_model",

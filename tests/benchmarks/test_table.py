@@ -7,6 +7,7 @@ from nstc.benchmarks.result import (
     BenchProtocol,
     BenchResult,
     LatencySummary,
+    OptimizedRow,
     Quality,
     Reference,
     Row,
@@ -48,7 +49,22 @@ STUDENT = Row(
 )
 
 
-def shown(*rows: Row, place: dict[str, str] | None = None) -> str:
+OPTIMIZED = OptimizedRow(
+    model="zoo:starry-night/teacher",
+    artifact="optimized",
+    size=512,
+    steps=500,
+    seconds=142.6,
+    quality=quality(metrics={"style_ratio": spread(0.62), "content_ratio": spread(0.97)}),
+)
+
+
+def shown(
+    *rows: Row,
+    place: dict[str, str] | None = None,
+    optimized: tuple[OptimizedRow, ...] = (),
+    width: int = 100,
+) -> str:
     result = BenchResult(
         machine={},
         protocol=BenchProtocol(
@@ -69,9 +85,11 @@ def shown(*rows: Row, place: dict[str, str] | None = None) -> str:
             ),
         ),
         rows=rows,
+        optimized=optimized,
     )
     sink = io.StringIO()
-    Console(file=sink, width=100, color_system=None).print(result_table(result))
+    table = result_table(result, narrow=width < 100)
+    Console(file=sink, width=width, color_system=None).print(table)
     return sink.getvalue()
 
 
@@ -98,6 +116,24 @@ def test_a_row_has_every_number_with_its_unit_in_the_heading():
     ]
     for heading in ("model", "artifact", "target", "ms", "params", "MACs", "KB", "SSIM"):
         assert heading in output
+
+
+def test_optimised_pictures_have_quality_alone_and_their_budget_below():
+    output = shown(STUDENT, optimized=(OPTIMIZED,))
+    [line] = [line.split() for line in output.splitlines() if " optimized " in f"{line} "[16:]][:1]
+    assert line[-10:] == ["optimized", "-", "-", "-", "-", "-", "-", "0.62", "0.97", "-"]
+    assert (
+        "optimized: images in the style of zoo:starry-night/teacher, without a network, 500 steps "
+        "and 143 s each" in " ".join(output.split())
+    )
+    assert "optimized" not in shown(STUDENT)
+
+
+def test_they_fit_80_columns():
+    output = shown(STUDENT, optimized=(OPTIMIZED,), width=80)
+    assert all(len(line) <= 80 for line in output.splitlines())
+    for text in ("optimized", "0.62", "0.97", "int8.onnx", "(140-152)"):
+        assert text in output
 
 
 def test_nothing_is_cut_off_at_100_columns():

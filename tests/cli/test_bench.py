@@ -9,7 +9,7 @@ from nstc.benchmarks.targets.web import setup
 from nstc.core.recipe import BenchRecipe
 from nstc.runtime.foreign.probing import probe_contract
 
-BENCH = "nstc.compress.export.export_model.bench"
+BENCH = "nstc.compress.optimization.optimized_photos.bench"
 
 IN_THE_RECIPE = [
     ("--size", "64", "size", 64),
@@ -19,6 +19,8 @@ IN_THE_RECIPE = [
     ("--seed", "9", "seed", 9),
     ("--memory", None, "memory", True),
     ("--roofline", None, "roofline", True),
+    ("--optimize-steps", "50", "optimize_steps", 50),
+    ("--optimized-photos", "2", "optimized_photos", 2),
 ]
 FOR_THE_VERB = [
     ("--teacher", "t", "teacher", "t"),

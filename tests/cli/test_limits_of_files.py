@@ -18,7 +18,10 @@ VERBS = {
     "distill": ("nstc.compress.distillation.distill_model.distill", ["n.onnx", "-o", "out"]),
     "prune": ("nstc.compress.pruning.prune_model.prune", ["student", "-o", "out"]),
     "compress": ("nstc.compress.pipeline.compress_model", ["n.onnx", "-o", "out"]),
-    "bench": ("nstc.compress.export.export_model.bench", ["n.onnx", "--against", "n.onnx"]),
+    "bench": (
+        "nstc.compress.optimization.optimized_photos.bench",
+        ["n.onnx", "--against", "n.onnx"],
+    ),
     "check": ("nstc.compress.export.export_model.check", ["--baseline", "b.json"]),
     "baseline": (
         "nstc.benchmarks.gate.check_models.update_baseline",

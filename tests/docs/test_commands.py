@@ -72,7 +72,7 @@ SHORT = {
     "prune": "--steps 1 --recipe short.toml",
     "quantize": "--calibration-photos 2 --calibration-size 64 --allow-slower",
     "compress": "--recipe short.toml",
-    "bench": "--rounds 3 --size 64",
+    "bench": "--rounds 3 --size 64 --optimize-steps 2",
     "baseline update": "--rounds 3",
     "check": "--rounds 3 --max-rounds 3",
 }

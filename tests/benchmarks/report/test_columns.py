@@ -1,4 +1,4 @@
-from nstc.benchmarks.report.page import table_columns
+from nstc.benchmarks.report.page import render_page, table_columns
 from nstc.benchmarks.report.stored_results import row_names
 
 
@@ -54,3 +54,41 @@ def test_arrows_point_where_the_metrics_say(read, make_row, make_quality):
     quality = {**make_quality(1.2), **metrics, "intervals": intervals}
     columns = by_heading(read(make_row(quality=quality)))
     assert [columns[name].hint for name in metrics] == ["↑ 95 %", "↓ 95 %", "95 %", "95 %"]
+
+
+def test_optimised_pictures_stand_last_with_their_budget(read, make_row, make_quality):
+    floor = {
+        "model": "zoo:dusk/teacher",
+        "artifact": "optimized",
+        "size": 64,
+        "steps": 500,
+        "seconds": 142.6,
+        "quality": make_quality(0.6),
+    }
+    run = read(make_row(), optimized=[floor])
+    columns = by_heading(run)
+    found = {heading: [cell.text for cell in own.cells] for heading, own in columns.items()}
+    assert found["model"] == ["zoo:dusk", "zoo:dusk/teacher"]
+    assert found["artifact"] == ["int8.onnx", "optimized"]
+    assert found["latency"][1] == found["times faster"][1] == found["file"][1] == "–"
+    assert found["style_ratio"] == ["1.25", "0.60"]
+    assert found["optimizer steps"] == ["–", "500"]
+    assert found["optimized in"] == ["–", "143"]
+    assert all(len(own.cells) == 2 for own in columns.values())
+    assert "optimizer steps" not in by_heading(read(make_row()))
+
+
+def test_the_page_has_their_row_and_says_what_it_is(read, make_row, make_quality, page_of):
+    floor = {
+        "model": "zoo:dusk/teacher",
+        "artifact": "optimized",
+        "size": 64,
+        "steps": 500,
+        "seconds": 142.6,
+        "quality": make_quality(0.6),
+    }
+    words = page_of(render_page([read(make_row(), optimized=[floor])])).sections["rows"]
+    assert "zoo:dusk/teacher" in words
+    assert "have no network" in words
+    without = page_of(render_page([read(make_row())])).sections["rows"]
+    assert "optimized" not in without

@@ -110,7 +110,8 @@ def bench(
     *,
     against: str | None = flag(
         None,
-        "Reference, timed in every round as its float graph.",
+        "Reference, timed in every round as its float graph; or optimized, for the quality of "
+        "pictures optimized without a network.",
         shown="the teacher that the manifests name",
     ),
     _size: Placed = None,

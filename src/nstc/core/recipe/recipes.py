@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from nstc.core import extensions
 from nstc.core.errors import OptionError
+from nstc.core.recipe.optimization import OptimizeRecipe
 from nstc.core.recipe.settings import (
     LATENCY,
     MACS,
@@ -370,6 +371,15 @@ class BenchRecipe(Checked):
         ("cpu:2",), Allowed(are_different_words, 'different targets, such as "cpu:2" and "mobile"')
     )
     quality_photos: int = setting(32, at_least(1))  # at most so many judge the quality
+    # Against optimised pictures, each of which takes minutes.
+    optimized_photos: int = setting(
+        4, at_least(1), "With --against optimized: the most photographs to judge on."
+    )
+    optimize_steps: int = setting(
+        OptimizeRecipe.steps,
+        within(1, 100_000),
+        "With --against optimized: optimizer steps for each picture.",
+    )
     memory: bool = switch(
         False,
         "Measure the peak memory and cold start of a new process on cpu targets too.",
