@@ -36,7 +36,7 @@ SIZE: Final = 512
 STYLES: Final = ("starry-night", "the-scream", "great-wave", "udnie")
 PHOTOS: Final = ("astronaut", "camera", "chelsea", "coffee", "rocket")
 # At which fixed weights lose as much content, in the mean over paintings, as balanced ones.
-FIXED_CONTENT_WEIGHT: Final = 0.35
+FIXED_CONTENT_WEIGHT: Final = 0.4
 
 
 def main() -> None:
