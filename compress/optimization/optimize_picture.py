@@ -99,17 +99,10 @@ def optimize(
     """
     recipe, progress = recipe or OptimizeRecipe(), progress or Silent()
     started = time.monotonic()
-    formats.format_of(output)
-    if preview_every is not None and preview_every < 1:
-        raise errors.OptionError(
-            f"preview-every is {preview_every}: expected a whole number of at least 1."
-        )
     label_maps = (photo_mask, style_mask)
-    named = [painting] if isinstance(painting, str | Path) else painting
-    _refuse_replacing(output, photo, *named, init, *label_maps)
     refuse_unknown_losses(recipe, masked=label_maps != (None, None))
-    _folder_beside(output)
-    files.refuse_unwritable_file(output)
+    named = [painting] if isinstance(painting, str | Path) else painting
+    _folder_beside(output, (photo, *named, init, *label_maps), preview_every)  # before any work
     return optimized(
         inputs.read_inputs(photo, painting, init, label_maps, recipe, limits),
         output,
@@ -135,7 +128,7 @@ def optimized(
 ) -> OptimizedPicture:
     """As `optimize`, of what was read; its time counts from `started`, by `time.monotonic`."""
     started = time.monotonic() if started is None else started
-    folder = _folder_beside(output)
+    folder = _folder_beside(output, (), preview_every)
     features = load_vgg(vgg).to(best_device())
     run = _Run(
         given=given,
@@ -149,33 +142,21 @@ def optimized(
         started=started,
         progress=progress,
     )
-    try:
-        image, losses = run.carry_out()
-    except KeyboardInterrupt as interrupt:  # between sizes; the loop turns others into errors
-        raise errors.Interrupted(
-            f"stopped: {output} is not written. Run the same command with --resume to continue "
-            "after the last size that was done."
-        ) from interrupt
-    trace = run.trace()
-    picture = run.write(image.pixels)
-    run.tidy_up()
-    return OptimizedPicture(
-        path=output,
-        rgb=picture,
-        **losses.unweighted(inputs.as_optimized(picture, recipe)),
-        steps=len(trace),
-        seconds=time.monotonic() - started,
-        trace=trace,
-    )
+    return run.carry_out()
 
 
-def _refuse_replacing(output: Path, *given: str | Path | None) -> None:
+def _folder_beside(
+    output: Path, given: Sequence[str | Path | None], preview_every: int | None
+) -> Path:
+    """For checkpoints and previews; an error if it or the output can't be written."""
+    formats.format_of(output)
+    if preview_every is not None and preview_every < 1:
+        raise errors.OptionError(
+            f"preview-every is {preview_every}: expected a whole number of at least 1."
+        )
     if any(own is not None and Path(own).resolve() == output.resolve() for own in given):
         raise errors.OptionError(f"output is {output}, which is an input too: give another name.")
-
-
-def _folder_beside(output: Path) -> Path:
-    """For checkpoints and previews; `OutputError` if it is a file."""
+    files.refuse_unwritable_file(output)
     folder = output.with_name(f"{output.name}.optimization")
     if folder.exists() and not folder.is_dir():
         raise errors.OutputError(
@@ -199,8 +180,29 @@ class _Run:
     started: float  # by `time.monotonic`
     progress: Progress
 
-    def carry_out(self) -> tuple[Image, PictureLosses]:
-        """Optimise at every scale; give the image at the last one."""
+    def carry_out(self) -> OptimizedPicture:
+        """Optimise at every scale, and write the image of the last one."""
+        try:
+            image, losses = self._through_scales()
+        except KeyboardInterrupt as interrupt:  # between sizes; the loop turns others into errors
+            raise errors.Interrupted(
+                f"stopped: {self.output} is not written. Run the same command with --resume to "
+                "continue after the last size that was done."
+            ) from interrupt
+        trace = self._trace()
+        picture = self._write(image.pixels)
+        self._tidy_up()
+        return OptimizedPicture(
+            path=self.output,
+            rgb=picture,
+            **losses.unweighted(inputs.as_optimized(picture, self.recipe)),
+            steps=len(trace),
+            seconds=time.monotonic() - self.started,
+            trace=trace,
+        )
+
+    def _through_scales(self) -> tuple[Image, PictureLosses]:
+        """The image at the last scale."""
         recipe, sizes = self.recipe, self._sizes()
         steps, seconds = planning.shared_steps(recipe.steps, len(sizes)), recipe.seconds
         plan = None
@@ -241,7 +243,7 @@ class _Run:
                 "--resume to start afresh."
             )
 
-    def tidy_up(self) -> None:
+    def _tidy_up(self) -> None:
         """Delete checkpoints; where previews were asked for, they and the losses stay."""
         if self.preview_every is None:
             self._drop()
@@ -293,19 +295,19 @@ class _Run:
         try:
             optimisation.run()
         except errors.DivergedError as error:
-            self.write(best.pixels)
-            self.tidy_up()
+            self._write(best.pixels)
+            self._tidy_up()
             raise errors.DivergedError(
                 f"{error} The best image until then is in {self.output}."
             ) from error
         except errors.Interrupted as error:
-            self.write(best.pixels)
+            self._write(best.pixels)
             raise errors.Interrupted(
                 f"{error} The best image until then is in {self.output}."
             ) from error
         best.finish()
 
-    def trace(self) -> list[Mapping[str, float]]:
+    def _trace(self) -> list[Mapping[str, float]]:
         """The terms at each step of every scale."""
         lines: list[Mapping[str, float]] = []
         for size in self._sizes():
@@ -315,7 +317,7 @@ class _Run:
             ]
         return lines
 
-    def write(self, pixels: Tensor) -> Pixels:
+    def _write(self, pixels: Tensor) -> Pixels:
         """Write the image in the colours that were asked for, and give what was written."""
         rgb = self._finished(pixels)
         write_picture(self.output, Picture(rgb=rgb))

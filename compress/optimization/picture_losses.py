@@ -172,17 +172,18 @@ class PictureLosses:
                 )
         self.balance: ContentBalance | None = None
         if recipe.balances:
-            layers = tuple(self._content["content"].targets)
             self.balance = ContentBalance()
-            typical = typical_energies(vgg, layers)
-            # Level and loss have the same weights, so that these change no strength.
-            of_layers = layer_weights["photograph"]
-            by_layer = [
-                of_layers.get(layer, 1.0)
-                * content_levels({layer: own[layer]}, typical, self._by_loss)
-                for layer in layers
-            ]
-            self.levels = recipe.content_terms["content"] * torch.stack(by_layer).sum(dim=0)
+            self.levels = self._levels(own, layer_weights["photograph"])
+
+    def _levels(self, own: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
+        """Of the content loss (1,), with that loss's weights, so that these change no strength."""
+        layers = tuple(self._content["content"].targets)
+        typical = typical_energies(self._vgg, layers)
+        by_layer = [
+            weights.get(layer, 1.0) * content_levels({layer: own[layer]}, typical, self._by_loss)
+            for layer in layers
+        ]
+        return self._recipe.content_terms["content"] * torch.stack(by_layer).sum(dim=0)
 
     def __call__(self, step: int) -> Mapping[str, Tensor]:
         """The weighted terms at a step, each a scalar."""

@@ -19,7 +19,6 @@ from nstc.core.recipe.settings import Setting, parse_bytes
 if TYPE_CHECKING:
     from nstc.benchmarks.subjects import Probe
     from nstc.compress.distillation.teachers import TeacherOptions
-    from nstc.runtime.files.fetching import FetchLimits
 
 R = TypeVar("R")
 
@@ -144,25 +143,6 @@ TrialTime = Annotated[
         show_default="120",
     ),
 ]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class FetchFlags:
-    """What an address may take; see `nstc.runtime.files.fetching.FetchLimits`."""
-
-    max_download_mb: int = flag(64, "Most MB read from an address.")
-    timeout: float = flag(30.0, "Most seconds for an address.")
-    allow_private: bool = flag(False, "Also fetch from this machine and from private networks.")
-
-    def fetch_limits(self) -> "FetchLimits":
-        """The same for the library; `OptionError` if one is out of range."""
-        from nstc.runtime.files.fetching import FetchLimits
-
-        return FetchLimits(
-            max_bytes=self.max_download_mb * 1_000_000,
-            timeout_s=self.timeout,
-            allow_private=self.allow_private,
-        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

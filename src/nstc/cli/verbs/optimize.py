@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 import nstc
 from nstc.cli import options
+from nstc.cli.fetch_flags import FetchFlags
 from nstc.cli.output import Bar, say, say_json
 from nstc.core.errors import OptionError
 from nstc.core.recipe import OptimizeRecipe, load_recipe
@@ -19,7 +21,7 @@ _QUERY = re.compile(r"[a-z]+://.*[?&][^?&=]*", re.DOTALL)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ReportFlags:
+class ProgressFlags:
     """What is reported of a run besides its picture."""
 
     preview_every: int | None = options.flag(
@@ -39,19 +41,34 @@ class ReportFlags:
             raise OptionError(f"plot and output are both {output}: give two names.")
         refuse_unwritable_file(self.plot)
 
+    def write_plot(self, trace: Sequence[Mapping[str, float]]) -> None:
+        """Draw the losses without weights, if that was asked for; the trace is a run's."""
+        if self.plot is None:
+            return
+        from nstc.compress.learning.logs import loss_curves
+        from nstc.core.images import Picture, write_picture
+
+        shown = {"step": "step", "style_loss": "style", "content_loss": "content", "tv": "tv"}
+        curves = [{shown[k]: v for k, v in line.items() if k in shown} for line in trace]
+        write_picture(self.plot, Picture(rgb=loss_curves(curves)))
+
+
+Photo = Annotated[
+    str, typer.Argument(metavar="PHOTO", help="Photograph: a path or an http(s) address.")
+]
+Paintings = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="PAINTING",
+        help="Painting whose style it gets, or several with weights: a.jpg=2 b.jpg=1.",
+    ),
+]
+
 
 @options.with_flags
 def optimize(
-    photo: Annotated[
-        str, typer.Argument(metavar="PHOTO", help="Photograph: a path or an http(s) address.")
-    ],
-    paintings: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="PAINTING",
-            help="Painting whose style it gets, or several with weights: a.jpg=2 b.jpg=1.",
-        ),
-    ],
+    photo: Photo,
+    paintings: Paintings,
     output: Annotated[Path, typer.Option("--output", "-o", help="Picture to write.")],
     *,
     recipe: options.Recipe = None,
@@ -68,9 +85,9 @@ def optimize(
         None, "Label map of the painting, with the same colours."
     ),
     vgg: options.Vgg = "shipped",
-    limits: options.FetchFlags,
+    limits: FetchFlags,
     _seed: options.Placed = None,
-    report: ReportFlags,
+    report: ProgressFlags,
     resume: options.Resume = False,
     json_output: options.Json = False,
 ) -> None:
@@ -97,13 +114,7 @@ def optimize(
             resume=resume,
             progress=bar,
         )
-    if report.plot is not None:
-        from nstc.compress.learning.logs import loss_curves
-        from nstc.core.images import Picture, write_picture
-
-        shown = {"step": "step", "style_loss": "style", "content_loss": "content", "tv": "tv"}
-        curves = [{shown[k]: v for k, v in line.items() if k in shown} for line in made.trace]
-        write_picture(report.plot, Picture(rgb=loss_curves(curves)))
+    report.write_plot(made.trace)
     if json_output:
         say_json({"schema": "nstc.optimize/1", **made.to_dict()})
         return

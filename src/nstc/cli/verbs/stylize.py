@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nstc.cli.options import FetchFlags, TrustBundled, flag, with_flags
+from nstc.cli.fetch_flags import FetchFlags
+from nstc.cli.options import TrustBundled, flag, with_flags
 from nstc.cli.output import Bar, say, say_json, tell
 from nstc.core import errors
 from nstc.core.bundle import Bundle, artifact_file, artifact_name, open_bundle
