@@ -97,6 +97,19 @@ REFUSED: dict[str, dict[str, list[Any]]] = {
         "--size-multiple": [0, -1, 1025, HUGE],
         "--seed": [-1, 2**63, HUGE],
     },
+    "optimize": {
+        **{f"--{term}-weight": [-1, math.nan, math.inf] for term in ("style", "content", "tv")},
+        "--size": [0, -1, 31, 4097, HUGE],
+        "--steps": [0, -1, 100_001, HUGE],
+        "--scales": [0, -1, 7, HUGE],
+        "--learning-rate": [0, -1, math.nan, math.inf],
+        "--style-strength": [-0.1, 2.1, math.nan, math.inf],
+        "--style-size": [0, -1, 31, 4097, HUGE],
+        "--preview-every": [0, -1],
+        "--max-download-mb": [0, -1, HUGE],
+        "--timeout": [0, -1, math.nan, math.inf],
+        "--seed": [-1, 2**63, HUGE],
+    },
     "stylize": {
         "--threads": [0, -1, 257, HUGE],
         "--size": [0, -1, 15, HUGE],
@@ -121,6 +134,7 @@ CALLS = {
     "quantize": ["missing", "-o", "out"],
     "bench": ["missing", "--no-quality", "--against", "missing"],
     "compress": ["missing", "-o", "out"],
+    "optimize": ["missing.png", "missing.png", "-o", "out.png"],
     "stylize": ["missing.png", "-o", "out.png"],
 }
 OF_VIDEOS = {"--frames", "--seconds", "--crf"}

@@ -34,7 +34,17 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
         yield folder
 
 
-WRITERS = ["train", "distill", "prune", "quantize", "compress", "export", "bench", "stylize"]
+WRITERS = [
+    "train",
+    "distill",
+    "prune",
+    "quantize",
+    "compress",
+    "export",
+    "bench",
+    "stylize",
+    "optimize",
+]
 
 
 class TestOutputs:
@@ -51,6 +61,7 @@ class TestOutputs:
             "export": [student_bundle.path, "--format", "torchscript", "-o"],
             "bench": [bundle.path, "--against", bundle.path, "--json"],
             "stylize": [photo, "-m", bundle.path, "-o"],
+            "optimize": [photo, photo_folder / "b.png", "--size", 53, "--steps", 1, "-o"],
         }
         return lambda verb, place, *more: nstc(verb, *arguments[verb], place, *more)
 
