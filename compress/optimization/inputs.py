@@ -1,6 +1,7 @@
 """The pictures of an optimisation: read, scaled, recoloured, and how the image starts and ends."""
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,13 +123,14 @@ def _start(
     if str(init) in STARTS:
         return str(init)
     scaled = resize_longer_side(photo, recipe.size)
-    if is_address(str(init)) or Path(init).is_file():
+    there = os.path.exists(init)  # noqa: PTH110  (of a name of any length)
+    if is_address(str(init)) or (there and Path(init).is_file()):
         height, width = scaled.shape[:2]
         return resize(_cropped(_read(init, limits), height, width), height, width)
-    if not str(init).startswith("zoo:") and not Path(init).exists():
+    if not there and not str(init).startswith("zoo:"):
         raise errors.OptionError(
-            f"init is {init}: expected {', '.join(STARTS)}, a picture, or the bundle or zoo name "
-            "of a network."
+            f"init is {init!s:.80}: expected {', '.join(STARTS)}, a picture, or the bundle or zoo "
+            "name of a network."
         )
     return Stylizer(init)(scaled)
 

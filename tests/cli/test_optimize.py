@@ -94,6 +94,7 @@ def test_no_flag_is_forgotten_here(flags_of) -> None:
         (["https://x.org/a?id=2"], {"https://x.org/a?id=2": 1.0}),
         (["https://x.org/a?n=1&id=2"], {"https://x.org/a?n=1&id=2": 1.0}),
         (["https://x.org/a?id=2=3"], {"https://x.org/a?id=2": 3.0}),
+        ([f"https://x.org/a?id={'b' * 300}=2"], {f"https://x.org/a?id={'b' * 300}": 2.0}),
         (["a.jpg=-1"], {"a.jpg": -1.0}),  # for the library to refuse
     ],
 )

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image as PillowImage
+from safetensors.torch import save_file
 
 from nstc.compress.optimization import optimize_picture
 from nstc.compress.optimization.picture_losses import PictureLosses
@@ -238,11 +239,10 @@ class TestStarts:
         photo = read_picture(pictures / "photo.png").rgb
         assert abs(made.rgb.astype(int) - (255 - photo)).max() <= 1
 
-    @pytest.mark.parametrize("init", ["nothing", "missing.png", ""])
+    @pytest.mark.parametrize("init", ["nothing", "missing.png", "a" * 300])
     def test_what_is_none(self, run, tmp_path, init) -> None:
-        if init:
-            with pytest.raises(OptionError, match="expected photo, noise, painting, a picture"):
-                run(init=init)
+        with pytest.raises(OptionError, match="expected photo, noise, painting, a picture"):
+            run(init=init)
         assert not list(tmp_path.iterdir())
 
 
@@ -408,6 +408,15 @@ def test_wrong_input_is_refused_before_the_work_and_leaves_nothing(
     with pytest.raises(kind, match=said):
         run(**given)
     assert not list(tmp_path.iterdir())
+
+
+def test_other_vgg_weights(run, vgg, tmp_path) -> None:
+    path = tmp_path / "vgg.safetensors"
+    save_file({name: weight.half() for name, weight in vgg.state_dict().items()}, path)
+    own = run(balance=False, steps=2)
+    other = run("other.png", balance=False, steps=2, vgg=str(path))  # normalised otherwise
+    assert math.isfinite(other.style)
+    assert other.style != own.style
 
 
 def test_an_input_is_not_replaced(run, pictures) -> None:

@@ -1,6 +1,7 @@
 """nstc optimize."""
 
 import dataclasses
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -139,7 +140,8 @@ def _weights(paintings: list[str]) -> dict[str, float]:
     weights: dict[str, float] = {}
     for given in paintings:
         found = _WEIGHTED.fullmatch(given)
-        if found is None or Path(given).exists() or _QUERY.fullmatch(found[1]):
+        is_file = os.path.exists(given)  # noqa: PTH110  (of a name of any length)
+        if found is None or is_file or _QUERY.fullmatch(found[1]):
             name, weight = given, 1.0
         else:
             try:
