@@ -35,14 +35,8 @@ def flag(
     return dataclasses.field(default=default, metadata={"flag": (names, known)})
 
 
-Photos = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--photos",
-        help="Folder of photographs, repeatable. Default: the sample photographs.",
-        show_default=False,
-    ),
-]
+_FOLDERS = "Folder of photographs, repeatable. Default: the sample photographs."
+Photos = Annotated[list[Path] | None, typer.Option("--photos", help=_FOLDERS, show_default=False)]
 # Of the verbs that learn; those that judge take folders alone.
 PhotoSets = Annotated[
     list[Path] | None,

@@ -113,6 +113,8 @@ RANGES = {
         ((), ("",), (" ",), (1,), ("mobile", "mobile")),
     ),
     (BenchRecipe, "quality_photos"): COUNT,
+    (BenchRecipe, "optimized_photos"): COUNT,
+    (BenchRecipe, "optimize_steps"): ((1, 100_000), (0, 100_001)),
     (BenchRecipe, "memory"): FLAG,
     (BenchRecipe, "roofline"): FLAG,
     (BenchRecipe, "seed"): SEED,
