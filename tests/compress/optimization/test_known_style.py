@@ -12,6 +12,7 @@ from nstc.core import Silent
 from nstc.core.errors import OptionError
 from nstc.core.recipe import OptimizeRecipe
 from nstc.models.style import StyleStatistics, statistics_of_painting
+from nstc.models.tensors import images_to_tensor
 from nstc.models.vgg import load_vgg
 
 SIZE = 32
@@ -40,8 +41,9 @@ def test_its_losses_are_those_of_the_painting(known, vgg, strength_by):
     recipe = OptimizeRecipe(size=SIZE, style_strength=0.7, strength_by=strength_by)
     painted = dataclasses.replace(known, statistics=None, paintings=(PAINTING,), shares=(1.0,))
     ours, theirs = (losses_of(given, vgg, recipe) for given in (known, painted))
-    assert ours.unweighted() == pytest.approx(theirs.unweighted(), rel=1e-4)
-    assert ours.unweighted()["style"] > 0.1
+    picture = images_to_tensor([PHOTO])
+    assert ours.unweighted(picture) == pytest.approx(theirs.unweighted(picture), rel=1e-4)
+    assert ours.unweighted(picture)["style"] > 0.1
 
 
 def test_each_scale_has_the_matrices_of_its_size(known):

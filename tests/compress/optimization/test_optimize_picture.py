@@ -10,6 +10,7 @@ import torch
 from PIL import Image as PillowImage
 from safetensors.torch import save_file
 
+from nstc.compress.learning.optimisers import Optimiser
 from nstc.compress.optimization import optimize_picture
 from nstc.compress.optimization.picture_losses import PictureLosses
 from nstc.core.errors import (
@@ -138,17 +139,30 @@ class TestBestImage:
         difference = made.rgb.astype(int) - self.after(best, pictures)
         assert abs(difference).max() <= 1  # rounding
 
-    def test_long_spoiled_images_end_the_run(self, run, course, pictures, tmp_path) -> None:
+    def test_a_run_that_keeps_spoiling_its_image_ends(
+        self, run, course, pictures, tmp_path
+    ) -> None:
         course([4, 2, *[4.1] * 50])
-        with pytest.raises(DivergedError, match=r"2 times its lowest, 2, for 10 steps to step 11"):
+        with pytest.raises(DivergedError, match=r"2 times its lowest, 2, for the 11th time"):
             run(content_weight=0.0, steps=40)
         kept = read_picture(tmp_path / "out.png").rgb.astype(int)
         assert abs(kept - self.after(1, pictures)).max() <= 1
         assert [path.name for path in tmp_path.iterdir()] == ["out.png"]
 
-    def test_a_spoiled_image_that_recovers_does_not(self, run, course) -> None:
-        course([4, 2, *[5.0] * 9, 3.9, *[5.0] * 9, 1])
-        assert run(content_weight=0.0, steps=21).steps == 21
+    def test_after_a_spoiled_image_the_best_one_is_changed_on_and_the_optimiser_forgets(
+        self, run, course, pictures, monkeypatch
+    ) -> None:
+        forgotten = []
+
+        def forget(self: Optimiser) -> None:
+            forgotten.append(self)
+
+        monkeypatch.setattr(Optimiser, "forget", forget)
+        course([4, 2, 5.0, 2, 1])  # the fourth is of the best image once more
+        made = run(content_weight=0.0, steps=4)
+        assert len(forgotten) == 1
+        difference = made.rgb.astype(int) - self.after(2, pictures)
+        assert abs(difference).max() <= 1
 
     def test_a_loss_that_is_no_number_ends_the_run(self, run, course, pictures, tmp_path) -> None:
         course([4, 2, math.nan])
