@@ -18,7 +18,7 @@ from nstc.core.recipe import OptimizeRecipe, load_recipe
 
 _WEIGHTED = re.compile(r"(.+)=([0-9.eE+-]+|nan|inf)", re.DOTALL)
 # Of an address, the last part of its query without a value: in p.jpg?id=2 the 2 is no weight.
-_QUERY = re.compile(r"[a-z]+://.*[?&][^?&=]*", re.DOTALL)
+_QUERY = re.compile(r"[a-z]+://.*[?&][^?&=]*", re.DOTALL | re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,8 +30,11 @@ class ProgressFlags:
     )
     plot: Path | None = options.flag(None, "Picture to write with the curves of the losses.")
 
-    def refuse_unwritable_plot(self, output: Path) -> None:
-        """Raise `OptionError` or `OutputError` before the work if the plot can't be written."""
+    def refuse_unwritable_plot(self, output: Path, *given: str | Path | None) -> None:
+        """Raise `OptionError` or `OutputError` before the work if the plot can't be written.
+
+        Of what is `given` nothing may be replaced.
+        """
         if self.plot is None:
             return
         from nstc.core.files import refuse_unwritable_file
@@ -40,6 +43,8 @@ class ProgressFlags:
         format_of(self.plot)
         if self.plot.resolve() == output.resolve():
             raise OptionError(f"plot and output are both {output}: give two names.")
+        if any(own is not None and Path(own).resolve() == self.plot.resolve() for own in given):
+            raise OptionError(f"plot is {self.plot}, which is an input too: give another name.")
         refuse_unwritable_file(self.plot)
 
     def write_plot(self, trace: Sequence[Mapping[str, float]]) -> None:
@@ -98,12 +103,12 @@ def optimize(
     content loss against the photograph is at its level. This takes minutes for a picture, and needs
     no training: it is the reference for every network of that style.
     """
-    settings = _settings(recipe, given)
-    report.refuse_unwritable_plot(output)
+    settings, weights = _settings(recipe, given), _weights(paintings)
+    report.refuse_unwritable_plot(output, photo, *weights, init, photo_mask, style_mask)
     with Bar() as bar:
         made = nstc.optimize(
             photo,
-            _weights(paintings),
+            weights,
             output,
             recipe=settings,
             init=init,
