@@ -116,7 +116,7 @@ OWN_WEIGHTS: Final[Mapping[str, str]] = {
     "style": "style-weight",
     "gram": "style-weight",
     "content": "content-weight",
-    "flicker": "steadiness-weight",
+    "flicker": "flicker-weight",
 }
 # Those of other packages.
 ADDED: Final = extensions.Extensions(extensions.LOSSES, LossTerm, (*TERMS, *LOSSES))
