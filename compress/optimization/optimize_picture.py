@@ -204,12 +204,12 @@ class _Run:
     def _through_scales(self) -> tuple[Image, PictureLosses]:
         """The image at the last scale."""
         recipe, sizes = self.recipe, self._sizes()
-        steps, seconds = planning.shared_steps(recipe.steps, len(sizes)), recipe.seconds
-        plan = None
+        seconds, plan = recipe.seconds, None
+        steps = [0] * len(sizes) if seconds else planning.shared_steps(recipe.steps, len(sizes))
         if seconds is not None:
             file = self.folder / planning.PLAN_FILE
             plan = planning.TimePlan(
-                seconds, len(sizes), file, resume=self.resume, started=self.started
+                seconds, len(sizes), file, resume=bool(self._kept()), started=self.started
             )
         pixels = None
         for number, size in enumerate(sizes):
@@ -234,14 +234,20 @@ class _Run:
         if not self.resume:
             self._drop()
             return
-        kept = [path.parent for path in self.folder.glob(f"*/{loop.CHECKPOINT_FILE}")]
+        kept = self._kept()
         if not kept:
+            self._drop()
             self.progress.note(f"nothing to resume at {self.folder}: starting from the beginning")
         elif self._folder_of(self._sizes()[0]) not in kept:
             raise errors.OptionError(
                 f"{self.folder} belongs to a run with other settings: repeat those, or run without "
                 "--resume to start afresh."
             )
+
+    def _kept(self) -> list[Path]:
+        """Folders of the scales whose checkpoints are to be continued from."""
+        files_of = self.folder.glob(f"*/{loop.CHECKPOINT_FILE}") if self.resume else ()
+        return [path.parent for path in files_of]
 
     def _tidy_up(self) -> None:
         """Delete checkpoints; where previews were asked for, they and the losses stay."""
@@ -291,7 +297,8 @@ class _Run:
             after_step=after_step,
             balance=best,
         )
-        best.restart = optimisation.optimiser.forget
+        if self.recipe.optimizer == "lbfgs":  # a step of Adam is as short as its rate
+            best.restart = optimisation.optimiser.forget
         try:
             optimisation.run()
         except errors.DivergedError as error:

@@ -43,9 +43,18 @@ def scales(recipe: OptimizeRecipe, shape: Sequence[int]) -> tuple[int, ...]:
 
 
 def shared_steps(steps: int, count: int) -> list[int]:
-    """So many steps divided among scales, from coarse to fine; at least one each."""
+    """So many steps divided among scales, from coarse to fine, at least one each.
+
+    `OptionError` if there are fewer steps than scales.
+    """
+    if steps < count:
+        raise errors.OptionError(
+            f"steps is {steps}, and there are {count} sizes from coarse to fine: give at least "
+            f"{count} steps, or --scales {steps}."
+        )
     shares = [_MORE_STEPS ** (count - 1 - number) for number in range(count)]
-    return [max(1, round(steps * share / sum(shares))) for share in shares]
+    each = [1 + int((steps - count) * share / sum(shares)) for share in shares]
+    return [each[0] + steps - sum(each), *each[1:]]
 
 
 class TimePlan:

@@ -33,13 +33,18 @@ def test_a_photograph_too_narrow_for_them() -> None:
         scales(OptimizeRecipe(size=512, scales=3), (200, 1000))
 
 
-@pytest.mark.parametrize(("steps", "count"), [(1, 3), (5, 2), (100, 1), (500, 3), (7, 6)])
+@pytest.mark.parametrize(("steps", "count"), [(3, 3), (5, 2), (100, 1), (500, 3), (7, 6)])
 def test_coarse_scales_get_more_steps_and_each_one_at_least(steps: int, count: int) -> None:
     shares = shared_steps(steps, count)
     assert len(shares) == count
     assert shares == sorted(shares, reverse=True)
     assert min(shares) >= 1
-    assert abs(sum(shares) - max(steps, count)) <= count / 2
+    assert sum(shares) == steps
+
+
+def test_fewer_steps_than_scales() -> None:
+    with pytest.raises(OptionError, match=r"steps is 1, and there are 3 sizes.* --scales 1"):
+        shared_steps(1, 3)
 
 
 class TestTime:
