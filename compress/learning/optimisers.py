@@ -74,7 +74,9 @@ class Optimiser:
         self._members: dict[str, torch.optim.Optimizer] = {}
         if method == "lbfgs":
             flat = [parameter for members in rest.values() for parameter in members]
-            self._members["lbfgs"] = torch.optim.LBFGS(flat, max_iter=1, history_size=_MEMORY)
+            self._members["lbfgs"] = torch.optim.LBFGS(
+                flat, max_iter=1, history_size=_MEMORY, tolerance_grad=0.0, tolerance_change=0.0
+            )
             self._members["lbfgs"].param_groups[0]["scale"] = 1.0
         elif rest:
             self._members["adam"] = torch.optim.Adam(_groups(rest))

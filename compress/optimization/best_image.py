@@ -12,6 +12,7 @@ from nstc.core import errors
 
 _WORSE: Final = 2.0  # times the lowest total
 _RETURNS: Final = 10  # to the best image
+_NEAR: Final = 0.01  # of the first total: a difference that spoils nothing
 _LOSS, _BALANCE = "loss.", "balance."  # begin names of its state
 
 
@@ -24,15 +25,17 @@ class BestImage:
 
     Of L-BFGS without a line search one long step can spoil an image, from where none of its short
     ones lead back; pixels have a range, so no loss becomes infinite then. After a total above twice
-    the lowest one the image is therefore the best one again, and `restart` is called, which is to
-    make the optimiser forget its steps. The eleventh time is a `DivergedError`.
+    the lowest one, and more than that by 1 % of the first one, the image is therefore the best one
+    again, and `restart` is called, which is to make the optimiser forget its steps. The eleventh
+    time is a `DivergedError`.
     """
 
     def __init__(self, image: Image, losses: PictureLosses) -> None:
         self._image, self._losses = image, losses
         self._known: Mapping[str, float] = {}  # losses of the best image; none before the first
         self._returns = 0
-        self.restart: Callable[[], None] = lambda: None
+        self._first = 0.0  # total
+        self.restart: Callable[[], None] | None = None  # of methods whose steps may be long
         self.pixels = image.pixels.detach().clone()
 
     def __call__(self, step: int) -> Mapping[str, Tensor]:
@@ -40,8 +43,12 @@ class BestImage:
         terms = self._losses(step)
         lowest = self._losses.total(self._known) if self._known else math.inf
         found = self._compared(self._losses.latest, lowest)
-        if found <= _WORSE * lowest or not math.isfinite(found):
-            return terms  # the loop reports what is not finite
+        if self._first == 0:
+            self._first = found
+        if self.restart is None or found <= _WORSE * lowest + _NEAR * self._first:
+            return terms
+        if not math.isfinite(found):
+            return terms  # the loop reports it
         self._returns += 1
         if self._returns > _RETURNS:
             raise errors.DivergedError(
@@ -82,6 +89,7 @@ class BestImage:
         return {
             "pixels": self.pixels,
             "returns": torch.tensor(self._returns),
+            "first": torch.tensor(self._first, dtype=torch.float64),
             **{_LOSS + name: value for name, value in losses.items()},
             **{_BALANCE + name: value for name, value in balance.items()},
         }
@@ -92,6 +100,7 @@ class BestImage:
             raise ValueError(f"its image is {tuple(state['pixels'].shape)}")
         self.pixels = state["pixels"].to(self.pixels)
         self._returns = int(state["returns"])
+        self._first = float(state["first"])
         self._known = {name: float(value) for name, value in _below(_LOSS, state).items()}
         if self._losses.balance is not None:
             self._losses.balance.load_state_dict(_below(_BALANCE, state))

@@ -69,6 +69,11 @@ def read_inputs(
     if recipe.preserve_color == "histogram":
         colors = color_statistics([content])
         paintings = tuple(recolored(pixels, colors) for pixels in paintings)
+    if recipe.preserve_color != "none" and (content == content[0, 0]).all():
+        raise errors.OptionError(
+            f"{photo} has a single colour, which preserve-color {recipe.preserve_color} would give "
+            "the painting too: leave preserve-color out."
+        )
     total = sum(weights.values())
     return Inputs(
         photo=content,

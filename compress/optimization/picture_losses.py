@@ -176,14 +176,16 @@ class PictureLosses:
             self.levels = self._levels(own, layer_weights["photograph"])
 
     def _levels(self, own: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
-        """Of the content loss (1,), with that loss's weights, so that these change no strength."""
+        """Of the content loss (1,) over `_content_scale`, so that weights change no strength."""
         layers = tuple(self._content["content"].targets)
         typical = typical_energies(self._vgg, layers)
         by_layer = [
             weights.get(layer, 1.0) * content_levels({layer: own[layer]}, typical, self._by_loss)
             for layer in layers
         ]
-        return self._recipe.content_terms["content"] * torch.stack(by_layer).sum(dim=0)
+        mean_weight = sum(weights.get(layer, 1.0) for layer in layers) / len(layers)
+        self._content_scale = self._recipe.content_terms["content"] * mean_weight
+        return torch.stack(by_layer).sum(dim=0) / mean_weight
 
     def __call__(self, step: int) -> Mapping[str, Tensor]:
         """The weighted terms at a step, each a scalar."""
@@ -191,7 +193,8 @@ class PictureLosses:
         losses = self._losses_of(picture)
         if self.balance is not None:
             style = self._recipe.style_weight * losses["style"]
-            self.balance.measure(step, style, losses["content"], picture)
+            content = losses["content"] / self._content_scale
+            self.balance.measure(step, style, content, picture)
         self.latest = {name: float(loss.detach()) for name, loss in losses.items()}
         return self._weighted(losses)
 
@@ -241,7 +244,7 @@ class PictureLosses:
                 strength = 1.0 if self.balance is not None else self._by_loss
                 terms[name] = recipe.style_weight * strength * loss
             elif name == "content" and self.balance is not None:
-                terms[name] = self.balance.term(loss.view(1), self.levels)
+                terms[name] = self.balance.term(loss.view(1) / self._content_scale, self.levels)
             else:
                 weight = recipe.tv_weight if name == "tv" else recipe.content_weight
                 terms[name] = weight * loss

@@ -71,7 +71,7 @@ def mask(
         seed: random seed of the clustering. The same picture, seed and versions give the same map.
 
     Returns:
-        The map. It has fewer labels than `regions` where the picture has fewer colours.
+        The map. It has fewer labels than `regions` where the picture has fewer colours and heights.
 
     Raises:
         OptionError: a number out of range, `like` whose sizes differ, or an output that is not PNG

@@ -277,10 +277,14 @@ class TestColours:
         assert spread.max() <= 2
         assert abs(change).max() > 5
 
-    @pytest.mark.parametrize("how", ["none", "luminance", "histogram"])
-    def test_a_photograph_of_one_colour_works(self, run, pictures, how) -> None:
-        made = run(photo=pictures / "red.png", preserve_color=how, steps=2)
+    def test_a_photograph_of_one_colour_works(self, run, pictures) -> None:
+        made = run(photo=pictures / "red.png", steps=2)
         assert np.isfinite([made.style, made.content]).all()
+
+    @pytest.mark.parametrize("how", ["luminance", "histogram"])
+    def test_its_colour_is_not_given_to_a_painting(self, run, pictures, how) -> None:
+        with pytest.raises(OptionError, match=f"single colour, which preserve-color {how} would"):
+            run(photo=pictures / "red.png", preserve_color=how)
 
 
 class TestStrength:
@@ -289,6 +293,26 @@ class TestStrength:
         assert found[0].content < 0.05
         assert found[0].content < found[1].content < found[2].content
         assert found[0].style > found[1].style > found[2].style
+
+    @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+    def test_none_leaves_the_photograph_as_it_is(self, run, pictures, optimizer) -> None:
+        made = run(style_strength=0.0, steps=40, optimizer=optimizer)
+        photo = read_picture(pictures / "photo.png").rgb
+        assert abs(made.rgb.astype(int) - photo).mean() < 3
+
+    def test_the_weight_of_the_content_loss_changes_none(self, run) -> None:
+        whole, small = (
+            run(f"{weight}.png", content_losses=f"content={weight}", steps=20)
+            for weight in (1, 0.001)
+        )
+        assert small.style == pytest.approx(whole.style, rel=0.05)
+
+    @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+    def test_a_painting_that_is_the_photograph_is_not_diverged(
+        self, run, pictures, optimizer
+    ) -> None:
+        made = run(painting=pictures / "photo.png", steps=60, optimizer=optimizer)
+        assert made.style < 0.05
 
     def test_statistics_are_mixed(self, run) -> None:
         none = run(strength_by="statistics", style_strength=0.0, steps=3)

@@ -92,7 +92,8 @@ class OptimizeRecipe(Checked):
     @property
     def balances(self) -> bool:
         """Whether the weight of content is set while it runs: where there are both losses."""
-        return self.balance and self.style_weight > 0 and self.content_weight > 0
+        none = self.style_strength == 0 and self.strength_by == "loss"  # the photograph itself
+        return self.balance and self.style_weight > 0 and self.content_weight > 0 and not none
 
     @property
     def seconds(self) -> float | None:

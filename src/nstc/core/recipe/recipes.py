@@ -174,7 +174,7 @@ class DistillRecipe(Checked):
         None,
         STRENGTH,
         "Strength of the style, for which the weight of content is set while it trains, in the "
-        "place of --balance: 0 is the photograph, 1 usual, 2 most.",
+        "place of --balance: from 0, least, to 2; 1 is usual.",
         shown="off",
     )
     style_goal: float = setting(1.15, above(0), "The style ratio to reach.")
