@@ -46,6 +46,23 @@ def _plain(printed: str) -> str:
     return re.sub(r"\x1b\[[0-9;]*m", "", printed)
 
 
+@pytest.fixture
+def into_a_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever runs the tests may have set a width."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
+def test_no_column_is_lost_where_all_could_be_sentences(capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    table = Table(*(f"column {number:02d}" for number in range(8)))
+    table.add_row(*(f"012345678{number}" for number in range(8)))
+    print_table(table)
+    printed = capsys.readouterr().out
+    assert all(f"012345678{number}" in printed for number in range(8))
+    assert max(map(len, printed.splitlines())) <= 80
+
+
+@pytest.mark.usefixtures("into_a_log")
 def test_a_log_gets_all_columns(capsys) -> None:
     table = Table(*(f"column {number:02d}" for number in range(8)))
     table.add_row(*("0123456789" for _ in range(8)))
@@ -110,6 +127,7 @@ def test_a_result_at_80_columns_has_every_number_in_one_of_two_tables(
     assert "57.9k 940M" in second
 
 
+@pytest.mark.usefixtures("into_a_log")
 def test_the_second_table_says_what_it_is(capsys, fake_result) -> None:
     print_result(fake_result, costs=True)
     printed = capsys.readouterr().out

@@ -46,6 +46,8 @@ def stacked(columns: "Sequence[Column]", console: "Console") -> "Iterator[Render
     not fit, they are printed in as many tables as it takes.
     """
     sentences = [own for own in columns if _is_sentence(own)]
+    if len(sentences) == len(columns):
+        del sentences[0]  # something has to stand in the row
     beside = [own for own in columns if own not in sentences]
     numbers = [own for own in beside if own.justify == "right"]
     for own in numbers:
