@@ -84,6 +84,8 @@ REFUSED: dict[str, dict[str, list[Any]]] = {
         "--threads": [0, -1, 257, HUGE],
         "--memory-cap": [0, -1],
         "--rounds": [0, -1, 2, 10_001, HUGE],
+        "--optimized-photos": [0, -1],
+        "--optimize-steps": [0, -1, 100_001, HUGE],
         "--input-range": [0, 2, HUGE],
         "--value-range": [0, 2, HUGE],
         "--output-range": [0, 2, HUGE],
