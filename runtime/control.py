@@ -26,7 +26,7 @@ from nstc.runtime.arrays import Transfer
 _STRENGTHS: Final = (-1.0, 3.0)
 _SIZES: Final = (16, 65_536)
 _STYLE_SCALES: Final = (0.125, 8.0)
-_BRIGHTNESS: Final = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # Y of BT.601
+BRIGHTNESS: Final = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # Y of BT.601
 _ROWS: Final = 64  # blended at a time: floats of a whole picture would take four times its memory
 # Of a pixel of these rows, as floats and bytes: before, after, change and what it comes to.
 _BLENDING_BYTES: Final = 72
@@ -125,7 +125,7 @@ def blended(photo: Pixels, stylised: Pixels, control: Control) -> Pixels:
         before = photo[rows].astype(np.float32)
         change = stylised[rows].astype(np.float32) - before
         if control.preserve_color:
-            change = np.repeat((change @ _BRIGHTNESS)[:, :, None], 3, axis=2)
+            change = np.repeat((change @ BRIGHTNESS)[:, :, None], 3, axis=2)
         values = np.rint(before + control.strength * change)
         mixed[rows] = np.clip(values, 0, 255).astype(np.uint8)
     return mixed

@@ -19,6 +19,7 @@ from nstc.core.images.picture_files import ImageFile
 from nstc.core.recipe import OptimizeRecipe
 from nstc.models.style import StyleStatistics, color_statistics, recolored
 from nstc.models.tensors import images_to_tensor, tensor_to_images
+from nstc.runtime.control import BRIGHTNESS
 from nstc.runtime.files.fetching import USUAL_LIMITS, FetchLimits, fetch, is_address
 from nstc.runtime.stylizer import Stylizer
 
@@ -27,7 +28,6 @@ STARTS: Final = ("photo", "noise", "painting")
 _LEAST: Final = 16  # px of a painting's shorter side at a scale
 _MOST_PAINTINGS: Final = 16
 _LARGEST_WEIGHT: Final = 1e6
-_BRIGHTNESS: Final = (0.299, 0.587, 0.114)  # Y of BT.601
 _TINY: Final = 1e-3  # standard deviation of brightness, of 0 to 1, from which it is divided by
 
 
@@ -223,7 +223,7 @@ def _masks_at(label_map: LabelMap | None, like: Tensor, device: torch.device) ->
 
 def _gray(images: Tensor) -> Tensor:
     """Brightness (N, 1, H, W) of images (N, 3, H, W)."""
-    weights = torch.tensor(_BRIGHTNESS).view(1, 3, 1, 1)
+    weights = torch.from_numpy(BRIGHTNESS).view(1, 3, 1, 1)
     return (images * weights).sum(dim=1, keepdim=True)
 
 
