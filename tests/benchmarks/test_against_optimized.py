@@ -9,30 +9,12 @@ from nstc.benchmarks.bench import bench
 from nstc.benchmarks.quality.optimized_pictures import OptimizedPhoto
 from nstc.benchmarks.report.stored_results import read_results
 from nstc.benchmarks.targets import base
-from nstc.benchmarks.timing import latency
 from nstc.core.errors import Interrupted, OptionError
-from nstc.core.manifest import Origin
 from nstc.core.recipe import BenchRecipe
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 RECIPE = BenchRecipe(size=32, rounds=3, targets=("cpu:1",), optimize_steps=7)
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch, tmp_path):
-    monkeypatch.setattr(latency, "PAUSE_S", 0.0)
-    monkeypatch.setattr(latency, "STRETCH_S", 0.0)
-    monkeypatch.setenv("NSTC_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def teacher(make_bundle):
-    return make_bundle("teacher", {"onnx": 0.5}, width=16)
-
-
-@pytest.fixture
-def student(make_bundle, teacher):
-    origin = Origin(name="teacher", sha256=teacher.identity, path=str(teacher.path))
-    return make_bundle("student", {"onnx": 0.5, "int8.onnx": 0.8}, teacher=origin)
 
 
 class Brightness:

@@ -14,25 +14,9 @@ from nstc.core.manifest import Origin
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import BenchRecipe
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 RECIPE = BenchRecipe(size=32, rounds=3, targets=("cpu:1",))
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch, tmp_path):
-    monkeypatch.setattr(latency, "PAUSE_S", 0.0)
-    monkeypatch.setattr(latency, "STRETCH_S", 0.0)
-    monkeypatch.setenv("NSTC_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def teacher(make_bundle):
-    return make_bundle("teacher", {"onnx": 0.5}, width=16)
-
-
-@pytest.fixture
-def student(make_bundle, teacher):
-    origin = Origin(name="teacher", sha256=teacher.identity, path=str(teacher.path))
-    return make_bundle("student", {"onnx": 0.5, "int8.onnx": 0.8}, teacher=origin)
 
 
 def test_a_row_for_every_artifact_beside_one_reference(teacher, student, photo_set):
