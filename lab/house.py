@@ -23,7 +23,7 @@ MOST_LINES_IN_A_FUNCTION: Final = 60
 MOST_IMPORT_LINES_PERCENT: Final = 6.5
 MOST_PRIVATE_PERCENT: Final = 25.0
 # A verb's file bears the verb's name, whatever else is called so.
-VERBS: Final = "src/nstc/cli/verbs"
+VERBS: Final = "src/nstc/cli/verbs/"
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 _Definition = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -68,7 +68,7 @@ class House:
         """Names that several modules have, verbs of the CLI left out."""
         places: dict[str, list[str]] = defaultdict(list)
         for path in self.modules:
-            if _names_a_subject(path) and str(Path(path).parent) != VERBS:
+            if _names_a_subject(path) and not path.startswith(VERBS):
                 places[Path(path).name].append(path)
         return {name: paths for name, paths in places.items() if len(paths) > 1}
 

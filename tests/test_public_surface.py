@@ -33,6 +33,9 @@ PUBLIC = {
     "train",
 }
 VERBS = [
+    "stylize",
+    "optimize",
+    "mask",
     "compress",
     "train",
     "import",
@@ -41,18 +44,15 @@ VERBS = [
     "prune",
     "quantize",
     "export",
-    "stylize",
-    "optimize",
-    "mask",
     "bench",
     "check",
     "baseline",
     "report",
-    "targets",
-    "web-setup",
-    "models",
     "verify",
+    "models",
+    "targets",
     "doctor",
+    "web-setup",
 ]
 HEAVY = {
     "numpy",
@@ -191,7 +191,7 @@ def test_no_verb_is_imported_for_it(argument):
 def test_help_lists_every_verb():
     ran = subprocess.run([sys.executable, "-m", "nstc", "--help"], capture_output=True, text=True)
 
-    commands = ran.stdout.partition("Commands:")[2].splitlines()
+    commands = ran.stdout.partition("Stylise pictures:")[2].splitlines()
     assert [
         line.split()[0] for line in commands if line.startswith("  ") and line[2] != " "
     ] == VERBS

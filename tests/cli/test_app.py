@@ -23,7 +23,7 @@ def test_without_arguments_the_verbs_are_listed(nstc) -> None:
     listed = done.out + done.err
     for verb in ("compress", "distill", "stylize", "verify"):
         assert f"\n  {verb} " in listed
-    assert "..." not in listed.partition("Commands:")[2], "a summary was cut short"
+    assert "..." not in listed.partition("Stylise pictures:")[2], "a summary was cut short"
     assert "\n  Exit codes: 0 done" in listed
 
 

@@ -50,7 +50,7 @@ def has_nvidias_driver() -> bool:
 @pytest.mark.skipif(has_nvidias_driver(), reason="with an NVIDIA driver torch has the last word")
 def test_listing_them_loads_no_training_library() -> None:
     program = (
-        "import contextlib, io, json, sys; from nstc.cli.verbs.targets import targets\n"
+        "import contextlib, io, json, sys; from nstc.cli.verbs.inventory.targets import targets\n"
         "with contextlib.redirect_stdout(io.StringIO()): targets(json_output=True)\n"
         "print(json.dumps(sorted({'torch', 'torchvision', 'onnx', 'executorch'} & {*sys.modules})))"
     )

@@ -55,7 +55,7 @@ def test_each_limit_is_named_with_its_place():
 
 def test_a_verb_of_the_cli_may_share_its_name_and_nothing_else_may():
     files = {
-        "src/nstc/cli/verbs/report.py": "",
+        "src/nstc/cli/verbs/measuring/report.py": "",
         "benchmarks/report.py": "",
         "runtime/__init__.py": "",
     }

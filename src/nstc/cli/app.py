@@ -1,7 +1,7 @@
 """The application: its verbs, and the one place where errors become lines and exit codes.
 
-A verb is imported when it is asked for: `nstc --help` loads none. A new verb is a file in `verbs`
-and a line in `VERBS`.
+A verb is imported when it is asked for: `nstc --help` loads none. A new verb is a file in a folder
+of `verbs` and a line in that folder's `Section`.
 """
 
 import contextlib
@@ -14,9 +14,9 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, NoReturn, cast
+from typing import Annotated, Any, Final, NamedTuple, NoReturn, cast
 
 import typer
 from typer.core import TyperGroup
@@ -26,33 +26,67 @@ from nstc.core import VERSION, errors, extensions, terminal
 
 PROGRAM: Final = "nstc"
 
-VERBS: Final = {
-    "compress": "Distill, prune, quantize, export and measure in one go.",
-    "train": "Train a full-size network from a painting and photographs.",
-    "import": "Make a bundle from a fast_neural_style checkpoint.",
-    "distill": "Train a tiny student network to reproduce a full-size teacher.",
-    "analyze": "Show each layer's cost, and what pruning or rounding it would do to the picture.",
-    "prune": "Remove channels and blocks, then fine-tune by distillation.",
-    "quantize": "Write a file of fewer bits: int8 is faster, weights alone are smaller.",
-    "export": "Write the network in other formats, each checked against it.",
-    "stylize": "Stylise photographs, a video or a camera's picture.",
-    "optimize": "Stylise a photograph without a network, by optimising an image.",
-    "mask": "Divide a picture into regions, for semantic style transfer.",
-    "bench": "Measure speed and quality compared with a reference.",
-    "check": "Measure the rows of a baseline again; the worst verdict sets the exit code.",
-    "baseline": "Manage the baseline that nstc check compares with.",
-    "baseline update": "Measure the rows of a baseline again and accept the new numbers.",
-    "report": "Write benchmark results as one self-contained HTML page.",
-    "targets": "List the targets that nstc bench can measure, and why others are unavailable.",
-    "web-setup": "Fetch onnxruntime-web from npm, for nstc bench --target web.",
-    "models": "List the models that are included.",
-    "verify": "Check a bundle's hashes and the output of its files.",
-    "doctor": "Report what this machine can run, and how to install the rest.",
-}
-"""What help says of each, which is the first sentence of its docstring, in the order of the help.
 
-A verb of two words belongs to the group that its first word names.
-"""
+class Section(NamedTuple):
+    """Verbs of one purpose: what help writes above them, and the folder of `verbs` they lie in."""
+
+    title: str
+    folder: str
+    verbs: Mapping[str, str]  # what help says of each: the first sentence of its docstring
+
+
+SECTIONS: Final = (
+    Section(
+        "Stylise pictures",
+        "pictures",
+        {
+            "stylize": "Stylise photographs, a video or a camera's picture.",
+            "optimize": "Stylise a photograph without a network, by optimising an image.",
+            "mask": "Divide a picture into regions, for semantic style transfer.",
+        },
+    ),
+    Section(
+        "Make and compress models",
+        "compression",
+        {
+            "compress": "Distill, prune, quantize, export and measure in one go.",
+            "train": "Train a full-size network from a painting and photographs.",
+            "import": "Make a bundle from a fast_neural_style checkpoint.",
+            "distill": "Train a tiny student network to reproduce a full-size teacher.",
+            "analyze": "Show each layer's cost, and what pruning or rounding it would do to the "
+            "picture.",
+            "prune": "Remove channels and blocks, then fine-tune by distillation.",
+            "quantize": "Write a file of fewer bits: int8 is faster, weights alone are smaller.",
+            "export": "Write the network in other formats, each checked against it.",
+        },
+    ),
+    Section(
+        "Measure and check models",
+        "measuring",
+        {
+            "bench": "Measure speed and quality compared with a reference.",
+            "check": "Measure the rows of a baseline again; the worst verdict sets the exit code.",
+            "baseline": "Manage the baseline that nstc check compares with.",
+            "baseline update": "Measure the rows of a baseline again and accept the new numbers.",
+            "report": "Write benchmark results as one self-contained HTML page.",
+            "verify": "Check a bundle's hashes and the output of its files.",
+        },
+    ),
+    Section(
+        "List models and what this machine can run",
+        "inventory",
+        {
+            "models": "List the models that are included.",
+            "targets": "List the targets that nstc bench can measure, and why others are "
+            "unavailable.",
+            "doctor": "Report what this machine can run, and how to install the rest.",
+            "web-setup": "Fetch onnxruntime-web from npm, for nstc bench --target web.",
+        },
+    ),
+)
+"""In the order of the help. A verb of two words belongs to the group that its first word names."""
+
+VERBS: Final = {verb: said for section in SECTIONS for verb, said in section.verbs.items()}
 
 GROUPS: Final = frozenset(verb.split()[0] for verb in VERBS if " " in verb)
 
@@ -89,11 +123,12 @@ _NUMBERS: Final = {"integer": "a whole number", "number": "a number", "float": "
 
 
 def verb_function(verb: str) -> Callable[..., None]:
-    """Import what does a verb: `update` of `verbs/baseline.py` for `baseline update`."""
+    """Import what does a verb: `update` of `verbs/measuring/baseline.py` for `baseline update`."""
+    folder = next(section.folder for section in SECTIONS if verb in section.verbs)
     words = [
         f"{word}_" if keyword.iskeyword(word) else word for word in verb.replace("-", "_").split()
     ]
-    module = importlib.import_module(f"nstc.cli.verbs.{words[0]}")
+    module = importlib.import_module(f"nstc.cli.verbs.{folder}.{words[0]}")
     function: Callable[..., None] = getattr(module, words[-1])
     return function
 
@@ -127,9 +162,13 @@ class VerbGroup(TyperGroup):
         return self.commands.get(name)
 
     def format_commands(self, _context: Any, formatter: Any) -> None:
-        """Write what help lists."""
-        with formatter.section("Commands"):
-            formatter.write_dl([*self.help_lines.items()])
+        """Write what help lists, in the sections of `SECTIONS`."""
+        own = self.help_lines
+        for section in SECTIONS:
+            lines = [(word, said) for word, said in own.items() if said in section.verbs.values()]
+            if lines:
+                with formatter.section(section.title):
+                    formatter.write_dl(lines)
 
 
 def _reporting(verb: Callable[..., None]) -> Callable[..., None]:

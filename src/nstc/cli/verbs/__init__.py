@@ -1,4 +1,4 @@
-"""The verbs of the command line: one file each, which calls the library and prints.
+"""The verbs of the command line: a file each, in a folder for each section of the help.
 
-Enters a verb's flags and its words for the terminal; what it does is the library's.
+A file has a verb's flags and its words for the terminal; what the verb does is the library's.
 """

@@ -1,0 +1,1 @@
+"""Verbs that make models, and make them smaller and faster."""

@@ -1,0 +1,1 @@
+"""Verbs that list models and what this machine can run."""

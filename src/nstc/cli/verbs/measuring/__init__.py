@@ -1,0 +1,1 @@
+"""Verbs that measure models, and judge what was measured."""
