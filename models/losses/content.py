@@ -11,11 +11,11 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from nstc.models.losses.relative import relative_distance
 from nstc.models.tensors import at_least_float32
 
 CONTENT_LAYERS: Final = ("relu2_2", "relu3_3")
 
-_TINY = 1e-12
 # Added to squared lengths, whose root has no slope at 0. Features of VGG are of the order of 1 or,
 # for weights that take 0 to 255, of 100.
 _DARK = 1e-6
@@ -26,9 +26,7 @@ def feature_distance(features: Tensor, target: Tensor) -> Tensor:
 
     (N,) non-negative; 0 where they are equal, 1 where `features` is zero.
     """
-    features, target = at_least_float32(features), at_least_float32(target)
-    difference = (features - target).square().sum(dim=(1, 2, 3))
-    return difference / target.square().sum(dim=(1, 2, 3)).clamp_min(_TINY)
+    return relative_distance(features, target)
 
 
 def unit_features(features: Tensor) -> Tensor:

@@ -10,11 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from nstc.models.losses.relative import relative_distance
 from nstc.models.tensors import at_least_float32
 
 STYLE_LAYERS: Final = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
-
-_TINY = 1e-12
 
 
 def gram_matrix(features: Tensor) -> Tensor:
@@ -63,9 +62,7 @@ def gram_distance(gram: Tensor, target: Tensor) -> Tensor:
 
     (N,) non-negative; 0 where they are equal, 1 where `gram` is zero.
     """
-    gram, target = at_least_float32(gram), at_least_float32(target)
-    difference = (gram - target).square().sum(dim=(1, 2))
-    return difference / target.square().sum(dim=(1, 2)).clamp_min(_TINY)
+    return relative_distance(gram, target)
 
 
 class StyleLoss(nn.Module):

@@ -9,11 +9,10 @@ from typing import Final
 import torch.nn.functional as F
 from torch import Tensor
 
+from nstc.models.losses.relative import relative_distance
 from nstc.models.tensors import at_least_float32
 
 QUANTILES: Final = 512
-
-_TINY = 1e-12
 
 
 def quantiles(values: Tensor) -> Tensor:
@@ -41,11 +40,4 @@ def histogram_distance(features: Tensor, target: Tensor) -> Tensor:
     Features are (N, C, H, W), the target (N, C, 512) or (1, C, 512). (N,) non-negative; 0 where all
     histograms are equal, 1 where `features` is zero.
     """
-    return quantile_distance(channel_quantiles(features), target)
-
-
-def quantile_distance(found: Tensor, target: Tensor) -> Tensor:
-    """|Q - T|² / |T|² of quantiles (N, C, 512), the target's also (1, C, 512), to (N,)."""
-    target = at_least_float32(target)
-    difference = (found - target).square().sum(dim=(1, 2))
-    return difference / target.square().sum(dim=(1, 2)).clamp_min(_TINY)
+    return relative_distance(channel_quantiles(features), target)

@@ -7,9 +7,9 @@ ICCV 2017.
 import torch
 from torch import Tensor
 
+from nstc.models.losses.relative import relative_distance
 from nstc.models.tensors import at_least_float32
 
-_TINY = 1e-12
 _FLAT = 1e-5  # added to variances as in AdaIN: a root has no slope at 0
 
 
@@ -30,6 +30,4 @@ def moments_distance(features: Tensor, target: Tensor) -> Tensor:
     Features are (N, C, H, W), the target `channel_moments` (N, 2, C) or (1, 2, C). (N,)
     non-negative; 0 where all moments are equal, about 1 where `features` is zero.
     """
-    target = at_least_float32(target)
-    difference = (channel_moments(features) - target).square().sum(dim=(1, 2))
-    return difference / target.square().sum(dim=(1, 2)).clamp_min(_TINY)
+    return relative_distance(channel_moments(features), target)

@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nstc.models.losses.histogram import quantile_distance, quantiles
+from nstc.models.losses.histogram import quantiles
+from nstc.models.losses.relative import relative_distance
 from nstc.models.tensors import at_least_float32
 
 _SEED: Final = 20_21
@@ -52,4 +53,4 @@ def sliced_wasserstein_distance(features: Tensor, target: Tensor) -> Tensor:
     Features are (N, C, H, W), the target (N, C, 512) or (1, C, 512). (N,) non-negative, 1 where
     `features` is zero.
     """
-    return quantile_distance(sliced_quantiles(features), target)
+    return relative_distance(sliced_quantiles(features), target)
