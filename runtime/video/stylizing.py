@@ -1,15 +1,11 @@
 """A video in a painting's style: read, stylised and written at once, whole or not at all."""
 
 import os
-import threading
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -20,21 +16,15 @@ from nstc.runtime.control import PLAIN, Control
 from nstc.runtime.stylizer import Stylizer
 from nstc.runtime.video import containers, frame_writer
 from nstc.runtime.video.frame_reader import Reader
+from nstc.runtime.video.overlap import Flow, overlap
 from nstc.runtime.video.source import Item, TimedFrame, VideoLimits, VideoSource
 
 HOLD: Final = 4.0  # weight of the frame before where nothing moves, against 1 of the new one
 STILL: Final = 8.0  # difference of the source, in levels, at which that weight falls to 1/e
 RADIUS: Final = 3  # of the square over which the difference is taken, in pixels
 _ROWS: Final = 128  # blended at a time: whole frames of floats would cost more than the network
-ROOM: Final = 4  # frames and packets that wait before the network, and before the writer
-# A camera that hangs is left behind after these; its thread does not keep the process alive.
-_SECONDS_TO_END: Final = 5.0
-# A thread that waits for ever can't be interrupted on Windows: it wakes up and waits on.
-_SECONDS_ASLEEP: Final = 0.5
 _SECONDS_BETWEEN_NOTES: Final = 5.0  # of a camera that runs until it is stopped
 
-T = TypeVar("T")
-Made = TypeVar("Made")
 Floats = npt.NDArray[np.float32]
 
 
@@ -133,7 +123,7 @@ def stylize_video(
 
 
 def _outcome_of(
-    reader: Reader, writer: frame_writer.Writer, output: Path, flow: "Flow", elapsed_s: float
+    reader: Reader, writer: frame_writer.Writer, output: Path, flow: Flow, elapsed_s: float
 ) -> VideoOutcome:
     seconds = float(writer.last_s - writer.first_s)
     aspect = writer.sample_aspect
@@ -242,148 +232,3 @@ def _box_mean(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     width = 2 * RADIUS + 1
     sums = np.cumsum(np.pad(values, ((RADIUS + 1, RADIUS), (0, 0)), mode="edge"), axis=0)
     return (sums[width:] - sums[:-width]) / width
-
-
-class Cancelled(Exception):  # noqa: N818  (no fault: the other side has gone)
-    """The other side of a channel has gone."""
-
-
-class Channel(Generic[T]):
-    """Between one thread that puts and one that takes: at most `room` things, so far `peak`."""
-
-    def __init__(self, room: int) -> None:
-        self.peak = 0
-        self._room = room
-        self._held: deque[T] = deque()
-        self._closed = self._cancelled = False
-        self._changed = threading.Condition()
-
-    def put(self, thing: T) -> None:
-        """Hand over, when there is room; `Cancelled` if nobody wants more."""
-        with self._changed:
-            while len(self._held) >= self._room and not self._closed:
-                self._changed.wait(_SECONDS_ASLEEP)
-            if self._closed:
-                raise Cancelled
-            self._held.append(thing)
-            self.peak = max(self.peak, len(self._held))
-            self._changed.notify_all()
-
-    def close(self, *, cancel: bool = False) -> None:
-        """Nothing more comes; what is held can still be taken, unless it is cancelled."""
-        with self._changed:
-            self._closed = True
-            if cancel:
-                self._cancelled = True
-                self._held.clear()
-            self._changed.notify_all()
-
-    def __iter__(self) -> Iterator[T]:
-        """Take one after the other until the channel is closed and empty, or `Cancelled`."""
-        while True:
-            with self._changed:
-                while not self._held and not self._closed:
-                    self._changed.wait(_SECONDS_ASLEEP)
-                if self._cancelled:
-                    raise Cancelled
-                if not self._held:
-                    return
-                thing = self._held.popleft()
-                self._changed.notify_all()
-            yield thing
-
-
-class Flow(NamedTuple):
-    """What a run was like."""
-
-    peak: int  # the most that waited in a queue
-    interrupted: bool  # whether the user ended it
-
-
-def overlap(
-    read: Generator[T, None, None],
-    work: Callable[[T], Made],
-    write: Callable[[Made], None],
-    *,
-    room: int = ROOM,
-    keep_on_interrupt: bool = False,
-) -> Flow:
-    """Read in one thread, work in this one, write in a third, in order, with two queues between.
-
-    Each queue holds `room` things, so that memory stays flat. With `keep_on_interrupt` Ctrl-C ends
-    the reading, and what was made is still written.
-
-    Raises:
-        KeyboardInterrupt: Ctrl-C, unless it only ends the reading.
-        BaseException: what `read`, `work` or `write` raised first. All threads have ended then.
-    """
-    incoming: Channel[T] = Channel(room)
-    outgoing: Channel[Made] = Channel(room)
-
-    def feed() -> None:
-        with closing(read):
-            for thing in read:
-                incoming.put(thing)
-
-    def drain() -> None:
-        for thing in outgoing:
-            write(thing)
-
-    interrupted = False
-    reader = _Thread("reader", feed, incoming.close)
-    # a writer that failed takes no more: the worker must not wait for room
-    writer = _Thread("writer", drain, partial(outgoing.close, cancel=True))
-    try:
-        try:
-            for thing in incoming:
-                outgoing.put(work(thing))
-        except KeyboardInterrupt:
-            if not keep_on_interrupt:
-                raise
-            interrupted = True
-            incoming.close()
-        except Cancelled:
-            writer.finish()
-            raise
-        outgoing.close()
-        writer.finish()
-        if not interrupted:
-            reader.finish()
-    finally:
-        incoming.close(cancel=True)
-        outgoing.close(cancel=True)
-        reader.join(_SECONDS_TO_END)
-        writer.wait()
-    return Flow(peak=max(incoming.peak, outgoing.peak), interrupted=interrupted)
-
-
-class _Thread(threading.Thread):
-    """A thread whose error is raised where it is waited for."""
-
-    def __init__(self, name: str, run: Callable[[], None], at_end: Callable[[], None]) -> None:
-        super().__init__(name=f"nstc-{name}", daemon=True)
-        self._work = run
-        self._at_end = at_end
-        self._error: BaseException | None = None
-        self.start()
-
-    def run(self) -> None:
-        try:
-            self._work()
-        except Cancelled:
-            pass  # the other side ended first and knows why
-        except BaseException as error:  # noqa: BLE001  (raised again by finish)
-            self._error = error
-        finally:
-            self._at_end()
-
-    def wait(self) -> None:
-        """Wait for its end; Ctrl-C still gets through."""
-        while self.is_alive():
-            self.join(_SECONDS_ASLEEP)
-
-    def finish(self) -> None:
-        """Wait for its end and raise what it raised."""
-        self.wait()
-        if self._error is not None:
-            raise self._error

@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("av", reason='not installed: pip install "nstc[video]"')
 
-from nstc.runtime.video.stylizing import Cancelled, Channel, overlap
+from nstc.runtime.video.overlap import Cancelled, Channel, Ended, overlap
 
 
 def counted(most, started=None):
@@ -89,6 +89,90 @@ def test_what_was_read_before_an_error_is_written() -> None:
     with pytest.raises(ValueError, match="gone"):
         overlap(read(), lambda number: number, written.append)
     assert written == [*range(6)]
+
+
+class TestNewest:
+    def test_what_came_while_it_was_busy_is_dropped_but_for_the_last(self, threads_left) -> None:
+        all_read = threading.Event()
+        worked = []
+
+        def read():
+            yield from range(100)
+            all_read.set()  # the last was put: whoever asks for more has handed it over
+
+        def work(number):
+            all_read.wait(300)
+            worked.append(number)
+            return number
+
+        written = []
+        flow = overlap(read(), work, written.append, newest=True)
+        assert worked == written
+        assert worked[-1] == 99
+        assert len(worked) <= 2  # the first may have been taken before the last came
+        assert flow.dropped == 100 - len(worked)
+        assert flow.peak == 1
+        assert threads_left() == []
+
+    def test_nothing_is_dropped_where_work_keeps_up(self) -> None:
+        done = threading.Semaphore(1)
+
+        def read():
+            for number in range(20):
+                done.acquire()
+                yield number
+
+        worked = []
+
+        def work(number):
+            worked.append(number)
+            done.release()
+            return number
+
+        assert overlap(read(), work, lambda number: None, newest=True).dropped == 0
+        assert worked == [*range(20)]
+
+
+class TestIdle:
+    def test_it_is_called_while_nothing_comes(self, threads_left) -> None:
+        waited = threading.Semaphore(0)
+
+        def read():
+            for number in range(3):
+                waited.acquire()
+                yield number
+
+        written = []
+        overlap(read(), lambda number: number, written.append, idle=waited.release)
+        assert written == [0, 1, 2]
+        assert threads_left() == []
+
+    def test_it_may_end_a_run_in_which_nothing_comes(self, threads_left) -> None:
+        no_more = threading.Event()
+
+        def read():
+            yield 1
+            no_more.wait(300)
+
+        def end():
+            if written:
+                raise Ended
+
+        written = []
+        flow = overlap(read(), lambda number: number, written.append, idle=end, no_more=no_more)
+        assert (flow.interrupted, written) == (True, [1])
+        assert threads_left() == []
+
+    def test_so_may_the_work(self, threads_left) -> None:
+        def work(number):
+            if number == 4:
+                raise Ended
+            return number
+
+        written = []
+        flow = overlap(counted(10**9), work, written.append)
+        assert (flow.interrupted, written) == (True, [*range(4)])
+        assert threads_left() == []
 
 
 class TestInterrupted:

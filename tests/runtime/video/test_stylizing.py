@@ -12,8 +12,9 @@ from nstc.core.errors import ImageError, OptionError, OutputError
 from nstc.core.images import resize
 from nstc.runtime.control import Control
 from nstc.runtime.video.frame_writer import Writer
+from nstc.runtime.video.overlap import ROOM
 from nstc.runtime.video.source import VideoLimits, camera_source, file_source
-from nstc.runtime.video.stylizing import ROOM, VideoOptions, stylize_video
+from nstc.runtime.video.stylizing import VideoOptions, stylize_video
 
 UNEVEN = (0, 40, 95, 130, 300, 301, 420)
 QUARTER = (0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30)
