@@ -23,6 +23,8 @@ from nstc.core.images import Pixels
 from nstc.core.recipe import BenchRecipe
 from nstc.runtime import arrays, model_files
 from nstc.runtime.foreign.networks import ForeignSession, Framed
+from nstc.runtime.serving import web_runtime
+from nstc.runtime.serving.web_runtime import WebRuntime
 from nstc.runtime.session import Session
 
 # The deployed graph and the float one; others run if they are asked for by name.
@@ -68,7 +70,7 @@ class WebTarget:
         """Serve the files and a page that alternates between them; check what comes back."""
         rounds, threads = recipe.rounds, self.threads
         asked = [ask(session, picture) for session in sessions]
-        site = site_of(asked, setup.web_runtime(), recipe, threads=threads)
+        site = site_of(asked, web_runtime.web_runtime(), recipe, threads=threads)
         exchange = Exchange([own.raw.nbytes for own in asked], rounds=rounds, threads=threads)
         larger = max(1.0, (recipe.size / _SILENCE_SIDE) ** 2)
         timeouts = self.timeouts._replace(silence_s=self.timeouts.silence_s * larger)
@@ -91,7 +93,7 @@ class WebTarget:
             timings=latency.Timings(reference_ms=first, candidates_ms=tuple(others)),
             place={
                 "provider": "wasm",
-                "runtime": f"onnxruntime-web {setup.runtime_version()}",
+                "runtime": f"onnxruntime-web {web_runtime.runtime_version()}",
                 "browser": answer.visitor.agent,
                 "threads": answer.visitor.threads,
                 "secure_context": answer.visitor.secure,
@@ -111,7 +113,7 @@ class WebTarget:
         if self.engine is not None:
             with (
                 server.serving(site, exchange) as link,
-                self.engine(setup.web_runtime(), link) as ended,
+                self.engine(web_runtime.web_runtime(), link) as ended,
             ):
                 yield ended
             return
@@ -188,7 +190,11 @@ def refuse_other_picture(asked: Asked, output: bytes, where: str) -> int:
 
 
 def site_of(
-    asked: Sequence[Asked], runtime: setup.WebRuntime, recipe: BenchRecipe, *, threads: int | None
+    asked: Sequence[Asked],
+    runtime: WebRuntime,
+    recipe: BenchRecipe,
+    *,
+    threads: int | None,
 ) -> Mapping[str, server.Content]:
     """Everything that is served, by exact name; "" is the page.
 
@@ -250,7 +256,7 @@ def _elsewhere(name: str, argument: str | None) -> WebTarget:
 
 def _unless(missing: Callable[[], str | None]) -> Callable[[], str | None]:
     """Why it can't run: onnxruntime-web is not installed, or what `missing` says."""
-    return lambda: setup.missing_runtime() or missing()
+    return lambda: web_runtime.missing_runtime() or missing()
 
 
 OPEN_NAME: Final = "web:open"
@@ -278,7 +284,7 @@ KINDS: Final[Mapping[str, TargetKind]] = {
         form=f"{OPEN_NAME}[:N]",
         summary="the same in the browser of a phone that opens a link; web with --open",
         make=partial(_elsewhere, OPEN_NAME),
-        availability=setup.missing_runtime,
+        availability=web_runtime.missing_runtime,
     ),
     HTTPS_NAME: TargetKind(
         form=f"{HTTPS_NAME}[:N]",

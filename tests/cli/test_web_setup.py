@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from nstc.benchmarks.targets.web import setup
-from nstc.benchmarks.targets.web.setup import WebRuntime
+from nstc.runtime.serving import web_runtime
+from nstc.runtime.serving.web_runtime import WebRuntime
 
 
 def test_it_says_where_the_runtime_is(nstc, monkeypatch) -> None:
     runtime = WebRuntime(Path("cache/web/pins"))
-    monkeypatch.setattr(setup, "install", lambda: runtime)
+    monkeypatch.setattr(web_runtime, "install", lambda: runtime)
     done = nstc("web-setup")
     assert done.code == 0
     assert done.out.startswith("onnxruntime-web 1.")

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nstc.benchmarks.targets.web.setup import WebRuntime, find_chromium, install, missing_chromium
+from nstc.benchmarks.targets.web.setup import find_chromium, missing_chromium
+from nstc.runtime.serving.web_runtime import WebRuntime, install
 
 pytestmark = pytest.mark.deploy
 

@@ -1,34 +1,26 @@
-"""What a page needs here: onnxruntime-web's files, Node or Chromium, a certificate for https.
+"""What opens a page here: Node or Chromium, and a certificate for https.
 
-npm installs the files into the user's cache at pinned versions. Processes of Node and Chromium open
-a link and leave nothing behind.
+Their processes open a link and leave nothing behind.
 """
 
 import contextlib
 import hashlib
-import json
 import os
 import shutil
 import ssl
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from nstc.core import child_processes, files
 from nstc.core.errors import MissingExtraError, TargetError
+from nstc.runtime.serving.web_runtime import WebRuntime
 
-SETUP_LINE: Final = "nstc web-setup"
 DATA: Final = Path(__file__).parent  # where the JavaScript is
 MAX_TEXT: Final = 300  # characters that are kept of a text from a process or a page
 
-_DIST: Final = "node_modules/onnxruntime-web/dist"
-_LOCK: Final = "package-lock.json"
-_PINS: Final = ("package.json", _LOCK)
-_NPM: Final = ("ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
-_TIME_LIMIT_S: Final = 600
 _CERTIFICATE_S: Final = 30
 _BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _FLAGS: Final = (
@@ -41,89 +33,6 @@ _FLAGS: Final = (
     "--disable-sync",
 )
 _GRACE_S: Final = 5.0  # for a process to end by itself once its results are in
-
-
-@dataclass(frozen=True)
-class WebRuntime:
-    """An installation of onnxruntime-web."""
-
-    folder: Path  # of npm's; it may not be there yet
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether all files are there."""
-        return all(path.is_file() for path in (self.node_module, self.driver, *self.page_files))
-
-    @property
-    def node_module(self) -> Path:
-        """What Node imports."""
-        return self.folder / _DIST / "ort.node.min.mjs"
-
-    @property
-    def page_files(self) -> tuple[Path, ...]:
-        """What a page needs, to be served by these files' own names."""
-        names = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
-        return tuple(self.folder / _DIST / name for name in names)
-
-    @property
-    def driver(self) -> Path:
-        """What drives Chromium."""
-        return self.folder / "node_modules/playwright-core/index.mjs"
-
-
-def web_runtime() -> WebRuntime:
-    """Where the pinned versions are, or will be installed: other pins are another folder."""
-    pins = hashlib.sha256((DATA / _LOCK).read_bytes()).hexdigest()[:16]
-    return WebRuntime(files.cached("web", pins))
-
-
-def runtime_version() -> str:
-    """The pinned version of onnxruntime-web."""
-    pins = json.loads((DATA / "package.json").read_text(encoding="utf-8"))
-    return str(pins["dependencies"]["onnxruntime-web"])
-
-
-def missing_runtime() -> str | None:
-    """None if the files are there, or what is missing and how to get it."""
-    if web_runtime().is_complete:
-        return None
-    if shutil.which("npm") is None:
-        return f"npm is not installed: install Node.js 20 or newer with npm, then run {SETUP_LINE}"
-    return f"onnxruntime-web is not installed: run {SETUP_LINE}"
-
-
-def install() -> WebRuntime:
-    """Install what the lock file names, unless it is there; npm checks each package by its hash.
-
-    No package's own install script is run. `MissingExtraError` if there is no npm, or it failed,
-    and why; `OutputError` if the cache can't be written.
-    """
-    runtime = web_runtime()
-    if runtime.is_complete:
-        return runtime
-    npm = shutil.which("npm")
-    if npm is None:
-        raise MissingExtraError(f"{missing_runtime()}.")
-    with files.atomic_folder(runtime.folder, replaceable=_LOCK) as draft:
-        for name in _PINS:
-            shutil.copyfile(DATA / name, draft / name)
-        try:
-            ran = child_processes.run_to_end([npm, *_NPM], cwd=draft, timeout_s=_TIME_LIMIT_S)
-        except subprocess.TimeoutExpired as error:
-            raise MissingExtraError(
-                f"npm ci took more than {_TIME_LIMIT_S} s: check the network, then run "
-                f"{SETUP_LINE} again."
-            ) from error
-        if ran.status:
-            said = [line for line in ran.complaints.splitlines() if line.strip()]
-            reason = said[0] if said else f"exit status {ran.status}"
-            raise MissingExtraError(
-                f"npm ci failed: {reason:.200}. Check the network and the disk, then run "
-                f"{SETUP_LINE} again."
-            )
-        if not WebRuntime(draft).is_complete:
-            raise MissingExtraError("npm ci left files out: update npm, then run it again.")
-    return runtime
 
 
 def find_chromium() -> str | None:

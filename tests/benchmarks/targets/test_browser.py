@@ -25,7 +25,6 @@ from nstc.benchmarks.targets.browser import (
     refuse_baseline_of_another_device,
 )
 from nstc.benchmarks.targets.web.exchange import Timeouts
-from nstc.benchmarks.targets.web.setup import web_runtime
 from nstc.core import Silent
 from nstc.core.errors import OptionError, TargetError
 from nstc.core.recipe import BenchRecipe
@@ -157,8 +156,8 @@ def measure(page, sessions):
 @pytest.fixture
 def installed(monkeypatch, tmp_path):
     """A machine with two cores and everything that the targets need; the folder of its tools."""
-    runtime = web_runtime()
-    for path in (runtime.node_module, runtime.driver, *runtime.page_files):
+    runtime = browser.web_runtime.web_runtime()
+    for path in (runtime.node_module, runtime.driver, *runtime.page_files, *runtime.webgpu_files):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     tools = tmp_path / "tools"
@@ -177,7 +176,7 @@ def test_the_times_and_the_place_of_a_page(measure, page):
     assert len(reading.rows) == 1
     assert reading.place == {
         "provider": "wasm",
-        "runtime": f"onnxruntime-web {browser.setup.runtime_version()}",
+        "runtime": f"onnxruntime-web {browser.web_runtime.runtime_version()}",
         "browser": "Test/1.0",
         "threads": 1,
         "secure_context": True,

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from nstc.benchmarks.targets.browser import ask, refuse_other_picture, site_of
-from nstc.benchmarks.targets.web.setup import WebRuntime
 from nstc.benchmarks.timing import latency
 from nstc.core.errors import OptionError, TargetError
 from nstc.core.recipe import BenchRecipe
 from nstc.runtime.foreign.networks import ForeignSession
 from nstc.runtime.foreign.probing import probe_contract
 from nstc.runtime.onnx_session import OnnxSession
+from nstc.runtime.serving.web_runtime import WebRuntime
 
 RUNTIME = WebRuntime(Path("installed"))
 

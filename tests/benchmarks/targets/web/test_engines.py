@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nstc.benchmarks.targets.web import setup
-from nstc.benchmarks.targets.web.setup import WebRuntime
+from nstc.runtime.serving.web_runtime import WebRuntime
 
 RUNTIME = WebRuntime(Path("installed"))
 

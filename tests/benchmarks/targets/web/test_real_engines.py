@@ -13,11 +13,11 @@ import pytest
 from nstc.benchmarks.targets import parse_target
 from nstc.benchmarks.targets.base import Measurement
 from nstc.benchmarks.targets.web import setup
-from nstc.benchmarks.targets.web.setup import install
 from nstc.core import Silent
 from nstc.core.errors import TargetError
 from nstc.core.recipe import BenchRecipe
 from nstc.runtime.onnx_session import OnnxSession
+from nstc.runtime.serving.web_runtime import install
 
 pytestmark = pytest.mark.web
 

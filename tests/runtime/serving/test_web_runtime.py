@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from nstc.benchmarks.targets.web import setup
 from nstc.core.errors import MissingExtraError
+from nstc.runtime.serving import web_runtime
 
 FILES = """
 mkdir -p node_modules/onnxruntime-web/dist node_modules/playwright-core
@@ -15,7 +15,11 @@ cd node_modules
 touch onnxruntime-web/dist/ort.node.min.mjs onnxruntime-web/dist/ort.wasm.min.mjs
 touch onnxruntime-web/dist/ort-wasm-simd-threaded.mjs
 touch onnxruntime-web/dist/ort-wasm-simd-threaded.wasm
+touch onnxruntime-web/dist/ort.webgpu.min.mjs
+touch onnxruntime-web/dist/ort-wasm-simd-threaded.asyncify.mjs
+touch onnxruntime-web/dist/ort-wasm-simd-threaded.asyncify.wasm
 """
+PINS = Path(web_runtime.__file__).parent
 
 
 @pytest.fixture
@@ -35,16 +39,16 @@ def npm(tmp_path, monkeypatch):
 
 def test_npm_fetches_what_is_pinned_and_only_once(npm):
     asked = npm(FILES + "touch playwright-core/index.mjs")
-    assert "nstc web-setup" in (setup.missing_runtime() or "")
-    runtime = setup.install()
-    assert setup.missing_runtime() is None
-    assert runtime == setup.web_runtime()
+    assert "nstc web-setup" in (web_runtime.missing_runtime() or "")
+    runtime = web_runtime.install()
+    assert web_runtime.missing_runtime() is None
+    assert runtime == web_runtime.web_runtime()
     assert asked.read_text().split()[:2] == ["ci", "--ignore-scripts"]
     assert (runtime.folder / "package-lock.json").read_bytes() == (
-        setup.DATA / "package-lock.json"
+        PINS / "package-lock.json"
     ).read_bytes()
     asked.unlink()
-    assert setup.install() == runtime
+    assert web_runtime.install() == runtime
     assert not asked.exists()
 
 
@@ -59,30 +63,30 @@ def test_npm_fetches_what_is_pinned_and_only_once(npm):
 def test_npm_that_fails_leaves_nothing(npm, script, why):
     npm(script)
     with pytest.raises(MissingExtraError, match=why):
-        setup.install()
-    folder = setup.web_runtime().folder
+        web_runtime.install()
+    folder = web_runtime.web_runtime().folder
     assert not folder.exists()
     assert not list(folder.parent.iterdir())
 
 
 def test_npm_that_hangs(npm, monkeypatch):
     npm("exec sleep 5")
-    monkeypatch.setattr(setup, "_TIME_LIMIT_S", 0.1)
+    monkeypatch.setattr(web_runtime, "_TIME_LIMIT_S", 0.1)
     with pytest.raises(MissingExtraError, match="took more than"):
-        setup.install()
+        web_runtime.install()
 
 
 def test_no_npm(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(MissingExtraError, match=r"npm is not installed: install Node.js"):
-        setup.install()
+        web_runtime.install()
 
 
 def test_every_package_is_pinned_by_its_hash():
-    lock = json.loads((setup.DATA / "package-lock.json").read_text(encoding="utf-8"))
-    wanted = json.loads((setup.DATA / "package.json").read_text(encoding="utf-8"))
+    lock = json.loads((PINS / "package-lock.json").read_text(encoding="utf-8"))
+    wanted = json.loads((PINS / "package.json").read_text(encoding="utf-8"))
     assert lock["packages"][""]["dependencies"] == wanted["dependencies"]
-    assert setup.runtime_version() == wanted["dependencies"]["onnxruntime-web"]
+    assert web_runtime.runtime_version() == wanted["dependencies"]["onnxruntime-web"]
     for name, package in lock["packages"].items():
         if name:
             assert package["integrity"].startswith("sha512-"), name
