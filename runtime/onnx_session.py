@@ -118,6 +118,8 @@ class OnnxSession:
         batch: Pictures a run; None for any number.
         fixed_size: Height and width of the only pictures it takes; None for any.
         bytes_in_and_out: Whether it is uint8 NHWC and not the float NCHW reference.
+        input_name: Of the graph's picture.
+        output_name: Of what it gives.
         takes_statistics: Whether the whole picture's statistics are an input, so as to run tiles.
 
     Raises:
@@ -176,7 +178,7 @@ class OnnxSession:
         is_fixed = all(isinstance(side, int) for side in size)
         self.fixed_size: tuple[int, int] | None = (size[0], size[1]) if is_fixed else None
         self.batch: int | None = shape[0] if isinstance(shape[0], int) else None
-        self._input_name, self._output_name = inputs[0].name, outputs[0].name
+        self.input_name, self.output_name = inputs[0].name, outputs[0].name
 
     def reopened(self) -> "OnnxSession":
         """The same file opened again, in a session of its own."""
@@ -195,7 +197,7 @@ class OnnxSession:
                 f"{self.path.name} takes pictures of {fixed[0]}x{fixed[1]} (height x width) only, "
                 f"this one is {size[0]}x{size[1]}: resize it, or choose another --artifact."
             )
-        feed = {self._input_name: self._values(rgb)}
+        feed = {self.input_name: self._values(rgb)}
         if self.takes_statistics:
             feed[STATISTICS_INPUT] = channel_statistics(rgb)
         return feed
@@ -209,9 +211,9 @@ class OnnxSession:
 
     def infer(self, feed: dict[str, Array]) -> Array:
         """Run the graph; `CorruptBundleError` if the output is not of the input's size."""
-        given = feed[self._input_name].shape
+        given = feed[self.input_name].shape
         try:
-            raw: Array = self._session.run([self._output_name], feed)[0]
+            raw: Array = self._session.run([self.output_name], feed)[0]
         except ORT_ERRORS as error:
             shape = "x".join(map(str, given))
             raise errors.ImageError(
@@ -238,7 +240,7 @@ class OnnxSession:
 
     def run_tile(self, rgb: Pixels, statistics: Array) -> Pixels:
         """Stylise a tile (h, w, 3) uint8, given the whole picture's `channel_statistics`."""
-        feed = {self._input_name: self._values(rgb), STATISTICS_INPUT: statistics}
+        feed = {self.input_name: self._values(rgb), STATISTICS_INPUT: statistics}
         return self.finish(self.infer(feed))
 
 

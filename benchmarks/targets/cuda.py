@@ -231,7 +231,7 @@ class OrtCudaSession(OnnxSession):
         binding = self._session.io_binding()
         for name, value in feed.items():
             binding.bind_ortvalue_input(name, value)
-        binding.bind_output(self._output_name, "cuda")
+        binding.bind_output(self.output_name, "cuda")
         self._session.run_with_iobinding(binding)
         return binding.get_outputs()[0]
 

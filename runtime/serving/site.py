@@ -1,0 +1,268 @@
+"""Everything that the page consists of, by address, and site.json, from which it reads the rest.
+
+A server offers it beside networks that the server runs itself; an exported folder holds it alone.
+Addresses are relative: the page may lie in a folder of its host.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Final, Literal, Protocol
+
+import msgspec
+
+from nstc.core import VERSION, zoo
+from nstc.core.bundle import Bundle, artifact_file, artifact_name
+from nstc.core.errors import CorruptBundleError
+from nstc.core.manifest import fault_of_name
+from nstc.core.photos import sample_photos
+from nstc.runtime.onnx_session import OnnxSession
+from nstc.runtime.serving.web_runtime import WebRuntime, runtime_version
+from nstc.runtime.session import find_artifact
+
+Content = bytes | Path  # of a file that is served or written, or where it is
+
+INDEX: Final = "index.html"
+SITE_FILE: Final = "site.json"
+SERVICE_WORKER: Final = "service-worker.js"
+SCHEMA: Final = "nstc.site/1"
+PHOTO_LICENCES: Final = "LICENSES.md"  # of the photographs that nstc includes, beside them
+# Of a photograph that the page takes and a server accepts.
+MAX_PHOTO_BYTES: Final = 32 * 1024**2
+MAX_PHOTO_PIXELS: Final = 50_000_000
+
+_HERE: Final = Path(__file__).parent
+PAGE: Final[Mapping[str, Path]] = {
+    path.name: path
+    for path in sorted((_HERE / "page").iterdir())
+    if path.is_file() and not path.name.startswith(".")
+}
+_RUNTIME: Final = "runtime/"
+_PHOTOS: Final = "photos/"
+_MODELS: Final = "models/"
+_RUNTIME_LICENCE: Final = "onnxruntime-web-licence.txt"
+_UNFIT: Final = re.compile(r"[^a-z0-9]+")  # of names in addresses
+_UNFILLED: Final = b'const SITE = { version: "", files: [] };'
+
+
+@dataclass(frozen=True, kw_only=True)
+class SitePhoto:
+    """A photograph to try the page with."""
+
+    name: str
+    file: str  # its address
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteFile:
+    """A graph for pictures of any size that the visitor's device runs.
+
+    "uint8" takes and gives RGB bytes [1, height, width, 3], "float32" RGB values from 0 to 1
+    [1, 3, height, width].
+    """
+
+    precision: str  # int8 or float
+    file: str  # its address
+    bytes: int  # its size
+    input: str  # names of the graph's
+    output: str
+    dtype: Literal["uint8", "float32"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteModel:
+    """A model of the page."""
+
+    name: str  # of requests
+    title: str  # for people
+    server: tuple[str, ...]  # precisions that the server runs; none in a folder
+    browser: tuple[SiteFile, ...]  # the first is the usual one
+    size_multiple: int = 1  # of heights and widths; nstc's own graphs pad pictures themselves
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteRuntime:
+    """onnxruntime-web as the page finds it."""
+
+    folder: str
+    version: str
+    webgpu: bool  # whether files for WebGPU are there too
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteLimits:
+    """Of a photograph."""
+
+    bytes: int = MAX_PHOTO_BYTES
+    pixels: int = MAX_PHOTO_PIXELS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """The content of site.json."""
+
+    schema: str = SCHEMA
+    version: str = VERSION  # of nstc
+    server: bool  # whether a server runs networks beside it
+    photos: tuple[SitePhoto, ...]
+    models: tuple[SiteModel, ...]
+    runtime: SiteRuntime | None  # None: onnxruntime-web is not installed where the server runs
+    limits: SiteLimits = SiteLimits()
+
+
+class OfferedModel(Protocol):
+    """What the page needs to know of a model."""
+
+    @property
+    def name(self) -> str:
+        """Its own among those of the page."""
+
+    @property
+    def title(self) -> str:
+        """For people."""
+
+    @property
+    def bundle(self) -> Bundle:
+        """The model."""
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """int8, float: those of which there is a file, the usual one first."""
+
+
+def site_content(
+    models: Sequence[OfferedModel],
+    *,
+    server: bool,
+    runtime: WebRuntime | None,
+    photos: Mapping[str, Content] | None = None,
+) -> Mapping[str, Content]:
+    """Every file of the page by its address, such as index.html and models/udnie/model.int8.onnx.
+
+    Args:
+        models: What visitors can choose from; the first is shown.
+        server: Whether a server runs the models too. What it offers costs a visitor nothing unless
+            it is used, so that the page gets every precision and WebGPU. A folder (False) holds
+            each model's usual file alone, and the service worker.
+        runtime: A complete installation of onnxruntime-web; None if there is none.
+        photos: Photographs to try, by file name; None for all that nstc includes. LICENSES.md is
+            offered beside them, but is none.
+
+    Raises:
+        ArtifactError, UnsafeFileError, GraphLimitError: a file is missing or may not be opened.
+        CorruptBundleError: a file was changed, or is not a graph that nstc writes.
+    """
+    content: dict[str, Content] = {**PAGE, "LICENSE.txt": _own_licence()}
+    pictures = included_photos() if photos is None else photos
+    content |= {_PHOTOS + name: own for name, own in pictures.items()}
+    shown = []
+    for model in models:
+        folder = _folder_of(model.name, content)
+        files = []
+        for precision in model.precisions if server else model.precisions[:1]:
+            path = find_artifact(model.bundle, precision)
+            address = folder + artifact_file(artifact_name(precision))
+            content[address] = path
+            files.append(_described(path, precision, address))
+        precisions = model.precisions if server else ()
+        shown.append(
+            SiteModel(name=model.name, title=model.title, server=precisions, browser=tuple(files))
+        )
+    if runtime is not None:
+        installed = (*runtime.page_files, *(runtime.webgpu_files if server else ()))
+        content |= {_RUNTIME + path.name: path for path in installed}
+        content[_RUNTIME + "LICENSE.txt"] = _HERE / _RUNTIME_LICENCE
+    site = Site(
+        server=server,
+        photos=tuple(
+            SitePhoto(name=Path(name).stem, file=_PHOTOS + name)
+            for name in pictures
+            if name != PHOTO_LICENCES
+        ),
+        models=tuple(shown),
+        runtime=None
+        if runtime is None
+        else SiteRuntime(folder=_RUNTIME, version=runtime_version(), webgpu=server),
+    )
+    content["LICENSES.md"] = _licences(models, runtime=runtime is not None).encode()
+    content[SITE_FILE] = msgspec.json.format(msgspec.json.encode(site))
+    worker = content.pop(SERVICE_WORKER)
+    if not server:  # which is there itself, and changes with every start
+        content[SERVICE_WORKER] = _filled(bytes_of(worker), content)
+    return content
+
+
+def included_photos(names: Sequence[str] | None = None) -> Mapping[str, Content]:
+    """Photographs that nstc includes, all or those of some names, and the record of licences."""
+    paths = [own for own in sample_photos() if names is None or own.stem in names]
+    return {path.name: path for path in (*paths, paths[0].with_name(PHOTO_LICENCES))}
+
+
+def bytes_of(content: Content) -> bytes:
+    """A file's bytes, read if they are not here yet."""
+    return content if isinstance(content, bytes) else content.read_bytes()
+
+
+def _folder_of(name: str, taken: Mapping[str, Content]) -> str:
+    """A folder of its own for a model, whose name may be any text."""
+    plain = _UNFIT.sub("-", name.lower()).strip("-")[:60]
+    if not plain or fault_of_name(plain) is not None:
+        plain = f"model-{plain}".rstrip("-")
+    number, folder = 1, f"{_MODELS}{plain}/"
+    while any(address.startswith(folder) for address in taken):
+        number += 1
+        folder = f"{_MODELS}{plain}-{number}/"
+    return folder
+
+
+def _described(path: Path, precision: str, address: str) -> SiteFile:
+    """What a page has to know of a graph; opened here, so that no visitor gets a damaged one."""
+    session = OnnxSession(path, artifact_name(precision), 1)
+    if session.fixed_size is not None or session.takes_statistics:
+        raise CorruptBundleError(
+            f"{path} is not for pictures of any size, as {path.name} has to be. Make it again."
+        )
+    return SiteFile(
+        precision=precision,
+        file=address,
+        bytes=path.stat().st_size,
+        input=session.input_name,
+        output=session.output_name,
+        dtype="uint8" if session.bytes_in_and_out else "float32",
+    )
+
+
+def _filled(worker: bytes, content: Mapping[str, Content]) -> bytes:
+    """The service worker for these files: it differs wherever one of them does."""
+    digest = hashlib.sha256(worker)
+    for name, own in sorted(content.items()):
+        digest.update(f"{name} {hashlib.sha256(bytes_of(own)).hexdigest()}\n".encode())
+    site = {"version": digest.hexdigest()[:16], "files": sorted(content)}
+    return worker.replace(_UNFILLED, b"const SITE = " + msgspec.json.encode(site) + b";")
+
+
+def _own_licence() -> bytes:
+    """The text of nstc's, as every installation has it."""
+    text = metadata.distribution("nstc").read_text("licenses/LICENSE")
+    return (text or "https://www.apache.org/licenses/LICENSE-2.0\n").encode()
+
+
+def _licences(models: Sequence[OfferedModel], *, runtime: bool) -> str:
+    """A table of what comes from where, in Markdown."""
+    rows = [("the page", f"nstc {VERSION}", "Apache-2.0, see LICENSE.txt")]
+    for model in models:
+        style, included = model.bundle.manifest.style, zoo.zoo_name_of(model.bundle.path)
+        source = f"included in nstc as {included}" if included else "made with nstc"
+        credit = f"; style: {style.credit}" if style is not None and style.credit else ""
+        licence = "Apache-2.0, see LICENSE.txt" if included else "its maker's"
+        rows.append((f"the model {model.name}", source + credit, licence))
+    rows.append(("the photographs", "see photos", f"see {_PHOTOS}{PHOTO_LICENCES} if it is there"))
+    if runtime:
+        source = f"onnxruntime-web {runtime_version()}, Microsoft"
+        rows.append((_RUNTIME, source, f"MIT, see {_RUNTIME}LICENSE.txt"))
+    table = [("what", "source", "licence"), ("---",) * 3, *rows]
+    lines = [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in table]
+    return "\n".join(("# Licences", "", *lines, ""))
