@@ -106,13 +106,24 @@ def controlled(photo: Pixels, control: Control, transfer: Transfer) -> Pixels:
 
     The result is of the photograph's size unless `control.size` says otherwise.
     """
-    sizes = sizes_of(photo.shape[0], photo.shape[1], control)
-    scaled = resize(photo, *sizes.photo)
-    target = photo if control.upscale_to_original else scaled
     if control.strength == 0:
-        return target
-    stylised = transfer(resize(scaled, *sizes.network))
-    return blended(target, resize(stylised, *sizes.result), control)
+        return _target(photo, control)
+    return blended(*unblended(photo, control, transfer), control)
+
+
+def unblended(photo: Pixels, control: Control, transfer: Transfer) -> tuple[Pixels, Pixels]:
+    """The photograph and its stylised picture, both (h, w, 3) of the result's size.
+
+    `blended` makes the result of them: of any strength, without running the network again.
+    """
+    sizes = sizes_of(photo.shape[0], photo.shape[1], control)
+    stylised = transfer(resize(resize(photo, *sizes.photo), *sizes.network))
+    return _target(photo, control), resize(stylised, *sizes.result)
+
+
+def _target(photo: Pixels, control: Control) -> Pixels:
+    """The photograph in the result's size."""
+    return resize(photo, *sizes_of(photo.shape[0], photo.shape[1], control).result)
 
 
 def blended(photo: Pixels, stylised: Pixels, control: Control) -> Pixels:

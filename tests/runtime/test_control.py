@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from nstc.core.errors import OptionError
-from nstc.runtime.control import Control, blended, controlled
+from nstc.runtime.control import Control, blended, controlled, unblended
 
 PHOTO, PAINTED = (200, 100, 50), (100, 180, 250)
 
@@ -119,6 +119,29 @@ class TestSize:
         control = Control(strength=0.5, size=20, upscale_to_original=True)
         result = controlled(photo, control, lambda rgb: np.full_like(rgb, 100))
         assert set(np.unique(result)) == {50, 150}
+
+
+@pytest.mark.parametrize("strength", [0, 0.3, 1, 1.5])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"size": 20},
+        {"size": 80, "upscale_to_original": True},
+        {"style_scale": 2, "preserve_color": True},
+    ],
+)
+def test_any_strength_of_one_run_of_the_network(options, strength, pixels) -> None:
+    runs: list[np.ndarray] = []
+
+    def negative(rgb: np.ndarray) -> np.ndarray:
+        runs.append(rgb)
+        return 255 - rgb
+
+    once = unblended(pixels, Control(**options), negative)
+    assert len(runs) == 1
+    control = Control(strength=strength, **options)
+    assert np.array_equal(blended(*once, control), controlled(pixels, control, negative))
 
 
 @pytest.mark.parametrize(

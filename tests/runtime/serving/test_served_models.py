@@ -1,0 +1,193 @@
+"""Which models are served, and how many of them are open and at work."""
+
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nstc.core.bundle import open_bundle
+from nstc.core.errors import ArtifactError, BundleError, OptionError
+from nstc.runtime.serving.refusals import RefusedError
+from nstc.runtime.serving.served_models import ServedModels, find_models
+from nstc.runtime.session import cached_artifact
+from nstc.runtime.stylizer import Stylizer
+
+PICTURE = np.full((5, 7, 3), 200, np.uint8)
+
+
+@pytest.fixture
+def negatives(make_bundle, tmp_path) -> Callable[..., ServedModels]:
+    """Serves a number of bundles that give a picture's negative: negative, negative-2 and so on."""
+    opened: list[ServedModels] = []
+
+    def serve(count: int = 1, **options: Any) -> ServedModels:
+        paths = [str(make_bundle(tmp_path / str(number)).path) for number in range(count)]
+        opened.append(ServedModels(find_models(paths), **options))
+        return opened[-1]
+
+    yield serve
+    for models in opened:
+        assert models.close(10)
+
+
+@pytest.fixture
+def occupy() -> Iterator[Callable[[ServedModels, str], Future[None]]]:
+    """Keeps a network at work until the test ends, or `occupy.end` is set."""
+    end = threading.Event()
+
+    def start(models: ServedModels, name: str = "negative") -> Future[None]:
+        begun = threading.Event()
+
+        def wait(_stylizer: Stylizer) -> None:
+            begun.set()
+            end.wait(60)
+
+        future = models.submit(name, "int8", wait)
+        assert begun.wait(60)
+        return future
+
+    start.end = end  # type: ignore[attr-defined]
+    yield start
+    end.set()
+
+
+class TestWhichThereAre:
+    def test_the_students_of_the_zoo_in_both_precisions(self) -> None:
+        found = {model.name: model for model in find_models()}
+        assert list(found) == ["great-wave", "starry-night", "the-scream", "udnie"]
+        assert all(model.precisions == ("int8", "float") for model in found.values())
+        assert found["the-scream"].title == "The Scream"
+
+    def test_a_teacher_whose_file_is_in_the_cache(self, linear) -> None:
+        bundle = open_bundle("zoo:udnie/teacher")
+        linear(cached_artifact(bundle, "float"), -1, 1)
+
+        found = {model.name: model for model in find_models()}
+        assert found["udnie/teacher"].precisions == ("float",)
+        assert found["udnie/teacher"].title == "Udnie, full-size"
+        assert "udnie" in found
+
+    def test_what_was_asked_for_alone(self, bundle) -> None:
+        found = find_models([str(bundle.path), "zoo:udnie", "zoo:udnie"])
+        assert [model.name for model in found] == ["negative", "udnie"]
+
+    def test_two_of_one_name(self, make_bundle, tmp_path) -> None:
+        paths = [str(make_bundle(tmp_path / name).path) for name in ("a", "b")]
+        assert [model.name for model in find_models(paths)] == ["negative", "negative-2"]
+
+    def test_only_the_precisions_that_it_has(self, make_bundle, tmp_path) -> None:
+        path = str(make_bundle(tmp_path / "a", artifacts=["float"]).path)
+        (model,) = find_models([path])
+        assert model.precisions == ("float",)
+
+    def test_none_of_that_name(self, tmp_path) -> None:
+        with pytest.raises(BundleError, match="no zoo:nobody in the zoo"):
+            find_models(["zoo:nobody"])
+        with pytest.raises(BundleError):
+            find_models([str(tmp_path / "missing")])
+
+    def test_weights_alone(self) -> None:
+        with pytest.raises(ArtifactError) as raised:
+            find_models(["zoo:udnie/teacher"])
+        assert raised.value.artifact == "onnx"
+
+    def test_a_damaged_file(self, bundle, tmp_path) -> None:
+        copy = tmp_path / "copy"
+        shutil.copytree(bundle.path, copy)
+        (copy / "model.int8.onnx").write_bytes(b"nothing")
+        with pytest.raises(BundleError):
+            find_models([str(copy)])
+
+    def test_no_threads(self) -> None:
+        with pytest.raises(OptionError, match="threads is 0: expected from 1"):
+            ServedModels(find_models(["zoo:udnie"]), threads=0)
+
+
+class TestWork:
+    @pytest.mark.parametrize("precision", ["int8", "float"])
+    def test_it_is_the_network(self, negatives, precision) -> None:
+        models = negatives()
+        made = models.submit("negative", precision, lambda own: own.transfer(PICTURE)).result(60)
+        assert (made == 55).all()
+
+    @pytest.mark.parametrize(
+        ("name", "precision", "status", "told"),
+        [
+            ("positive", "int8", 404, "there is no model 'positive': expected one of negative."),
+            ("negative", "fp16", 400, "precision is 'fp16': negative has int8 or float."),
+            ("negative", "", 400, "precision is ''"),
+        ],
+    )
+    def test_what_is_not_there(self, negatives, name, precision, status, told) -> None:
+        with pytest.raises(RefusedError, match=told) as raised:
+            negatives().submit(name, precision, lambda _own: None)
+        assert raised.value.status == status
+
+    def test_the_least_recently_used_is_closed(self, negatives) -> None:
+        models = negatives(3, most_open=2)
+        for name in ("negative", "negative-2", "negative", "negative-3"):
+            models.submit(name, "int8", lambda _own: None).result(60)
+        assert models.opened == (("negative", "int8"), ("negative-3", "int8"))
+        models.submit("negative-2", "int8", lambda _own: None).result(60)  # opened again
+
+    def test_those_at_work_stay_open(self, negatives, occupy) -> None:
+        models = negatives(3, most_open=2)
+        occupy(models)
+        models.submit("negative-2", "int8", lambda _own: None).result(60)
+        models.submit("negative-3", "int8", lambda _own: None).result(60)
+        assert models.opened == (("negative", "int8"), ("negative-3", "int8"))
+        occupy(models, "negative-3")
+        with pytest.raises(RefusedError, match="2 other models are at work") as raised:
+            models.submit("negative-2", "int8", lambda _own: None)
+        assert raised.value.status == 429
+
+    def test_a_bounded_queue_in_which_who_left_has_no_place(self, negatives, occupy) -> None:
+        models = negatives(most_waiting=2)
+        first = occupy(models)
+        waiting = [models.submit("negative", "int8", lambda _own: 1) for _ in range(2)]
+        with pytest.raises(RefusedError, match="2 pictures wait") as raised:
+            models.submit("negative", "int8", lambda _own: 2)
+        assert raised.value.status == 429
+        waiting[0].cancel()
+        last = models.submit("negative", "int8", lambda _own: 3)
+        occupy.end.set()
+        assert (first.result(60), waiting[1].result(60), last.result(60)) == (None, 1, 3)
+
+    def test_an_error_is_that_of_its_own_picture(self, negatives) -> None:
+        models = negatives()
+        failed = models.submit("negative", "int8", lambda own: own.transfer(PICTURE[:, :, 0]))
+        assert failed.exception(60) is not None
+        made = models.submit("negative", "int8", lambda own: own.transfer(PICTURE)).result(60)
+        assert (made == 55).all()
+
+    def test_a_network_that_does_not_open_is_tried_again(self, negatives) -> None:
+        models = negatives()
+        path = models.by_name["negative"].bundle.path / "model.int8.onnx"
+        content = path.read_bytes()
+        path.write_bytes(b"nothing")
+        failed = models.submit("negative", "int8", lambda own: own.transfer(PICTURE))
+        assert isinstance(failed.exception(60), BundleError)
+        path.write_bytes(content)
+        models.submit("negative", "int8", lambda own: own.transfer(PICTURE)).result(60)
+
+    def test_closing_drops_what_waits(self, negatives, occupy) -> None:
+        models = negatives()
+        at_work = occupy(models)
+        waiting = models.submit("negative", "int8", lambda _own: None)
+        assert not models.close(0)
+        assert waiting.cancelled()
+        assert not at_work.done()
+        occupy.end.set()
+        assert models.close(60)
+
+
+def test_every_picture_of_a_file_is_the_stylizers() -> None:
+    models = ServedModels(find_models(["zoo:udnie"]), threads=1)
+    rgb = np.random.default_rng(1).integers(0, 256, (24, 40, 3), dtype=np.uint8)
+    made = models.submit("udnie", "int8", lambda own: own.transfer(rgb)).result(60)
+    assert np.array_equal(made, Stylizer("zoo:udnie")(rgb))
+    assert models.close(60)
