@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple, TypedDict
 
 import numpy as np
+import numpy.typing as npt
 
 from nstc.core.errors import OptionError
 from nstc.core.images import Pixels, picture, resize
@@ -136,10 +137,16 @@ def blended(photo: Pixels, stylised: Pixels, control: Control) -> Pixels:
         before = photo[rows].astype(np.float32)
         change = stylised[rows].astype(np.float32) - before
         if control.preserve_color:
-            change = np.repeat((change @ BRIGHTNESS)[:, :, None], 3, axis=2)
+            change = _brightness(change)[:, :, None]
         values = np.rint(before + control.strength * change)
         mixed[rows] = np.clip(values, 0, 255).astype(np.uint8)
     return mixed
+
+
+def _brightness(rgb: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Y of (H, W, 3), summed in one order: a product of matrices differs by shape and processor."""
+    red, green, blue = (rgb[:, :, i] * BRIGHTNESS[i] for i in range(3))
+    return red + green + blue
 
 
 def blending_bytes(height: int, width: int) -> int:

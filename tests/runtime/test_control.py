@@ -77,6 +77,14 @@ class TestPreserveColor:
     def test_half_the_strength_is_half_the_way(self) -> None:
         assert mixed(0.5, preserve_color=True) == [220, 120, 70]
 
+    def test_a_pixel_gives_the_same_bytes_in_every_picture(self) -> None:
+        """Halves round by the sum's last bit, so the order of the sum may not follow the shape."""
+        photo, painted = np.random.default_rng(2).integers(0, 256, (2, 64, 512, 3), dtype=np.uint8)
+        control = Control(strength=1.0, preserve_color=True)
+        whole = blended(photo, painted, control)
+        narrow = [blended(photo[:, i : i + 1], painted[:, i : i + 1], control) for i in range(512)]
+        assert np.array_equal(np.hstack(narrow), whole)
+
 
 class TestSize:
     def seen_and_made(self, control, size=(40, 60)):
