@@ -27,7 +27,14 @@ from nstc.compress.learning.balance import ContentBalance, RatioBalance, content
 from nstc.compress.quantization.fake_quantization import FakeQuantizedStudent
 from nstc.core import errors, extensions
 from nstc.core.recipe import DistillRecipe
-from nstc.models.losses import LOSSES, SHIFTS, STYLE_LAYERS, checkerboard_energy, flicker_map
+from nstc.models.losses import (
+    CONTENT_LAYERS,
+    LOSSES,
+    SHIFTS,
+    STYLE_LAYERS,
+    checkerboard_energy,
+    flicker_map,
+)
 from nstc.models.student import SCALE, Student, channel_statistics
 from nstc.models.tensors import images_to_tensor, mixed_precision
 
@@ -52,7 +59,26 @@ class StepView:
     @functools.cached_property
     def compared(self) -> ComparedLosses:
         """Style and content loss of the student's pictures, and of the teacher's."""
-        return self.teacher.compare(self.names, self.features, self.targets, self.photographs)
+        grams = self.painted["gram"]
+        return self.teacher.compare(
+            self.names, self.features, self.targets, self.photograph_features, grams
+        )
+
+    @functools.cached_property
+    def photograph_features(self) -> Mapping[str, Tensor]:
+        """VGG features of the photographs that content, and a mixed style, are compared with."""
+        mixed = self.recipe.strength_of_statistics is not None
+        layers = set(CONTENT_LAYERS).union(*(self.teacher.painted.values() if mixed else ()))
+        return self.teacher.features(self.photographs, layers)
+
+    @functools.cached_property
+    def painted(self) -> named_losses.Targets:
+        """Targets of the losses that compare with the painting, for the recipe's strength."""
+        if self.recipe.strength_of_statistics is None:
+            return self.teacher.painted
+        return named_losses.mixed_targets(
+            self.teacher.painted, self.photograph_features, self.recipe
+        )
 
     @functools.cached_property
     def ratios(self) -> tuple[Tensor, Tensor]:
@@ -92,10 +118,10 @@ def flicker(view: StepView) -> Tensor:
 
 def content(view: StepView) -> Tensor:
     """The content loss over the teacher's; or what holds it at the level of a style's strength."""
-    balance, strength = view.content_balance, view.recipe.style_strength
-    if balance is None or strength is None:
+    balance, found = view.content_balance, view.compared
+    if balance is None:
         return view.ratios[1].mean()
-    found = view.compared
+    strength = view.recipe.strength_of_level
     levels = content_levels(found.photographs, view.teacher.typical, strength)
     # As each picture's style loss is, what is in balance with it is over the teacher's style loss.
     return balance.term(found.content, levels, 1 / found.teacher_style)
@@ -129,7 +155,7 @@ def named_loss(name: str, view: StepView) -> Tensor:
         view.outputs,
         view.photographs,
         view.features,
-        view.teacher.targets,
+        view.painted,
         lambda layers: view.teacher.features(view.photographs, layers),
     )
 
@@ -153,6 +179,7 @@ def weighted_terms(recipe: DistillRecipe) -> Mapping[str, tuple[LossTerm, float]
 def refuse_unusable_terms(recipe: DistillRecipe, painting: Path | None) -> None:
     """Raise what `weighted_terms` does, and `OptionError` if a term needs a painting not given."""
     weighted_terms(recipe)
+    named_losses.refuse_unmixable(recipe.added_terms, recipe)
     named_losses.refuse_without_painting(recipe.added_terms, painting)
 
 

@@ -267,8 +267,9 @@ class TeacherLosses:
         self, vgg: VggFeatures, grams: Mapping[str, Tensor], targets: Targets | None = None
     ) -> None:
         self.vgg = vgg
-        self.targets = targets or {}
         self.device = next(vgg.parameters()).device
+        painted = {name: gram[None].float().to(self.device) for name, gram in grams.items()}
+        self.painted: Targets = {"gram": painted, **(targets or {})}
         self.style = losses.StyleLoss(grams).to(self.device)
         self.content = losses.ContentLoss()
         self._known: dict[str, tuple[float, float]] = {}
@@ -296,16 +297,22 @@ class TeacherLosses:
         names: Sequence[str],
         outputs: Mapping[str, Tensor],
         targets: Tensor,
-        photographs: Tensor,
+        photographs: Mapping[str, Tensor],
+        grams: Mapping[str, Tensor] | None = None,
     ) -> ComparedLosses:
         """The losses of a student's pictures and of the teacher's, see `of`.
 
-        `outputs` are all style features of the student's; the photographs are (N, 3, H, W).
+        `outputs` are all style features of the student's; `photographs` are those of the content
+        layers, and of others. `grams` are what the student's style is compared with, (N, C, C) or
+        (1, C, C) by layer, in the place of the painting's.
         """
-        features = self.features(photographs, losses.CONTENT_LAYERS)
-        of_teacher = self.of(names, targets, features)
+        content = {layer: photographs[layer] for layer in losses.CONTENT_LAYERS}
+        style_targets = self.painted["gram"] if grams is None else grams
         return ComparedLosses(
-            self.style(outputs), self.content(outputs, features), *of_teacher, features
+            losses.layer_losses(losses.GRAM, outputs, style_targets),
+            self.content(outputs, content),
+            *self.of(names, targets, content),
+            content,
         )
 
     def ratios(
@@ -315,8 +322,12 @@ class TeacherLosses:
         targets: Tensor,
         photographs: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Style and content loss (N,) of a student's pictures over the teacher's, as `compare`."""
-        return self.compare(names, outputs, targets, photographs).ratios
+        """Style and content loss (N,) of a student's pictures over the teacher's, as `compare`.
+
+        The photographs are (N, 3, H, W).
+        """
+        own = self.features(photographs, losses.CONTENT_LAYERS)
+        return self.compare(names, outputs, targets, own).ratios
 
     @functools.cached_property
     def typical(self) -> Mapping[str, float]:

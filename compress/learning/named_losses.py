@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nstc.core import errors
 from nstc.core.images import Pixels, read_picture, resize_longer_side
+from nstc.core.recipe.strength import StrengthOfStyle
 from nstc.models.losses import (
     LOSSES,
     FeatureLoss,
@@ -18,6 +19,7 @@ from nstc.models.losses import (
     RegionLoss,
     layer_losses,
     layer_targets,
+    targets_between,
 )
 from nstc.models.tensors import images_to_tensor
 from nstc.models.vgg import VggFeatures
@@ -54,6 +56,22 @@ def refuse_unknown(
         known = (*named(own), *others)
         if name not in known:
             raise errors.OptionError(f"terms names {name}: expected some of {', '.join(known)}.")
+
+
+def refuse_unmixable(names: Collection[str], recipe: StrengthOfStyle) -> None:
+    """Raise `OptionError` for a loss whose targets can't be mixed, if the recipe's strength does.
+
+    `names` are those of the losses that the recipe has.
+    """
+    if recipe.strength_of_statistics is None:
+        return
+    for name in names:
+        loss = LOSSES.get(name)
+        if isinstance(loss, FeatureLoss | RegionLoss) and not loss.blends:
+            raise errors.OptionError(
+                f"strength-by statistics mixes the statistics of two pictures, which {name} does "
+                "not have: take another loss, or strength-by loss."
+            )
 
 
 def of_painting(names: Collection[str]) -> tuple[str, ...]:
@@ -106,6 +124,27 @@ def painting_targets(
     return {
         name: layer_targets(loss, {layer: features[layer] for layer in loss.layers})
         for name, loss in losses.items()
+    }
+
+
+def mixed_targets(
+    targets: Targets,
+    photographs: Mapping[str, Tensor],
+    recipe: StrengthOfStyle,
+    masks: Tensor | None = None,
+) -> Targets:
+    """A painting's targets for the recipe's strength; see `targets_between`.
+
+    `photographs` are features (N, C, h, w) at all layers that there are targets of, and `masks` the
+    photographs'.
+    """
+    strength = recipe.strength_of_statistics
+    if strength is None:
+        return targets
+    return {
+        name: targets_between(loss, photographs, own, strength, masks)
+        for name, own in targets.items()
+        if not isinstance(loss := LOSSES[name], PixelLoss)
     }
 
 

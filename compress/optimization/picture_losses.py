@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nstc.compress.learning.balance import ContentBalance, content_levels, typical_energies
+from nstc.compress.learning.named_losses import mixed_targets, refuse_unmixable
 from nstc.core import errors
 from nstc.core.recipe import OptimizeRecipe
 from nstc.core.recipe.settings import weights_in
@@ -81,14 +82,7 @@ def refuse_unknown_losses(recipe: OptimizeRecipe, *, masked: bool) -> None:
             f"label maps were given, and style-losses is {recipe.style_losses:.80}: expected "
             "gram or semantic among them, which with maps are the same and compare regions."
         )
-    if recipe.strength_by == "statistics" and recipe.style_strength != 1:
-        losses = {name: LOSSES[name] for name in recipe.style_terms}
-        rigid = [n for n, loss in losses.items() if isinstance(loss, PixelLoss) or not loss.blends]
-        if rigid:
-            raise errors.OptionError(
-                f"strength-by statistics mixes the statistics of two pictures, which {rigid[0]} "
-                "does not have: take another loss, or strength-by loss."
-            )
+    refuse_unmixable(recipe.style_terms, recipe)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +117,7 @@ class PictureLosses:
         self._image, self._scene, self._vgg, self._recipe = image, scene, vgg, recipe
         self._device = scene.photograph.device
         masked = scene.photo_masks is not None
-        self._by_loss = recipe.style_strength if recipe.strength_by == "loss" else 1.0
+        self._by_loss = recipe.strength_of_level
         layer_weights = {
             "painting": weights_in(recipe.style_layers) if recipe.style_layers else {},
             "photograph": weights_in(recipe.content_layers) if recipe.content_layers else {},
@@ -154,13 +148,8 @@ class PictureLosses:
         for targets_of, share in self._styles():
             for name, weight in style.items():
                 loss, weights = LOSSES[name], layer_weights["painting"]
-                targets = targets_of(loss=loss, weights=weights)
-                if recipe.strength_by == "statistics":
-                    towards = _targets(loss, own, weights, scene.photo_masks)
-                    targets = {
-                        layer: towards[layer].lerp(target, recipe.style_strength)
-                        for layer, target in targets.items()
-                    }
+                painted = {name: targets_of(loss=loss, weights=weights)}
+                targets = mixed_targets(painted, own, recipe, scene.photo_masks)[name]
                 self._style.append(
                     _Term(
                         loss=loss,

@@ -68,6 +68,7 @@ def train(
     """
     recipe, folder = recipe or TrainRecipe(), loop.training_folder(output)
     named_losses.refuse_unknown(recipe.added_terms, OWN_WEIGHTS)  # before any work
+    named_losses.refuse_unmixable(recipe.added_terms, recipe)
     start = None if init is None else open_bundle(init)
     vgg_features = load_vgg(vgg)
     grams, targets, style = _style_of(painting, photos, recipe, vgg_features, credit)
@@ -205,15 +206,16 @@ class PaintingObjective:
         self.balance = self._balance()
         self._synchronised = self.processes.synchronised(self.network)
         self._indices = self.processes.share_of(self.recipe.batch)
-        self._style_loss = losses.StyleLoss(self.grams).to(device)
         self._content_loss = losses.ContentLoss()
-        self._photograph_layers = named_losses.photograph_layers(self.recipe.added_terms).union(
-            losses.CONTENT_LAYERS
-        )
+        painted = {"gram": {n: gram[None] for n, gram in self.grams.items()}, **self.targets}
         self._targets = {
             name: {layer: target.to(device) for layer, target in layers.items()}
-            for name, layers in self.targets.items()
+            for name, layers in painted.items()
         }
+        mixed = self._targets if self.recipe.strength_of_statistics is not None else {}
+        self._photograph_layers = named_losses.photograph_layers(self.recipe.added_terms).union(
+            losses.CONTENT_LAYERS, *mixed.values()
+        )
 
     def __call__(self, step: int) -> Mapping[str, Tensor]:
         """The weighted terms at a step; see `nstc.compress.learning.loop.Objective`."""
@@ -228,15 +230,28 @@ class PaintingObjective:
             output = self._synchronised(images)
             features = self.vgg(output.clamp(-0.5, 1.5), losses.STYLE_LAYERS)
             with torch.no_grad():
-                target = self.vgg(images, self._photograph_layers)
-        style, content = self._style_and_content(step, output, features, target)
+                photographs = self.vgg(images, self._photograph_layers)
+        targets = named_losses.mixed_targets(self._targets, photographs, recipe)
+        style, content = self._weighted(
+            step,
+            output,
+            losses.layer_losses(losses.GRAM, features, targets["gram"]).mean(),
+            self._content_loss(features, photographs),
+            photographs,
+        )
         out_of_range = (output.float() - output.float().clamp(0, 1)).square().mean()
         return {
             "style": style,
             "content": content,
             "tv": recipe.tv_weight * losses.total_variation(output).mean(),
             "range": 10 * out_of_range,
-            **self._named_losses(output, images, features, target),
+            **{
+                name: weight
+                * named_losses.named_loss(
+                    name, output, images, features, targets, lambda _layers: photographs
+                )
+                for name, weight in recipe.added_terms.items()
+            },
         }
 
     def _balance(self) -> ContentBalance | GradientBalance | None:
@@ -246,20 +261,19 @@ class PaintingObjective:
         ratio = self.recipe.balance
         return None if ratio is None else GradientBalance(ratio, self.processes)
 
-    def _style_and_content(
+    def _weighted(
         self,
         step: int,
         output: Tensor,
-        features: Mapping[str, Tensor],
+        style: Tensor,
+        contents: Tensor,
         photographs: Mapping[str, Tensor],
     ) -> tuple[Tensor, Tensor]:
-        """The weighted terms, scalars, from features of both kinds of pictures."""
+        """Style and content as scalars with their weights, from a mean and from losses (N,)."""
         recipe, balance = self.recipe, self.balance
-        style = self._style_loss(features).mean()
-        contents = self._content_loss(features, photographs)  # (N,)
-        if isinstance(balance, ContentBalance) and recipe.style_strength is not None:
+        if isinstance(balance, ContentBalance):
             compared = {layer: photographs[layer] for layer in losses.CONTENT_LAYERS}
-            levels = content_levels(compared, self._typical, recipe.style_strength)
+            levels = content_levels(compared, self._typical, recipe.strength_of_level)
             balance.measure(step, style, contents.mean(), output)
             # The style's weight is of both, for the other terms: the balance sets only their ratio.
             content = balance.term(contents, levels)
@@ -269,19 +283,3 @@ class PaintingObjective:
             balance.measure(step, style, content, output)
             style, content = style * balance.style_factor, content * balance.content_factor
         return style, content
-
-    def _named_losses(
-        self,
-        output: Tensor,
-        images: Tensor,
-        features: Mapping[str, Tensor],
-        photographs: Mapping[str, Tensor],
-    ) -> Mapping[str, Tensor]:
-        """The weighted losses of the recipe's terms, from features of both kinds of pictures."""
-        return {
-            name: weight
-            * named_losses.named_loss(
-                name, output, images, features, self._targets, lambda _layers: photographs
-            )
-            for name, weight in self.recipe.added_terms.items()
-        }

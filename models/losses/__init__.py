@@ -16,6 +16,7 @@ from nstc.models.losses.artifacts import (
 from nstc.models.losses.content import CONTENT_LAYERS, ContentLoss, feature_distance
 from nstc.models.losses.gram import STYLE_LAYERS, StyleLoss, gram_distance, gram_matrix
 from nstc.models.losses.loss_table import (
+    GRAM,
     LOSSES,
     FeatureLoss,
     Loss,
@@ -23,11 +24,13 @@ from nstc.models.losses.loss_table import (
     RegionLoss,
     layer_losses,
     layer_targets,
+    targets_between,
 )
 from nstc.models.losses.pixels import total_variation
 
 __all__ = [
     "CONTENT_LAYERS",
+    "GRAM",
     "LOSSES",
     "NOISE",
     "SHIFTS",
@@ -47,5 +50,6 @@ __all__ = [
     "layer_losses",
     "layer_targets",
     "shifted",
+    "targets_between",
     "total_variation",
 ]

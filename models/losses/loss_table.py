@@ -54,6 +54,13 @@ class PixelLoss:
 
 Loss = FeatureLoss | RegionLoss | PixelLoss
 
+GRAM: Final = FeatureLoss(
+    of="painting",
+    layers=STYLE_LAYERS,
+    target=gram_matrix,
+    distance=lambda features, target: gram_distance(gram_matrix(features), target),
+)
+
 # Each is divided by the size of its target, so that one weight serves all layers and styles.
 LOSSES: Final[Mapping[str, Loss]] = {
     "content": FeatureLoss(
@@ -68,12 +75,7 @@ LOSSES: Final[Mapping[str, Loss]] = {
         target=content.unit_features,
         distance=content.perceptual_distance,
     ),
-    "gram": FeatureLoss(
-        of="painting",
-        layers=STYLE_LAYERS,
-        target=gram_matrix,
-        distance=lambda features, target: gram_distance(gram_matrix(features), target),
-    ),
+    "gram": GRAM,
     "moments": FeatureLoss(
         of="painting",
         layers=STYLE_LAYERS,
@@ -122,6 +124,32 @@ def layer_targets(
         name: loss.target(own) if isinstance(loss, FeatureLoss) else loss.target(own, _given(masks))
         for name, own in features.items()
     }
+
+
+def targets_between(
+    loss: FeatureLoss | RegionLoss,
+    photographs: Mapping[str, Tensor],
+    targets: Mapping[str, Tensor],
+    strength: float,
+    masks: Tensor | None = None,
+) -> dict[str, Tensor]:
+    """Targets T_p + strength · (T - T_p), between a photograph's own T_p and those T of a painting.
+
+    So a strength is one of the style's statistics, and not of weights: at 0 the photograph has
+    that style already, at 1 it is the painting's, and beyond it what tells both apart is larger.
+
+    Args:
+        loss: A row of `LOSSES` that `blends`.
+        photographs: Their features (N, C, H, W), by layer; those that no target is of may be there.
+        targets: Of the painting, by layer, each (1, ...); see `layer_targets`.
+        strength: From 0 to 2.
+        masks: The photographs', for a `RegionLoss`.
+
+    Returns:
+        Targets (N, ...), one for each photograph.
+    """
+    own = layer_targets(loss, {layer: photographs[layer] for layer in targets}, masks)
+    return {layer: own[layer].lerp(target, strength) for layer, target in targets.items()}
 
 
 def layer_losses(

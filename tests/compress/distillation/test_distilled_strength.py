@@ -18,7 +18,14 @@ from nstc.core.bundle import Bundle
 from nstc.core.errors import Interrupted
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import DistillRecipe, QuantizeRecipe
-from nstc.models.losses import CONTENT_LAYERS, STYLE_LAYERS, gram_matrix
+from nstc.models.losses import (
+    CONTENT_LAYERS,
+    LOSSES,
+    STYLE_LAYERS,
+    FeatureLoss,
+    gram_matrix,
+    layer_targets,
+)
 from nstc.models.style import StyleStatistics
 from nstc.models.tensors import images_to_tensor
 from nstc.models.vgg import VggFeatures
@@ -154,6 +161,26 @@ class TestObjective:
         assert made.balance.figures()["content/level"] == pytest.approx(content / level, rel=0.02)
         expected = ratio * level / 7 * (content / level) ** 7 / style
         assert term == pytest.approx(made.recipe.style_weight * expected, rel=0.1)
+
+    @pytest.mark.parametrize("name", ["style", "moments"])
+    def test_by_statistics_the_styles_targets_are_mixed(
+        self, objective: Callable[..., PerceptualObjective], vgg: VggFeatures, name: str
+    ) -> None:
+        def terms(strength: float, by: str = "statistics") -> tuple[float, float]:
+            made = objective(Changed(), style_strength=strength, strength_by=by, terms="moments=1")
+            moments = LOSSES["moments"]
+            assert isinstance(moments, FeatureLoss)
+            with torch.no_grad():
+                painting = vgg(torch.full((1, 3, 64, 64), 0.5), STYLE_LAYERS)
+            made.own.painted = {**made.own.painted, "moments": layer_targets(moments, painting)}
+            term = float(made(0)[name].detach())
+            return term, made.balance.figures()["content/level"]
+
+        none, half, whole = (terms(strength) for strength in (0.0, 0.5, 1.0))
+        assert none[0] == pytest.approx(0, abs=1e-3)
+        assert none[0] < 0.5 * half[0] < whole[0]
+        assert whole == terms(1.0, "loss")
+        assert half[1] == pytest.approx(whole[1])  # the level of content is that of strength 1
 
     def test_without_a_balance_content_is_over_the_teachers(
         self, objective: Callable[..., PerceptualObjective]

@@ -9,6 +9,7 @@ from small_networks import sample_picture
 from nstc.compress.learning import named_losses
 from nstc.core.errors import OptionError
 from nstc.core.images import Picture, resize_longer_side, write_picture
+from nstc.core.recipe import TrainRecipe
 from nstc.models.losses import LOSSES, FeatureLoss, feature_distance, total_variation
 from nstc.models.tensors import images_to_tensor
 from nstc.models.vgg import VggFeatures, load_vgg
@@ -37,6 +38,19 @@ def test_what_may_not_be_named_is_refused(name: str, said: str) -> None:
     with pytest.raises(OptionError, match=f"terms names {said}"):
         named_losses.refuse_unknown(["tv", "haze", name], OWN, ["haze"])
     named_losses.refuse_unknown(["tv", "haze", "moments"], OWN, ["haze"])
+
+
+def test_what_can_not_be_mixed_is_refused_where_a_strength_mixes() -> None:
+    names = ["moments", "histogram", "sliced-wasserstein", "tv", "perceptual", "of-a-package"]
+    mixing = TrainRecipe(style_strength=0.5, strength_by="statistics")
+    named_losses.refuse_unmixable(names, mixing)
+    with pytest.raises(OptionError, match="statistics of two pictures, which patches does not ha"):
+        named_losses.refuse_unmixable([*names, "patches"], mixing)
+    for recipe in (
+        TrainRecipe(style_strength=0.5),
+        TrainRecipe(style_strength=1, strength_by="statistics"),  # the painting's own
+    ):
+        named_losses.refuse_unmixable(["patches"], recipe)
 
 
 def test_targets_are_of_the_painting_at_the_size_and_of_its_losses_alone(

@@ -31,6 +31,7 @@ TERMS = (
 )
 WEIGHT = ((0, 0.5, 1e6), (-0.001, math.inf, math.nan))
 RATE = ((1e-9, 3), (0, -1e-3, math.inf, math.nan))
+STRENGTH_BY = (("loss",), ("", "losses"))  # statistics needs a strength
 STRENGTH = ((None, 0, 0.5, 2), (-0.1, 2.1, math.nan))
 SEED = ((0, 2**63 - 1), (-1, 2**63))
 BATCH = ((1, 64), (0, 65))
@@ -47,6 +48,7 @@ RANGES = {
     (TrainRecipe, "tv_weight"): WEIGHT,
     (TrainRecipe, "balance"): ((None, 0.01, 4, 1000), (0, -1, 0.009, 1001, math.nan)),
     (TrainRecipe, "style_strength"): STRENGTH,
+    (TrainRecipe, "strength_by"): STRENGTH_BY,
     (TrainRecipe, "terms"): TERMS,
     (TrainRecipe, "style_size"): ((128, 2048), (127, 2049)),
     (TrainRecipe, "color_of"): (("painting", "photos"), ("", "photo")),
@@ -77,6 +79,7 @@ RANGES = {
     (DistillRecipe, "terms"): TERMS,
     (DistillRecipe, "balance"): ((True, False), (1, None)),
     (DistillRecipe, "style_strength"): STRENGTH,
+    (DistillRecipe, "strength_by"): STRENGTH_BY,
     (DistillRecipe, "style_goal"): ((0.5, 1.15), (0, -1, math.inf, math.nan)),
     (DistillRecipe, "content_goal"): ((0.5, 1.1), (0, -1, math.inf, math.nan)),
     (DistillRecipe, "flicker_goal"): ((0.5, 1), (0, -1, math.inf, math.nan)),
@@ -212,6 +215,9 @@ def test_values_that_contradict_are_refused():
         TrainRecipe(balance=4, style_strength=1)
     with pytest.raises(OptionError, match="style-strength needs a style-weight and a content-w"):
         DistillRecipe(style_strength=1, content_weight=0)
+    for kind in (TrainRecipe, DistillRecipe):
+        with pytest.raises(OptionError, match="strength-by statistics needs a style-strength"):
+            kind(strength_by="statistics")
     with pytest.raises(OptionError, match="style-strength belongs to the second stage"):
         DistillRecipe(style_strength=1, steps=0)
     with pytest.raises(OptionError, match="ratio and speedup were both given"):

@@ -16,6 +16,7 @@ from nstc.models.losses import (
     feature_distance,
     layer_losses,
     layer_targets,
+    targets_between,
     total_variation,
 )
 
@@ -169,6 +170,27 @@ def test_targets_are_not_learned_through():
     assert isinstance(loss, FeatureLoss)
     targets = layer_targets(loss, {"layer": torch.rand(1, 3, 4, 4, requires_grad=True)})
     assert not targets["layer"].requires_grad
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.3, 1.0, 2.0])
+@pytest.mark.parametrize("name", ["gram", "moments", "histogram", "sliced-wasserstein"])
+def test_targets_lie_between_those_of_each_photograph_and_of_the_painting(name, strength):
+    loss = LOSSES[name]
+    photographs = {layer: drawn(name, 2) for layer in ("one", "other")}
+    painting = layer_targets(loss, {"one": drawn(name, 1, seed=1)})
+    mixed = targets_between(loss, photographs, painting, strength)
+    assert set(mixed) == {"one"}
+    for index in range(2):
+        own = loss.target(photographs["one"][index : index + 1])[0]
+        expected = own + strength * (painting["one"][0] - own)
+        torch.testing.assert_close(mixed["one"][index], expected)
+
+
+def test_regions_between_are_those_of_the_masks():
+    loss, photographs = LOSSES["semantic"], {"one": drawn("semantic")}
+    painting = layer_targets(loss, {"one": drawn("semantic", seed=1)}, MASKS)
+    none = targets_between(loss, photographs, painting, 0.0, MASKS)
+    assert layer_losses(loss, photographs, none, masks=MASKS).item() == pytest.approx(0, abs=1e-9)
 
 
 def test_regions_without_masks_are_refused():

@@ -19,10 +19,11 @@ from nstc.core.recipe.settings import (
     weights_in,
     within,
 )
+from nstc.core.recipe.strength import STRENGTH_BY, StrengthOfStyle
 
 
 @dataclass(frozen=True, kw_only=True)
-class OptimizeRecipe(Checked):
+class OptimizeRecipe(StrengthOfStyle, Checked):
     """Settings of `nstc optimize`."""
 
     size: int = setting(512, within(32, 4096), "Long side of the picture in px.")
@@ -67,7 +68,7 @@ class OptimizeRecipe(Checked):
     )
     # With "loss" the strength is of the balance's level, or a factor on the style's weight.
     strength_by: str = choice(
-        "loss", ("loss", "statistics"), "What the strength changes, weights or the style's targets"
+        "loss", STRENGTH_BY, "What the strength changes, weights or the style's targets"
     )
     style_size: int | None = setting(
         None, within(32, 4096), "Long side of the painting in px.", shown="as --size"
@@ -92,7 +93,7 @@ class OptimizeRecipe(Checked):
     @property
     def balances(self) -> bool:
         """Whether the weight of content is set while it runs: where there are both losses."""
-        none = self.style_strength == 0 and self.strength_by == "loss"  # the photograph itself
+        none = self.strength_of_level == 0  # the photograph itself
         return self.balance and self.style_weight > 0 and self.content_weight > 0 and not none
 
     @property

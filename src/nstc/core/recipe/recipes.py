@@ -27,6 +27,7 @@ from nstc.core.recipe.settings import (
     weights_in,
     within,
 )
+from nstc.core.recipe.strength import STRENGTH_BY, StrengthOfStyle, refuse_strength_alone
 
 # Students of under 20, 42 and 64 thousand parameters.
 SIZES: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -45,7 +46,7 @@ AUTO: Final = "auto"  # found by measuring
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainRecipe(Checked):
+class TrainRecipe(StrengthOfStyle, Checked):
     """Settings of `nstc train`."""
 
     steps: int = setting(1600, at_least(1), "Optimizer steps.")
@@ -68,6 +69,9 @@ class TrainRecipe(Checked):
         "photograph, 1 usual, 2 most.",
         shown="off",
     )
+    strength_by: str = choice(
+        "loss", STRENGTH_BY, "What the strength changes, weights or the style's targets"
+    )
     terms: str | None = setting(
         None, WEIGHTS, "Weights of more losses: histogram=0.3,laplacian=0.2.", shown="none"
     )
@@ -83,13 +87,12 @@ class TrainRecipe(Checked):
         super().__post_init__()
         if self.balance is not None and 0 in (self.style_weight, self.content_weight):
             raise OptionError("balance needs a style-weight and a content-weight above 0.")
-        if self.style_strength is not None:
-            if self.balance is not None:
-                raise OptionError(
-                    "balance and style-strength were both given, and both set the weights while it "
-                    "trains: choose one."
-                )
-            _refuse_strength_without(self.style_weight, self.content_weight)
+        if self.style_strength is not None and self.balance is not None:
+            raise OptionError(
+                "balance and style-strength were both given, and both set the weights while it "
+                "trains: choose one."
+            )
+        refuse_strength_alone(self)
 
     @property
     def added_terms(self) -> Mapping[str, float]:
@@ -97,13 +100,8 @@ class TrainRecipe(Checked):
         return {} if self.terms is None else weights_in(self.terms)
 
 
-def _refuse_strength_without(style_weight: float, content_weight: float) -> None:
-    if 0 in (style_weight, content_weight):
-        raise OptionError("style-strength needs a style-weight and a content-weight above 0.")
-
-
 @dataclass(frozen=True, kw_only=True)
-class DistillRecipe(Checked):
+class DistillRecipe(StrengthOfStyle, Checked):
     """Settings of `nstc distill`, in two stages: on pixels alone, and on VGG's features too.
 
     A student's settings that are None are what its name stands for.
@@ -177,6 +175,9 @@ class DistillRecipe(Checked):
         "place of --balance: from 0, least, to 2; 1 is usual.",
         shown="off",
     )
+    strength_by: str = choice(
+        "loss", STRENGTH_BY, "What the strength changes, weights or the style's targets"
+    )
     style_goal: float = setting(1.15, above(0), "The style ratio to reach.")
     content_goal: float = setting(1.10, above(0), "The content ratio to reach.")
     flicker_goal: float = setting(1.0, above(0), "The flicker ratio to reach.")
@@ -203,10 +204,9 @@ class DistillRecipe(Checked):
             )
         if self.quantize_aware and self.steps == 0:
             raise OptionError("quantize-aware belongs to the second stage: give steps above 0.")
-        if self.style_strength is not None:
-            _refuse_strength_without(self.style_weight, self.content_weight)
-            if self.steps == 0:
-                raise OptionError("style-strength belongs to the second stage: give steps above 0.")
+        refuse_strength_alone(self)
+        if self.style_strength is not None and self.steps == 0:
+            raise OptionError("style-strength belongs to the second stage: give steps above 0.")
         if self.pixel_steps + self.steps == 0:
             raise OptionError("steps and pixel-steps are both 0: nothing would be learned.")
 
