@@ -1,10 +1,13 @@
 """An optimisation that was stopped, and resumed."""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
-from nstc.compress.optimization import optimize_picture
+from nstc.compress.optimization import optimize_picture, planning
 from nstc.core.errors import ImageError, Interrupted, OptionError
 from nstc.core.images import read_picture
 
@@ -72,3 +75,61 @@ def test_between_two_sizes(run, tmp_path, monkeypatch) -> None:
     with pytest.raises(Interrupted, match=r"stopped: .*out\.png is not written.* --resume"):
         run(size=80, scales=2, steps=2)
     assert not (tmp_path / "out.png").exists()
+
+
+class TestTime:
+    """With `time` the numbers of steps are a plan, which belongs to the checkpoints."""
+
+    GIVEN: ClassVar = {"time": "1h", "size": 80, "scales": 2}
+
+    @pytest.fixture
+    def step_takes(self, monkeypatch) -> Callable[[float], None]:
+        """Sets the seconds that a step is found to take."""
+
+        def set_to(seconds: float) -> None:
+            monkeypatch.setattr(planning, "_seconds_of", lambda _work: seconds)
+
+        set_to(600)
+        return set_to
+
+    @pytest.fixture
+    def plan(self, tmp_path) -> Path:
+        return folder_of(tmp_path / "out.png") / planning.PLAN_FILE
+
+    @pytest.fixture
+    def steps(self, run, step_takes, recorder, plan) -> list[int]:
+        """The plan of a run that was stopped in its last size."""
+        with pytest.raises(Interrupted):
+            run(progress=recorder(ctrl_c_at=("80 px", 1)), **self.GIVEN)
+        steps = json.loads(plan.read_text())
+        assert steps == [2, 5]  # 3/8 of the hour, and the rest of it
+        return steps
+
+    def test_a_resumed_run_keeps_its_plan_on_a_machine_that_got_faster(
+        self, run, steps, step_takes
+    ) -> None:
+        step_takes(60)
+        made = run(resume=True, **self.GIVEN)
+        sizes = [line["size"] for line in made.trace]
+        assert [sizes.count(40), sizes.count(80)] == steps
+
+    def test_a_run_of_another_time_does_not_take_it_nor_change_it(self, run, steps, plan) -> None:
+        with pytest.raises(OptionError, match="other settings"):
+            run(resume=True, **{**self.GIVEN, "time": "2h"})
+        assert json.loads(plan.read_text()) == steps
+
+    def test_a_new_run_does_not_take_it(self, run, steps, step_takes) -> None:
+        step_takes(1200)
+        made = run(**self.GIVEN)
+        assert len(made.trace) < sum(steps)
+
+    def test_a_plan_without_checkpoints_is_another_runs(
+        self, run, step_takes, recorder, plan
+    ) -> None:
+        plan.parent.mkdir()
+        plan.write_text("[7, 9]")
+        told = recorder()
+        made = run(resume=True, progress=told, **self.GIVEN)
+        assert told.notes == [f"nothing to resume at {plan.parent}: starting from the beginning"]
+        assert len(made.trace) == 7
+        assert [line["size"] for line in made.trace].count(40) == 2
