@@ -24,7 +24,7 @@ from nstc.core.errors import OptionError
 from nstc.core.images import Pixels, picture, resize
 from nstc.runtime.arrays import Transfer
 
-_STRENGTHS: Final = (-1.0, 3.0)
+STRENGTHS: Final = (-1.0, 3.0)
 _SIZES: Final = (16, 65_536)
 _STYLE_SCALES: Final = (0.125, 8.0)
 BRIGHTNESS: Final = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # Y of BT.601
@@ -55,7 +55,7 @@ class Control:
 
     def __post_init__(self) -> None:
         for name, value, (low, high) in (
-            ("strength", self.strength, _STRENGTHS),
+            ("strength", self.strength, STRENGTHS),
             ("style-scale", self.style_scale, _STYLE_SCALES),
             ("size", _SIZES[0] if self.size is None else self.size, _SIZES),
         ):

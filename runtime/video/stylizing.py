@@ -110,7 +110,7 @@ def stylize_video(
                 writer.metadata.update(reader.metadata)
             flow = overlap(
                 reader.items(),
-                _FrameStylizer(stylizer, options, reader.expected_frames, progress or Silent()),
+                FrameStylizer(stylizer, options, reader.expected_frames, progress or Silent()),
                 writer.write,
                 keep_on_interrupt=origin.live,
             )
@@ -119,12 +119,13 @@ def stylize_video(
             writer.finish()
     except KeyboardInterrupt as interrupt:
         raise errors.Interrupted(f"stopped: {output} is not written.") from interrupt
-    return _outcome_of(reader, writer, output, flow, time.perf_counter() - started)
+    return outcome_of(reader, writer, output, flow, time.perf_counter() - started)
 
 
-def _outcome_of(
+def outcome_of(
     reader: Reader, writer: frame_writer.Writer, output: Path, flow: Flow, elapsed_s: float
 ) -> VideoOutcome:
+    """What a finished writer made of a reader's frames in so many seconds."""
     seconds = float(writer.last_s - writer.first_s)
     aspect = writer.sample_aspect
     return VideoOutcome(
@@ -149,14 +150,14 @@ def _outcome_of(
     )
 
 
-class _FrameStylizer:
-    """Stylises frames in order and lets sound pass."""
+class FrameStylizer:
+    """Stylises frames in order and lets sound pass; `control` may change between two frames."""
 
     def __init__(
         self, stylizer: Stylizer, options: VideoOptions, expected: int, progress: Progress
     ) -> None:
+        self.control = options.control
         self._stylizer = stylizer
-        self._control = options.control
         self._stabilizer = Stabilizer() if options.stabilize else None
         self._expected = expected
         self._progress = progress
@@ -166,10 +167,13 @@ class _FrameStylizer:
             progress.begin("stylising frames", expected, 0)
 
     def __call__(self, item: Item) -> Item:
-        if not isinstance(item, TimedFrame):
-            return item
+        """The next frame stylised, or the sound as it is."""
+        return self.frame(item) if isinstance(item, TimedFrame) else item
+
+    def frame(self, item: TimedFrame) -> TimedFrame:
+        """Stylise the next frame; `UnusableModelError`, which names it, if the model can't."""
         try:
-            rgb = self._stylizer.stylize(Picture(rgb=item.rgb), self._control).rgb
+            rgb = self._stylizer.stylize(Picture(rgb=item.rgb), self.control).rgb
         except errors.UnusableModelError as error:
             raise errors.UnusableModelError(f"frame {self._done + 1}: {error}") from error
         if self._stabilizer is not None:

@@ -54,6 +54,7 @@ def test_the_codes_that_scripts_may_rely_on():
         "FetchError": 13,
         "VideoError": 14,
         "DamagedVideoError": 15,
+        "DisplayError": 16,
         "BundleError": 20,
         "CorruptBundleError": 21,
         "SchemaVersionError": 22,

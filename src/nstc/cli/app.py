@@ -105,7 +105,7 @@ _MODULES_OF_EXTRAS: Final = {
 
 _EXIT_CODES: Final = (
     "Exit codes: 0 done, 1 and 3 to 6 wrong options or missing parts, 2 a command line that can't "
-    "be parsed, 10 to 15 pictures and videos, 20 to 23 bundles, 30 to 36 networks of others, "
+    "be parsed, 10 to 16 pictures and videos, 20 to 23 bundles, 30 to 36 networks of others, "
     "40 a place that can't be written, 50 to 56 limits that were not kept, 60 to 62 baselines, "
     "70 to 74 verdicts of nstc check, 130 interrupted."
 )

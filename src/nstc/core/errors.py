@@ -68,6 +68,10 @@ class DamagedVideoError(VideoError, exit_code=15):
     """A video that is truncated, or of which parts can't be decoded; the rest was stylised."""
 
 
+class DisplayError(NstcError, exit_code=16):
+    """A window or virtual camera that can't be opened, so that no frame can be shown."""
+
+
 class BundleError(NstcError, exit_code=20):
     """A path that is not a bundle."""
 
