@@ -3,6 +3,9 @@
 /** Long sides in pixels that are offered; 0 is the photograph's own. */
 export const SIZES = [256, 384, 512, 768, 1024, 1536, 2048, 0];
 
+/** Long sides of a camera's frames. */
+export const FRAME_SIZES = [192, 256, 320, 384, 512, 640];
+
 /**
  * @typedef {object} Settings
  * @property {string} model Name of the style.
@@ -12,6 +15,7 @@ export const SIZES = [256, 384, 512, 768, 1024, 1536, 2048, 0];
  * @property {boolean} colors Whether the photograph's colours are kept.
  * @property {number} brush Size of brush strokes, a multiple of the trained one.
  * @property {number} size Largest long side in pixels; 0 for the photograph's own.
+ * @property {number} frame Long side of a camera's frames in pixels.
  * @property {"device" | "server"} engine
  * @property {string} precision "auto", "int8" or "float".
  * @property {string} photo Name of a sample photograph; "" for one of the user's own.
@@ -25,6 +29,7 @@ const FIELDS = {
   colors: { initial: false, read: (text) => text === "1", write: (on) => (on ? "1" : "0") },
   brush: number(0.5, 3, 1),
   size: choice(SIZES.map(String), "1024", Number),
+  frame: choice(FRAME_SIZES.map(String), "320", Number),
   engine: choice(["device", "server"], "device"),
   precision: choice(["auto", "int8", "float"], "auto"),
   photo: name(),

@@ -1,0 +1,116 @@
+// The engine of this device: WebAssembly, and WebGPU where the browser has it.
+
+import { Calls, PageError } from "./calls.mjs";
+
+const PROBE = 256; // pixels a side of the picture by which the faster of two is chosen
+
+/** Stylises in workers, so that the page never waits. */
+export class DeviceEngine {
+  #folder;
+  #hasGpu;
+  #workers = new Map(); // by backend: { calls, threads }, as promises
+  #faster = null; // the backend that "auto" means, once measured
+
+  /** @param {{folder: string, webgpu: boolean} | null} runtime As site.json has it. */
+  constructor(runtime) {
+    this.#folder = runtime && new URL(runtime.folder, document.baseURI).href;
+    this.#hasGpu = Boolean(runtime?.webgpu && navigator.gpu);
+  }
+
+  /** Why it can't run, or "". */
+  get fault() {
+    if (this.#folder === null) return "onnxruntime-web is not installed: run nstc web-setup.";
+    if (typeof WebAssembly !== "object") return "This browser has no WebAssembly.";
+    return "";
+  }
+
+  /**
+   * Stylise a picture of any size.
+   *
+   * @param {object} model Of site.json.
+   * @param {string} precision "auto", or that of one of the model's files.
+   * @param {import("./pixels.mjs").Picture} picture Its data move to a worker.
+   * @returns {Promise<{data: Uint8Array, height: number, width: number, ms: number, where: string}>}
+   *   `ms` is the time of the network alone, `where` says what ran it.
+   */
+  async stylise(model, precision, picture) {
+    if (this.fault) throw new PageError(this.fault);
+    const { backend, file } = await this.#plan(model, precision);
+    const { threads } = await this.#worker(backend);
+    const given = await this.#run(backend, model, file, picture);
+    const place = backend === "webgpu" ? "WebGPU" : `WebAssembly, ${counted(threads)}`;
+    return { ...given, where: `${file.precision} · ${place}` };
+  }
+
+  async #plan(model, precision) {
+    const file = (name) => model.browser.find((own) => own.precision === name);
+    const bytes = { backend: "wasm", file: file("int8") ?? model.browser[0] };
+    if (!bytes.file) throw new PageError(`${model.title} has no file that runs in a browser.`);
+    const float = file("float");
+    if (!float || (precision === "int8" && file("int8"))) return bytes;
+    if (!(await this.#gpu())) return precision === "float" ? { backend: "wasm", file: float } : bytes;
+    const floats = { backend: "webgpu", file: float };
+    if (precision === "float") return floats;
+    this.#faster ??= await this.#measured(model, [floats, bytes]);
+    return this.#faster === "webgpu" ? floats : bytes;
+  }
+
+  async #gpu() {
+    if (!this.#hasGpu) return false;
+    try {
+      this.#hasGpu = (await this.#worker("webgpu")).threads !== null;
+    } catch {
+      this.#hasGpu = false; // its files may be missing: WebAssembly does without
+    }
+    return this.#hasGpu;
+  }
+
+  async #measured(model, plans) {
+    let best = { ms: Infinity, backend: "wasm" };
+    for (const { backend, file } of plans) {
+      try {
+        for (let i = 0; i < 2; i++) {
+          const data = new Uint8Array(PROBE * PROBE * 3).map((_, k) => (k * 31) & 255);
+          const probe = { data, height: PROBE, width: PROBE };
+          const { ms } = await this.#run(backend, model, file, probe);
+          if (ms < best.ms) best = { ms, backend };
+        }
+      } catch (error) {
+        if (backend !== "webgpu") throw error;
+        this.#hasGpu = false; // a driver that fails
+      }
+    }
+    return best.backend;
+  }
+
+  #worker(backend) {
+    if (!this.#workers.has(backend)) {
+      const calls = new Calls("./engine-worker.mjs");
+      const started = calls.call("start", { folder: this.#folder, wanted: backend });
+      this.#workers.set(backend, started.then((threads) => ({ calls, threads })));
+    }
+    return this.#workers.get(backend);
+  }
+
+  async #run(backend, model, file, { data, height, width }) {
+    const { calls } = await this.#worker(backend);
+    const { input, output, dtype } = file;
+    const address = new URL(file.file, document.baseURI).href;
+    const own = { address, input, output, dtype, multiple: model.size_multiple };
+    try {
+      return await calls.call("run", { model: own, data, height, width }, [data.buffer]);
+    } catch (error) {
+      if (error.name === "PageError") throw error;
+      calls.end(); // what state it is in is unknown; the next run starts another
+      this.#workers.delete(backend);
+      if (error.name !== "OutOfMemory") throw error;
+      throw new PageError(
+        `${width} × ${height} pixels are too many for this device's memory: choose a smaller size.`,
+      );
+    }
+  }
+}
+
+function counted(threads) {
+  return threads === 1 ? "1 thread" : `${threads} threads`;
+}

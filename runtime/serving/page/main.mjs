@@ -1,0 +1,237 @@
+// The page: its parts, joined.
+
+import { Camera } from "./camera.mjs";
+import { PageError } from "./calls.mjs";
+import { Controls } from "./controls.mjs";
+import { takePhotos } from "./intake.mjs";
+import { SamplePicker, StylePicker } from "./pickers.mjs";
+import { toRgba } from "./pixels.mjs";
+import { fragmentOf, initialSettings, settingsOf } from "./settings.mjs";
+import { Split } from "./split.mjs";
+import { Studio } from "./studio.mjs";
+
+const element = (id) => document.getElementById(id);
+const imageOf = ({ data, height, width }) => new ImageData(data, width, height);
+
+const canvases = { before: element("before"), after: element("after") };
+const split = new Split(element("picture"), element("split"));
+
+/** Put lines where they are read; "" takes one away. */
+const lines = {
+  fault: "",
+  server: "",
+  write() {
+    const line = this.fault || this.server;
+    element("notice-line").textContent = line;
+    element("notice").hidden = line === "";
+    element("notice").classList.toggle("is-waiting", this.fault === "");
+  },
+  set(kind, line) {
+    if (this[kind] === line) return;
+    this[kind] = line;
+    this.write();
+  },
+};
+
+function paint(canvas, picture) {
+  if (!picture) return;
+  if (canvas.width !== picture.width || canvas.height !== picture.height) {
+    [canvas.width, canvas.height] = [picture.width, picture.height];
+  }
+  canvas.getContext("2d").putImageData(imageOf(picture), 0, 0);
+}
+
+/** What the studio tells the page. */
+function viewOf(picker, isChosen) {
+  let isFirst = true;
+  return {
+    busy: (isBusy) => element("picture").classList.toggle("is-busy", isBusy),
+    fault: (line) => lines.set("fault", line),
+    server: (line) => lines.set("server", line),
+    said: (line) => (element("said").textContent = line),
+    shown(before, after) {
+      paint(canvases.before, before);
+      paint(canvases.after, after);
+      const { height, width } = after ?? before;
+      element("picture").style.setProperty("--ratio", String(width / height));
+      element("result-size").textContent = `${width} × ${height}`;
+      element("picture").classList.toggle("has-result", after !== null || !isFirst);
+      if (after) element("download").disabled = false;
+      if (after && isFirst) {
+        isFirst = false;
+        split.reveal();
+      }
+    },
+    measured(engine, time) {
+      const card = element(`engine-${engine}`);
+      const ms = time ? `${figure(time.ms)} ms` : "–";
+      const rate = time?.rate ? `${figure(time.rate)} frames/s` : "";
+      card.querySelector(".ms").textContent = ms;
+      card.querySelector(".rate").textContent = rate;
+      if (time) card.querySelector(".where").textContent = time.where;
+      if (time && isChosen(engine)) element("time").textContent = rate || ms;
+    },
+    thumb: (name, picture) => picker.thumb(name, imageOf({ ...picture, data: toRgba(picture) })),
+  };
+}
+
+function figure(value) {
+  return value < 9.95 ? value.toFixed(1) : String(Math.round(value));
+}
+
+async function siteOf() {
+  const response = await fetch("site.json", { cache: "no-cache" });
+  if (!response.ok) throw new PageError("site.json can't be fetched: reload the page.");
+  const site = await response.json();
+  if (site.schema !== "nstc.site/1") throw new PageError(`site.json is of schema ${site.schema}: reload the page.`);
+  if (site.models.length === 0) throw new PageError("There is no model on this page.");
+  return site;
+}
+
+/** Settings of the address, for what this site has. */
+function settled(site, settings) {
+  const has = (name) => site.models.some((model) => model.name === name);
+  const own = { ...settings };
+  if (!has(own.model)) own.model = site.models[0].name;
+  if (!has(own.second) || own.second === own.model) own.second = "";
+  if (!site.server) own.engine = "device";
+  else if (site.runtime === null) own.engine = "server";
+  return own;
+}
+
+async function main() {
+  const site = await siteOf();
+  if (!site.server) {
+    // before anything is shown: the page may load anew to have threads
+    await Promise.race([
+      import("./offline.mjs").then(({ keepOffline }) => keepOffline()).catch(() => false),
+      new Promise((resolve) => setTimeout(resolve, 1500)),
+    ]);
+  }
+  const initial = { ...initialSettings(), engine: site.server ? "server" : "device" };
+  let settings = settled(site, settingsOf(location.hash, initial));
+  const camera = new Camera(element("video"));
+  const styles = new StylePicker(element("styles"), site.models, (model) => change({ model }));
+  const view = viewOf(styles, (engine) => settings.engine === engine);
+  const studio = new Studio(site, settings, camera, view);
+  const samples = new SamplePicker(element("samples"), site.photos, (photo) => attempt(() => useSample(photo)));
+  const controls = new Controls(site, change);
+
+  function show() {
+    settings = settled(site, settings);
+    styles.show(settings.model);
+    controls.show(settings);
+    samples.show(settings.photo);
+    element("after-name").textContent = nameOf(settings);
+    history.replaceState(null, "", `#${fragmentOf(settings)}`);
+  }
+
+  function nameOf({ model, second }) {
+    const title = (name) => site.models.find((own) => own.name === name).title;
+    return second ? `${title(model)} + ${title(second)}` : title(model);
+  }
+
+  function change(changed) {
+    settings = { ...settings, ...changed };
+    show();
+    studio.change(settings);
+  }
+
+  async function attempt(work) {
+    try {
+      await work();
+    } catch (error) {
+      const text = error instanceof PageError ? error.message : `It failed: ${error.message}`;
+      lines.set("fault", text);
+    }
+    showCamera();
+  }
+
+  async function usePhoto(file, name = "") {
+    await studio.open(file, file.name || "The picture");
+    settings.photo = name;
+    show();
+  }
+
+  async function useSample({ name, file }) {
+    const response = await fetch(file);
+    if (!response.ok) throw new PageError(`${name} can't be fetched (status ${response.status}).`);
+    await usePhoto(new File([await response.blob()], `${name}.jpg`), name);
+  }
+
+  function showCamera() {
+    const isOn = camera.isOn;
+    element("camera").setAttribute("aria-pressed", String(isOn));
+    element("camera-text").textContent = isOn ? "Stop camera" : "Camera";
+    if (!isOn) element("flip").hidden = true;
+    document.body.classList.toggle("is-live", isOn);
+    controls.forCamera(isOn);
+  }
+
+  async function turnCamera() {
+    if (camera.isOn) await studio.stopCamera();
+    else {
+      await studio.startCamera();
+      settings.photo = "";
+      element("flip").hidden = !(await camera.hasSeveral());
+    }
+    show();
+  }
+
+  async function download() {
+    const blob = await studio.file();
+    if (!blob) return;
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(blob);
+    link.download = `${studio.photoName}-${settings.model}.png`;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+  }
+
+  async function copyLink() {
+    const text = element("copy-text");
+    try {
+      await navigator.clipboard.writeText(location.href);
+      text.textContent = "Copied";
+      element("said").textContent = "The link to these settings is copied.";
+    } catch {
+      throw new PageError("This browser copies nothing here: take the link from its address bar.");
+    } finally {
+      setTimeout(() => (text.textContent = "Copy link"), 2000);
+    }
+  }
+
+  function reset() {
+    const { strength, colors, brush, second, share } = initialSettings();
+    change({ strength, colors, brush, second, share });
+  }
+
+  takePhotos(element("chooser"), element("drop"), (file) => attempt(() => usePhoto(file)));
+  element("choose").addEventListener("click", () => element("chooser").click());
+  element("camera").addEventListener("click", () => attempt(turnCamera));
+  element("flip").addEventListener("click", () => attempt(() => studio.flipCamera()));
+  element("download").addEventListener("click", () => attempt(download));
+  element("copy").addEventListener("click", () => attempt(copyLink));
+  element("reset").addEventListener("click", reset);
+  element("dismiss").addEventListener("click", () => lines.set("fault", ""));
+  addEventListener("hashchange", () => change(settingsOf(location.hash, initial)));
+
+  element("engine-server").hidden = !site.server;
+  element("engine-device").classList.toggle("is-missing", studio.deviceFault !== "");
+  element("engine-device").querySelector("input").disabled = studio.deviceFault !== "";
+  if (studio.deviceFault) element("engine-device").querySelector(".where").textContent = studio.deviceFault;
+  element("engines").classList.toggle("is-single", !site.server);
+  element("place").textContent = site.server
+    ? "They are stylised by the server that gave you this page, or on this device."
+    : "They are stylised on this device and never leave it.";
+  element("version").textContent = `nstc ${site.version}`;
+  if (studio.deviceFault && !site.server) lines.set("fault", studio.deviceFault);
+  show();
+  showCamera();
+  const first = site.photos.find(({ name }) => name === settings.photo) ?? site.photos[0];
+  if (first) await attempt(() => useSample(first));
+}
+
+main().catch((error) => {
+  lines.set("fault", error instanceof PageError ? error.message : `The page failed: ${error.message}`);
+});

@@ -1,0 +1,341 @@
+// What is stylised now, by which engine, and what becomes of it: the page without its controls.
+
+import { Calls, PageError } from "./calls.mjs";
+import { DeviceEngine } from "./device-engine.mjs";
+import { Newest, Rate } from "./newest.mjs";
+import { ServerEngine } from "./server-engine.mjs";
+
+const THUMB = 160; // pixels of the long side
+
+/**
+ * @typedef {object} View What a studio tells the page.
+ * @property {(isBusy: boolean) => void} busy
+ * @property {(line: string) => void} fault One line, or "" when it is over.
+ * @property {(line: string) => void} server How it is with the server; "" when it answers.
+ * @property {(line: string) => void} said What was done, for who can't see it.
+ * @property {(before: object | null, after: object | null) => void} shown RGBA pictures; null for
+ *   one that stays.
+ * @property {(engine: string, time: {ms: number, where: string, rate?: number} | null) => void} measured
+ * @property {(model: string, picture: object) => void} thumb
+ */
+
+/** Takes photographs and frames, and shows them stylised. */
+export class Studio {
+  #site;
+  #view;
+  #settings;
+  #camera;
+  #pictures = new Calls("./picture-worker.mjs");
+  #device;
+  #server;
+  #photo = null; // { number, blob, name, long }; the long side in pixels if it was decoded
+  #numbers = 0;
+  #times = new Map(); // of networks, by layer's key
+  #developing = new Newest(() => this.#develop());
+  #composing = new Newest(() => this.#compose());
+  #aside = new Newest(() => this.#workAside());
+  #request = new AbortController();
+  #streams = [];
+
+  /**
+   * @param {object} site Of site.json.
+   * @param {import("./settings.mjs").Settings} settings
+   * @param {import("./camera.mjs").Camera} camera
+   * @param {View} view
+   */
+  constructor(site, settings, camera, view) {
+    [this.#site, this.#settings, this.#camera, this.#view] = [site, settings, camera, view];
+    this.#device = new DeviceEngine(site.runtime);
+    this.#server = new ServerEngine(view.server);
+  }
+
+  /** Why this device can't stylise, or "". */
+  get deviceFault() {
+    return this.#device.fault;
+  }
+
+  /** The name of the photograph, for files. */
+  get photoName() {
+    return this.#photo?.name ?? "photo";
+  }
+
+  /** Show a photo file. `PageError` if it can't be; what was shown stays. */
+  async open(blob, name) {
+    if (blob.size > this.#site.limits.bytes) {
+      const [has, most] = [blob.size, this.#site.limits.bytes].map((n) => Math.ceil(n / 2 ** 20));
+      throw new PageError(`${name} has ${has} MB: the limit is ${most} MB. Choose a smaller photo.`);
+    }
+    if (this.#camera.isOn) this.#closeCamera();
+    const number = ++this.#numbers;
+    const { limits } = this.#site;
+    const given = await this.#pictures.call("open", { number, blob, name, limits });
+    if (number !== this.#numbers) return; // another was chosen meanwhile
+    if (given.fault && this.#settings.engine !== "server") throw new PageError(given.fault);
+    this.#photo = { number, blob, name: name.replace(/\.\w+$/, ""), long: given.long };
+    if (!given.fault) {
+      const { size } = this.#settings;
+      this.#view.shown(await this.#pictures.call("original", { size }), null);
+    }
+    this.#redevelop();
+  }
+
+  /** Take other settings; only those that need a network run one. */
+  change(settings) {
+    const before = this.#settings;
+    this.#settings = settings;
+    const fields = ["model", "second", "brush", "size", "engine", "precision"];
+    if (this.#camera.isOn) {
+      if (settings.engine !== before.engine) this.#endStreams();
+    } else if (fields.some((field) => settings[field] !== before[field])) this.#redevelop();
+    else this.#composing.ask();
+  }
+
+  /** The result as a PNG file, or null if there is none. */
+  async file() {
+    const recipe = this.#camera.isOn ? { first: "camera" } : this.#recipe();
+    return this.#pictures.call("file", { ...recipe, mixing: this.#mixing() });
+  }
+
+  #redevelop() {
+    this.#request.abort(new DOMException("something newer is asked for", "AbortError"));
+    this.#developing.ask();
+  }
+
+  #styles() {
+    const { model, second } = this.#settings;
+    return second && second !== model ? [model, second] : [model];
+  }
+
+  #model(name) {
+    return this.#site.models.find((own) => own.name === name);
+  }
+
+  #key(engine, name, { size, brush } = this.#settings) {
+    const precision = this.#settings.precision;
+    return [this.#photo?.number, engine, name, precision, size, brush].join("|");
+  }
+
+  #mixing() {
+    return { strength: this.#settings.strength, keepColors: this.#settings.colors };
+  }
+
+  #recipe() {
+    const keys = this.#styles().map((name) => this.#key(this.#settings.engine, name));
+    return { first: keys[0], second: keys[1], share: this.#settings.share, mixing: this.#mixing() };
+  }
+
+  async #develop() {
+    const photo = this.#photo;
+    if (!photo || this.#camera.isOn) return;
+    const { engine } = this.#settings;
+    this.#request = new AbortController();
+    this.#view.busy(true);
+    try {
+      for (const name of this.#styles()) {
+        await this.#layer(engine, name);
+        if (this.#developing.isOutdated) return;
+      }
+      this.#view.fault("");
+      await this.#show(engine);
+      this.#aside.ask();
+    } catch (error) {
+      if (error.name !== "AbortError") this.#view.fault(lineOf(error));
+    } finally {
+      if (!this.#developing.isOutdated) this.#view.busy(false);
+    }
+  }
+
+  async #show(engine) {
+    const key = this.#key(engine, this.#settings.model);
+    const before = await this.#pictures.call("original", { key, size: this.#settings.size });
+    if (this.#developing.isOutdated) return;
+    this.#view.shown(before, null);
+    await this.#compose();
+    const { title } = this.#model(this.#settings.model);
+    const { ms } = this.#times.get(key);
+    const pixels = `${before.width} by ${before.height} pixels`;
+    this.#view.said(`Stylised as ${title}, ${pixels}, in ${Math.round(ms)} ms.`);
+    for (const one of ["device", "server"]) {
+      const time = this.#times.get(this.#key(one, this.#settings.model));
+      this.#view.measured(one, time ?? null);
+    }
+  }
+
+  async #compose() {
+    if (!this.#photo || this.#camera.isOn) return;
+    const after = await this.#pictures.call("composed", this.#recipe());
+    if (after) this.#view.shown(null, after);
+  }
+
+  /** See to it that a style's picture by an engine is kept. */
+  async #layer(engine, name) {
+    const key = this.#key(engine, name);
+    const [isMissing] = await this.#pictures.call("missing", { keys: [key] });
+    if (!isMissing) return;
+    const { number } = this.#photo;
+    const { size } = this.#settings;
+    const { ms, where, photo, stylised } = await this.#stylised(engine, name, this.#settings);
+    await this.#pictures.call("keep", { number, key, size, stylised, photo });
+    this.#times.set(key, { ms, where });
+  }
+
+  /** The photograph in a style at a size: { ms, where, stylised, photo } with the server's photo. */
+  async #stylised(engine, name, { size, brush, precision }) {
+    const model = this.#model(name);
+    const multiple = model.size_multiple;
+    if (engine === "device") {
+      if (!this.#photo.long) throw new PageError("This browser can't read the photo's format.");
+      const input = await this.#pictures.call("input", { size, brush, multiple });
+      const { ms, where, ...stylised } = await this.#device.stylise(model, precision, input);
+      return { ms, where, stylised };
+    }
+    const chosen = servedPrecision(model, precision);
+    const options = { model: name, precision: chosen, style_scale: brush };
+    if (size && !(size >= this.#photo.long)) options.size = size; // the server would enlarge it
+    const given = await this.#server.stylise(this.#photo.blob, options, this.#request.signal);
+    const { height, width } = given.photo;
+    const stylised = { data: given.stylised, height, width };
+    return { ms: given.ms, where: chosen, stylised, photo: given.photo };
+  }
+
+  /** What can wait: the other engine's time for the same photo, and small pictures of all styles. */
+  async #workAside() {
+    const { number } = this.#photo;
+    const isOver = () =>
+      this.#photo.number !== number || this.#developing.isOutdated || this.#camera.isOn;
+    const { engine, model } = this.#settings;
+    const other = engine === "device" ? "server" : "device";
+    try {
+      if (this.#can(other, model)) {
+        const key = this.#key(other, model);
+        await this.#layer(other, model);
+        if (!isOver()) this.#view.measured(other, this.#times.get(key) ?? null);
+      }
+      const own = this.#can("device", model) ? "device" : engine;
+      const small = { size: THUMB, brush: 1, precision: "auto" };
+      for (const { name } of this.#thumbed === number ? [] : this.#site.models) {
+        if (isOver()) return;
+        const { stylised } = await this.#stylised(own, name, small);
+        if (!isOver()) this.#view.thumb(name, stylised);
+      }
+      this.#thumbed = number;
+    } catch (error) {
+      if (error.name !== "AbortError") console.warn(error); // nobody asked for it
+    }
+  }
+
+  #thumbed = 0; // the photograph whose small pictures are shown
+
+  #can(engine, name) {
+    const model = this.#model(name);
+    if (engine === "server") return this.#site.server && model.server.length > 0;
+    return this.#device.fault === "" && model.browser.length > 0 && Boolean(this.#photo.long);
+  }
+
+  /** Open the camera, and stylise its frames until it is stopped. */
+  async startCamera() {
+    await this.#camera.start(() => this.stopCamera());
+    this.#view.fault("");
+    this.#request.abort(new DOMException("the camera is on", "AbortError"));
+    this.#view.busy(false);
+    this.#film().catch((error) => {
+      this.#closeCamera();
+      this.#view.fault(lineOf(error));
+    });
+  }
+
+  /** Turn to the other camera. */
+  async flipCamera() {
+    await this.#camera.flip(() => this.stopCamera());
+  }
+
+  /** Close the camera; its last frame becomes the photograph. */
+  async stopCamera() {
+    if (!this.#camera.isOn) return;
+    this.#closeCamera();
+    const number = ++this.#numbers;
+    const last = await this.#pictures.call("freeze", { number });
+    if (last) this.#photo = { number, ...last, name: "camera" };
+    this.#redevelop();
+  }
+
+  #closeCamera() {
+    this.#camera.stop();
+    this.#endStreams();
+  }
+
+  #endStreams() {
+    for (const stream of this.#streams) stream.end();
+    this.#streams = [];
+  }
+
+  async #film() {
+    const flying = new Set();
+    const rate = new Rate();
+    let fault = null;
+    let newest = -1;
+    for (let number = 0; this.#camera.isOn; number++) {
+      const depth = this.#settings.engine === "server" ? this.#stream(0).depth : 1;
+      while (flying.size >= depth) await Promise.race(flying);
+      if (fault) throw fault;
+      if (!this.#camera.isOn) return;
+      const bitmap = await this.#camera.frame();
+      const one = this.#frame(number, bitmap)
+        .then((given) => {
+          if (!given || number < newest || !this.#camera.isOn) return;
+          newest = number;
+          this.#view.shown(given.before, given.after);
+          this.#view.measured(given.engine, { ...given.time, rate: rate.count() });
+        })
+        .catch((error) => (fault = error))
+        .finally(() => flying.delete(one));
+      flying.add(one);
+    }
+  }
+
+  async #frame(number, bitmap) {
+    const { engine, frame: size, brush, precision, share } = this.#settings;
+    const multiple = this.#model(this.#settings.model).size_multiple;
+    const mirrored = this.#camera.isMirrored;
+    const given = { number, bitmap, size, brush, multiple, mirrored };
+    const input = await this.#pictures.call("frame", given, [bitmap]);
+    const styles = this.#styles();
+    const made = [];
+    for (const [slot, name] of styles.entries()) {
+      const own = slot < styles.length - 1 ? { ...input, data: input.data.slice() } : input;
+      made.push(this.#frameInStyle(engine, slot, this.#model(name), precision, own));
+    }
+    const [first, second] = await Promise.all(made);
+    if (!first || (styles.length === 2 && !second)) return null;
+    const recipe = { number, first, second, share, mixing: this.#mixing() };
+    const pair = await this.#pictures.call("developed", recipe);
+    if (!pair) return null;
+    const { height, width } = pair;
+    const time = { ms: first.ms, where: first.where };
+    const [before, after] = [pair.before, pair.after].map((data) => ({ data, height, width }));
+    return { before, after, time, engine };
+  }
+
+  async #frameInStyle(engine, slot, model, precision, picture) {
+    if (engine === "device") return this.#device.stylise(model, precision, picture);
+    const chosen = servedPrecision(model, precision);
+    const choice = { model: model.name, precision: chosen };
+    const given = await this.#stream(slot).stylise(choice, picture);
+    return given && { ...given, where: chosen };
+  }
+
+  /** A connection for each of two styles: frames of one must not replace those of the other. */
+  #stream(slot) {
+    this.#streams[slot] ??= this.#server.frames();
+    return this.#streams[slot];
+  }
+}
+
+function servedPrecision(model, precision) {
+  return model.server.includes(precision) ? precision : model.server[0];
+}
+
+function lineOf(error) {
+  if (error.name === "PageError") return error.message;
+  return `It failed: ${error.message.split("\n")[0].slice(0, 200)}`;
+}
