@@ -52,7 +52,7 @@ def test_without_ipywidgets_the_line_that_installs_them_is_printed(monkeypatch, 
         return real(name, *args, **options)
 
     monkeypatch.setattr(builtins, "__import__", without_widgets)
-    exec(code_with("import ipywidgets"), {"SIZE": 64, "STEPS": 1})  # noqa: S102
+    exec(code_with("import ipywidgets"), {"SIZE": 64, "STEPS": 1, "STRENGTH": 1.5})  # noqa: S102
     assert 'pip install "ipywidgets' in capsys.readouterr().out
 
 
