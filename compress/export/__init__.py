@@ -1,4 +1,4 @@
-"""Files that run elsewhere: ONNX, ORT format, TorchScript, ExecuTorch, a board's folder.
+"""Files that run elsewhere: ONNX, ORT format, TorchScript, ExecuTorch, a board's folder, a page.
 
 This is the table of formats. It imports nothing heavy, so that the CLI builds its help from it.
 """
@@ -29,7 +29,10 @@ class ExportFormat:
     files: "Callable[[ExportSource], Sequence[ExportedFile]]"  # one as a rule
 
 
-FOLDER: Final = "folder"  # for a board: not a file, and written alone
+# Written alone and beside bundles, so that neither is in the table: what it makes are artifacts,
+# files that a bundle keeps under its manifest's seal and that `--artifact` runs.
+FOLDER: Final = "folder"  # for a board
+WEB: Final = "web"  # a page for any static host, with one model or several
 FORMATS: Final[Mapping[str, ExportFormat]] = {
     "onnx": ExportFormat("onnx", lambda source: [source.onnx_of(None)]),
     "torchscript": ExportFormat("ts", lambda source: [source.torchscript()]),

@@ -10,10 +10,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from nstc.compress.export import ExportedFile
 from nstc.core import images, manifest, photos
 from nstc.core.errors import ExportMismatchError, NstcError, OptionError, UnusableModelError
+from nstc.core.files import atomic_file
 from nstc.models import architectures, tensors
 from nstc.runtime import arrays
+from nstc.runtime.foreign.trial import remember_made
 from nstc.runtime.session import BACKENDS, Session
 
 # From a picture (H, W, 3) uint8 to what the file should make of it.
@@ -147,3 +150,11 @@ def _runs(
 
 def _by(picture: images.Pixels) -> str:
     return f"{picture.shape[0]}x{picture.shape[1]}"
+
+
+def write_checked(target: Path, file: ExportedFile) -> None:
+    """Write a file, which gets its name only once it was opened and compared."""
+    with atomic_file(target) as draft:
+        file.write(draft)
+        file.check(draft)
+        remember_made(draft)

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import shutil
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
@@ -13,26 +12,27 @@ from torch import Tensor, nn
 
 from nstc.benchmarks import bench as benchmark
 from nstc.benchmarks.gate import check_models
-from nstc.compress.export import FOLDER, FORMATS, ExportedFile, ExportFormat, checking
+from nstc.compress.export import FOLDER, FORMATS, WEB, ExportedFile, ExportFormat, checking
+from nstc.compress.export.board_folder import write_board_folder
 from nstc.compress.export.mobile_formats import executorch_program, write_ort
+from nstc.compress.export.web_folder import write_web_folder
 from nstc.compress.graphs.deployed import edges_of, with_other_edges
 from nstc.compress.graphs.float_graphs import onnx_graph, torchscript
 from nstc.core import Progress, Silent, extensions, zoo
 from nstc.core import bundle as bundles
 from nstc.core.bundle import Bundle, artifact_file, artifact_name
 from nstc.core.errors import OptionError, PhotosError
-from nstc.core.files import atomic_file, locked, scratch_folder
+from nstc.core.files import locked, scratch_folder
 from nstc.core.manifest import Contract, Step
 from nstc.core.photos import PhotoSet, sample_photos
 from nstc.models.architectures import load, load_as_deployed
 from nstc.models.tensors import images_to_tensor
-from nstc.runtime.foreign.trial import remember_made
 from nstc.runtime.onnx_session import OnnxSession
 from nstc.runtime.session import BACKENDS, cached_artifact, find_artifact
-from nstc.runtime.verification import CHECKS_FILE, read_check_vectors, write_check_vectors
+from nstc.runtime.verification import read_check_vectors, write_check_vectors
 
 # Formats of other packages.
-ADDED: Final = extensions.Extensions(extensions.FORMATS, ExportFormat, (*FORMATS, FOLDER))
+ADDED: Final = extensions.Extensions(extensions.FORMATS, ExportFormat, (*FORMATS, FOLDER, WEB))
 CALIBRATION_PHOTOS: Final = 24
 # Side of their centre squares in pixels; the observers of twice the side take minutes.
 CALIBRATION_SIZE: Final = 256
@@ -42,11 +42,9 @@ _CALIBRATED: Final = "executorch-int8"
 _INT8: Final = "int8.onnx"
 _INT8_ORT: Final = "int8.ort"
 _FLOAT: Final = artifact_name("float")
-# Older than nstc itself asks for, since boards keep their Python for long. ONNX Runtime 1.18 is the
-# first that reads files of ONNX IR version 10, which torch writes.
-_BOARD_NEEDS: Final = ("numpy>=1.24", "pillow>=9.5", "onnxruntime>=1.18")
 
 Size = tuple[int, int]  # height and width in pixels
+Model = str | Path | Bundle  # a path or zoo name, or what was opened there
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,7 +169,7 @@ class ExportSource:
 
 
 def export(
-    model: str | Path | Bundle,
+    model: Model | Sequence[Model],
     *,
     formats: Sequence[str] = ("onnx", "torchscript"),  # those that need no further extra
     output: Path | None = None,
@@ -182,17 +180,18 @@ def export(
     """Write a bundle's network in other formats; every file is loaded again and compared.
 
     Args:
-        model: The bundle, its path or its zoo name.
+        model: The bundle, its path or its zoo name; several for the format web.
         formats: Of `FORMATS`, or other packages'. `model.onnx`, `model.ts`, `model.pte`,
             `model.int8.pte` and `model.ort` are for pictures of any size; `model.int8.tiles.onnx`
             takes the whole picture's statistics, so that a picture can be cut into tiles. Or
-            "folder" alone, for a board.
+            "folder" alone, for a board; or "web" alone, a page with the models for any static host.
         output: A folder for the files. None puts them into the bundle, in one step.
         static: Height and width of the only pictures the files will take, which phone delegates
             want. Writes `model.HEIGHTxWIDTH.onnx`, of a quantized bundle also
             `model.int8.HEIGHTxWIDTH.onnx`, and no TorchScript.
         photos: To calibrate `model.int8.pte` on, at most `CALIBRATION_PHOTOS` of them; they are
-            recorded in the history of a bundle that gets the file. None: the sample photographs.
+            recorded in the history of a bundle that gets the file. Or to try a page with. None:
+            sample photographs.
         progress: Receives an update for every file and photograph.
 
     Returns:
@@ -209,7 +208,17 @@ def export(
             `output`.
         BundleError: and its kinds, if the bundle can't be opened or is damaged.
     """
-    _refuse_bad_options(formats, static, output)
+    models = [model] if isinstance(model, Model) else list(model)
+    _refuse_bad_options(models, formats, static, output)
+    if WEB in formats and output is not None:
+        return write_web_folder(
+            [own if isinstance(own, Bundle) else bundles.open_bundle(own) for own in models],
+            output,
+            photos=photos,
+            store=made_artifact,
+            progress=progress or Silent(),
+        )
+    (model,) = models
     chosen = (photos if photos is not None else sample_photos()).take(CALIBRATION_PHOTOS)
     opened: contextlib.AbstractContextManager[Bundle] = bundles.bundle_to_revise(model)
     if output is not None:
@@ -240,7 +249,7 @@ def _export(
     checking.refuse_unusable_network(network, bundle.path)
     source = ExportSource(bundle, network, photos, progress)
     if FOLDER in formats and output is not None:
-        return _write_board_folder(source, output)
+        return write_board_folder(source, output)
     files = _files(source, formats, static)
     manifest = bundle.manifest
     if any(file.artifact == FORMATS[_CALIBRATED].artifact for file in files):
@@ -251,36 +260,13 @@ def _export(
     with revised if output is None else contextlib.nullcontext(output) as folder:
         for done, file in enumerate(files):
             progress.begin(f"export {file.artifact}", 1, 0)
-            _write_checked(folder / artifact_file(file.artifact), file)
+            checking.write_checked(folder / artifact_file(file.artifact), file)
             progress.advance(1, {})
             progress.note(f"{artifact_file(file.artifact)} ({done + 1}/{len(files)}) checked")
         if output is None:
             made = [f.artifact for f in files if f.artifact.rpartition(".")[2] in BACKENDS]
             write_check_vectors(folder, made, read_check_vectors(bundle))
     return [(output or bundle.path) / artifact_file(file.artifact) for file in files]
-
-
-def _write_board_folder(source: ExportSource, output: Path) -> list[Path]:
-    """Write a folder that runs on a board by itself: the networks, their manifest and one script.
-
-    It is a bundle too, so that `nstc verify` can check it. Weights stay, since a bundle's identity
-    is theirs; what only training, judging and showing need is left out.
-    """
-    run = [name for name in (_INT8, _FLOAT) if name in source.bundle.artifacts]
-    kept = {bundles.WEIGHTS_FILE, bundles.CARD_FILE, *map(artifact_file, run)}
-    known = read_check_vectors(source.bundle)
-    with bundles.revised_bundle(source.bundle, output, source.bundle.manifest) as draft:
-        for path in draft.iterdir():
-            if path.name not in kept:
-                path.unlink()
-        if not run:
-            run = [_FLOAT]
-            _write_checked(draft / artifact_file(_FLOAT), source.onnx_of(None))
-        shutil.copyfile(Path(__file__).with_name("board_stylize.py"), draft / "stylize.py")
-        (draft / "requirements.txt").write_text("\n".join((*_BOARD_NEEDS, "")), encoding="utf-8")
-        write_check_vectors(draft, [name for name in run if name not in known], known)
-        names = sorted(path.name for path in draft.iterdir() if path.name != CHECKS_FILE)
-    return [output / name for name in (*names, CHECKS_FILE)]
 
 
 def parse_size(text: str) -> Size:
@@ -323,7 +309,7 @@ def made_artifact(
         with locked(target):
             if not target.is_file():  # another run may have made it meanwhile
                 files = _files(ExportSource(bundle, load_as_deployed(bundle)), (form,), None)
-                _write_checked(target, next(f for f in files if f.artifact == artifact))
+                checking.write_checked(target, next(f for f in files if f.artifact == artifact))
     return find_artifact(bundle, artifact, trust=trust)
 
 
@@ -353,15 +339,7 @@ check = supplied(check_models.check, __name__, store=made_artifact)
 
 def write_without_ranges(bundle: Bundle, target: Path) -> None:
     """Write and check `model.onnx` of a bundle's weights alone, without the ranges of QAT."""
-    _write_checked(target, ExportSource(bundle, load(bundle)).onnx_of(None))
-
-
-def _write_checked(target: Path, file: ExportedFile) -> None:
-    """Write a file, which gets its name only once it was opened and compared."""
-    with atomic_file(target) as draft:
-        file.write(draft)
-        file.check(draft)
-        remember_made(draft)
+    checking.write_checked(target, ExportSource(bundle, load(bundle)).onnx_of(None))
 
 
 def _files(source: ExportSource, formats: Sequence[str], static: Size | None) -> list[ExportedFile]:
@@ -374,18 +352,26 @@ def _files(source: ExportSource, formats: Sequence[str], static: Size | None) ->
     return [file for form in chosen for file in form.files(source)]
 
 
-def _refuse_bad_options(formats: Sequence[str], static: Size | None, output: Path | None) -> None:
-    known: tuple[str, ...] = (*FORMATS, FOLDER)
+def _refuse_bad_options(
+    models: Sequence[Model], formats: Sequence[str], static: Size | None, output: Path | None
+) -> None:
+    known: tuple[str, ...] = (*FORMATS, FOLDER, WEB)
     if not set(formats) <= set(known):
         known += ADDED.names()
     unknown = [name for name in formats if name not in known]
     if unknown or not formats:
         given = ", ".join(unknown) or "empty"
         raise OptionError(f"format is {given}: expected some of {', '.join(known)}.")
-    if FOLDER in formats and (len(formats) > 1 or static is not None or output is None):
+    alone = next((name for name in (FOLDER, WEB) if name in formats), None)
+    if alone and (len(formats) > 1 or static is not None or output is None):
         raise OptionError(
-            "folder is written alone, beside the bundle: give --format folder with --output FOLDER "
-            "and no other format or size."
+            f"{alone} is written alone, beside the bundle: give --format {alone} with --output "
+            "FOLDER and no other format or size."
+        )
+    if len(models) != 1 and (not models or alone != WEB):
+        raise OptionError(
+            f"{len(models)} models are given, and {', '.join(formats)} takes one. Only a page, "
+            f"--format {WEB}, takes several."
         )
     if static is None:
         return

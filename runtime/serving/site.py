@@ -187,7 +187,7 @@ def site_content(
         if runtime is None
         else SiteRuntime(folder=_RUNTIME, version=runtime_version(), webgpu=server),
     )
-    content["LICENSES.md"] = _licences(models, runtime=runtime is not None).encode()
+    content["LICENSES.md"] = _licences(models, content).encode()
     content[SITE_FILE] = msgspec.json.format(msgspec.json.encode(site))
     worker = content.pop(SERVICE_WORKER)
     if not server:  # which is there itself, and changes with every start
@@ -206,11 +206,17 @@ def bytes_of(content: Content) -> bytes:
     return content if isinstance(content, bytes) else content.read_bytes()
 
 
+def plain_name(text: str, kind: str) -> str:
+    """A part of an address for any text: a-z, 0-9 and hyphens; what is no name gets the kind's."""
+    plain = _UNFIT.sub("-", text.lower()).strip("-")[:60]
+    if not plain or fault_of_name(plain) is not None:  # nothing is left, or Windows has it
+        plain = f"{kind}-{plain}".rstrip("-")
+    return plain
+
+
 def _folder_of(name: str, taken: Mapping[str, Content]) -> str:
     """A folder of its own for a model, whose name may be any text."""
-    plain = _UNFIT.sub("-", name.lower()).strip("-")[:60]
-    if not plain or fault_of_name(plain) is not None:
-        plain = f"model-{plain}".rstrip("-")
+    plain = plain_name(name, "model")
     number, folder = 1, f"{_MODELS}{plain}/"
     while any(address.startswith(folder) for address in taken):
         number += 1
@@ -250,7 +256,7 @@ def _own_licence() -> bytes:
     return (text or "https://www.apache.org/licenses/LICENSE-2.0\n").encode()
 
 
-def _licences(models: Sequence[OfferedModel], *, runtime: bool) -> str:
+def _licences(models: Sequence[OfferedModel], content: Mapping[str, Content]) -> str:
     """A table of what comes from where, in Markdown."""
     rows = [("the page", f"nstc {VERSION}", "Apache-2.0, see LICENSE.txt")]
     for model in models:
@@ -259,10 +265,14 @@ def _licences(models: Sequence[OfferedModel], *, runtime: bool) -> str:
         credit = f"; style: {style.credit}" if style is not None and style.credit else ""
         licence = "Apache-2.0, see LICENSE.txt" if included else "its maker's"
         rows.append((f"the model {model.name}", source + credit, licence))
-    rows.append(("the photographs", "see photos", f"see {_PHOTOS}{PHOTO_LICENCES} if it is there"))
-    if runtime:
+    of_photos = _PHOTOS + PHOTO_LICENCES
+    if of_photos in content:
+        rows.append((_PHOTOS, "included in nstc", f"see {of_photos}"))
+    elif any(name.startswith(_PHOTOS) for name in content):
+        rows.append((_PHOTOS, "whoever made this page", "its makers'"))
+    if (of_runtime := f"{_RUNTIME}LICENSE.txt") in content:
         source = f"onnxruntime-web {runtime_version()}, Microsoft"
-        rows.append((_RUNTIME, source, f"MIT, see {_RUNTIME}LICENSE.txt"))
+        rows.append((_RUNTIME, source, f"MIT, see {of_runtime}"))
     table = [("what", "source", "licence"), ("---",) * 3, *rows]
     lines = [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in table]
     return "\n".join(("# Licences", "", *lines, ""))

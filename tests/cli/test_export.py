@@ -25,7 +25,7 @@ def test_each_flag_arrives(nstc, record, arguments, field, value) -> None:
     calls = record(EXPORT, [Path("a"), Path("b")])
     done = nstc("export", "model", *arguments)
     assert (done.code, done.out) == (0, "wrote a\nwrote b\n")
-    assert calls[0]["model"] == "model"
+    assert calls[0]["model"] == ["model"]
     assert calls[0][field] == value
 
 
@@ -96,3 +96,17 @@ def test_help_names_each_format(nstc) -> None:
     shown = "".join(nstc("export", "--help").out.split())  # lines may break behind a hyphen
     assert f"Someof{','.join(FORMATS)},with" in shown
     assert f"or{FOLDER}," in shown
+
+
+def test_a_page_of_several_models_is_one_line(nstc, record) -> None:
+    calls = record(EXPORT, [Path("page/index.html"), Path("page/site.json")])
+    done = nstc("export", "a", "b", "--format", "web", "-o", "page")
+    assert (done.code, done.out) == (0, "wrote page: 2 files\n")
+    assert (calls[0]["model"], calls[0]["formats"]) == (["a", "b"], ["web"])
+
+
+def test_a_page_without_onnxruntime_web_says_what_fetches_it(nstc, tmp_path) -> None:
+    done = nstc("export", "zoo:udnie", "--format", "web", "-o", tmp_path / "page")
+    assert done.code == 5
+    assert "nstc web-setup" in done.error
+    assert not (tmp_path / "page").exists()

@@ -8,16 +8,19 @@ import typer
 import nstc
 from nstc.cli import options
 from nstc.cli.output import Bar, say
-from nstc.compress.export import FOLDER, FORMATS
+from nstc.compress.export import FOLDER, FORMATS, WEB
 
 
 @options.with_flags
 def export(
-    model: Annotated[str, typer.Argument(help="Bundle or zoo name to export.")],
+    models: Annotated[
+        list[str],
+        typer.Argument(help=f"Bundle or zoo name to export; several for {WEB}.", metavar="BUNDLE"),
+    ],
     formats: str = options.flag(
         "onnx,torchscript",
         f"Some of {', '.join(FORMATS)}, with commas between; or {FOLDER}, which a board runs by "
-        "itself.",
+        f"itself; or {WEB}, a page that any static host serves.",
         "--format",
     ),
     output: Path | None = options.flag(
@@ -37,18 +40,24 @@ def export(
     onnx, torchscript, executorch and executorch-int8 write model.onnx, model.ts, model.pte and
     model.int8.pte, which is calibrated on photographs. ort is ONNX Runtime's own format: model.ort,
     and model.int8.ort of a quantized bundle. tiles is model.int8.tiles.onnx, which
-    stylize --max-ram runs on pictures that do not fit in memory.
+    stylize --max-ram runs on pictures that do not fit in memory. web writes a page that stylises in
+    the browser: onnxruntime-web in it is what nstc web-setup fetched, and --photos are offered to
+    try it with.
     """
     from nstc.compress.export.export_model import parse_size
 
     with Bar() as bar:
+        names = [name.strip() for name in formats.split(",")]
         written = nstc.export(
-            model,
-            formats=[name.strip() for name in formats.split(",")],
+            models,
+            formats=names,
             output=output,
             static=None if static is None else parse_size(static),
             photos=nstc.photos_in(photos or []),
             progress=bar,
         )
+    if names == [WEB]:
+        say(f"wrote {output}: {len(written)} files")
+        return
     for path in written:
         say(f"wrote {path}")
