@@ -165,7 +165,7 @@ test-emulated: emulators  ## the shipped int8 files on x86 without VNNI and on A
 test-ssh: $(READY)  ## the ssh target through OpenSSH itself; needs openssh-server
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m ssh
 
-web-setup: $(READY)  ## onnxruntime-web from npm, for --target web
+web-setup: $(READY)  ## onnxruntime-web from npm, to run models in browsers
 	$(BIN)/nstc web-setup
 
 test-web: $(READY)  ## Node and Chromium run the rounds; needs node, npm and chromium

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import nstc
 from nstc.benchmarks.targets.web.setup import find_chromium, missing_chromium
 from nstc.runtime.serving.web_runtime import WebRuntime, install
 
@@ -40,11 +41,13 @@ def runtime(tmp_path_factory: pytest.TempPathFactory) -> WebRuntime:
 
 
 @pytest.fixture
-def link(runtime: WebRuntime, model: Path, tmp_path: Path) -> Iterator[str]:
+def link(runtime: WebRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setenv("NSTC_CACHE", str(runtime.folder.parents[1]))
     folder = tmp_path / "page"
     folder.mkdir()
-    for path in (PAGE, model, *runtime.page_files):
+    for path in (PAGE, PAGE.with_name("stylize-worker.mjs")):
         shutil.copyfile(path, folder / path.name)
+    nstc.export("zoo:starry-night", formats=["web"], output=folder / "stylize")
     handler = functools.partial(Quiet, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)

@@ -61,6 +61,7 @@ NOT_RUN = {
     "--target cuda": "needs a GPU",
     "--target web": "needs a browser: make test-web",
     "--target executorch": "needs the extra: make test-executorch",
+    "--format web": "needs what nstc web-setup fetches: make test-web",
     "--format executorch": "needs the extra: make test-executorch",
     "https://": "needs the network",
 }

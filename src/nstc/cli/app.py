@@ -80,7 +80,7 @@ SECTIONS: Final = (
             "targets": "List the targets that nstc bench can measure, and why others are "
             "unavailable.",
             "doctor": "Report what this machine can run, and how to install the rest.",
-            "web-setup": "Fetch onnxruntime-web from npm, for nstc bench --target web.",
+            "web-setup": "Fetch onnxruntime-web from npm, to run models in browsers.",
         },
     ),
 )

@@ -4,7 +4,7 @@ from nstc.cli.output import say
 
 
 def web_setup() -> None:
-    """Fetch onnxruntime-web from npm, for nstc bench --target web."""
+    """Fetch onnxruntime-web from npm, to run models in browsers."""
     from nstc.runtime.serving.web_runtime import install, runtime_version
 
     runtime = install()
