@@ -44,15 +44,23 @@ def reading(name: str) -> Iterator[None]:
 def opened(origin: source.VideoSource) -> InputContainer:
     """Open it and read its header; `VideoError` if it is missing, in use or of unknown format."""
     try:
-        with reading(origin.name):
-            return av.open(
-                origin.address,
-                "r",
-                format=origin.format,
-                options=dict(origin.options),
-                metadata_errors="replace",
-                timeout=_SECONDS_FOR_A_CAMERA if origin.live else None,
-            )
+        return av.open(
+            origin.address,
+            "r",
+            format=origin.format,
+            options=dict(origin.options),
+            metadata_errors="replace",
+            timeout=_SECONDS_FOR_A_CAMERA if origin.live else None,
+        )
+    except av.FFmpegError as error:
+        if not origin.live:
+            raise VideoError(
+                f"{origin.name} can't be read as a video: {error.strerror}."
+            ) from error
+        raise VideoError(
+            f"{origin.name} can't be opened: {error.strerror}. Plug it in, close programs that use "
+            "it, or name another: a number, or FORMAT:NAME."
+        ) from error
     except ValueError as error:  # of PyAV itself: no such format
         raise VideoError(
             f"{origin.name} can't be opened: {error}. Name a device as FORMAT:NAME."

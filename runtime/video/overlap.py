@@ -120,19 +120,11 @@ def overlap(
     incoming: Channel[T] = Channel(1 if newest else room, newest=newest)
     outgoing: Channel[Made] = Channel(room)
 
-    def feed() -> None:
-        with closing(read):
-            for thing in read:
-                incoming.put(thing)
-
-    def drain() -> None:
-        for thing in outgoing:
-            write(thing)
-
     interrupted = False
-    reader = _Thread("reader", feed, incoming.close)
+    reader = _Thread("reader", partial(_put_all, read, incoming), incoming.close)
     # a writer that failed takes no more: the worker must not wait for room
-    writer = _Thread("writer", drain, partial(outgoing.close, cancel=True))
+    refuse = partial(outgoing.close, cancel=True)
+    writer = _Thread("writer", partial(_write_all, outgoing, write), refuse)
     try:
         try:
             for thing in incoming.taking(idle):
@@ -158,6 +150,17 @@ def overlap(
         writer.wait()
     peak = max(incoming.peak, outgoing.peak)
     return Flow(peak=peak, interrupted=interrupted, dropped=incoming.dropped)
+
+
+def _put_all(read: Generator[T, None, None], channel: Channel[T]) -> None:
+    with closing(read):
+        for thing in read:
+            channel.put(thing)
+
+
+def _write_all(channel: Channel[Made], write: Callable[[Made], None]) -> None:
+    for thing in channel:
+        write(thing)
 
 
 class _Thread(threading.Thread):
