@@ -55,6 +55,7 @@ NOT_RUN = {
     "torchrun ": "tests/end_to_end trains on several processes",
     "nstc web-setup": "downloads from npm: make test-web",
     "--camera": "needs a camera",
+    "--show": "opens a window: tests/runtime/video/test_displays.py opens one",
     "--target ssh": "needs another machine",
     "--target 'ssh": "needs another machine",
     "--target adb": "needs a phone",

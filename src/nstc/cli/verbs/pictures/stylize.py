@@ -3,14 +3,14 @@
 import contextlib
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from nstc.cli.fetch_flags import FetchFlags
 from nstc.cli.options import TrustBundled, flag, with_flags
-from nstc.cli.output import Bar, say, say_json, tell
+from nstc.cli.output import say, say_json, tell
+from nstc.cli.video import VideoFlags, is_video, write_or_show_video
 from nstc.core import errors
 from nstc.core.bundle import Bundle, artifact_file, artifact_name, open_bundle
 from nstc.core.recipe.settings import parse_bytes
@@ -19,7 +19,6 @@ from nstc.core.terminal import refuse_terminal_output
 if TYPE_CHECKING:
     from nstc.runtime.files.batch import BatchOptions, PictureOutcome
     from nstc.runtime.stylizer import Stylizer
-    from nstc.runtime.video.source import VideoSource
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,33 +106,20 @@ class LimitFlags(FetchFlags):
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class VideoFlags:
-    """What only videos have."""
-
-    camera: str | None = flag(
-        None, "Camera to stylise: its number, or FORMAT:NAME in FFmpeg's notation."
-    )
-    frames: int | None = flag(None, "Most frames of a video.")
-    seconds: float | None = flag(None, "Most seconds of a video.")
-    stabilize: bool = flag(False, "Reduce flicker in a video: keep still parts still.")
-    codec: str | None = flag(None, "Video codec: h264, hevc, vp9, av1 or ffv1.", shown="h264")
-    crf: int | None = flag(
-        None, "Constant rate factor of the video codec: 0 is best, more is smaller.", shown="18"
-    )
+_OUTPUT: Final = "The picture or video to write, a folder for several, or - for a pipe."
 
 
 @with_flags
 def stylize(
+    *,
     output: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--output",
             "-o",
-            help="The picture or video to write, a folder for several, or - for a pipe.",
+            help=f"{_OUTPUT} Required unless --show or --virtual-camera is given.",
         ),
-    ],
-    *,
+    ] = None,
     photos: Annotated[
         list[str] | None,
         typer.Argument(
@@ -150,9 +136,13 @@ def stylize(
     json_output: bool = flag(False, "Print the outcome for each picture as JSON.", "--json"),
 ) -> None:
     """Stylise photographs, a video or a camera's picture."""
+    if output is None and not video.live:
+        from nstc.cli.app import UNREADABLE
+
+        raise UNREADABLE(f"nstc stylize needs --output: {_OUTPUT[:1].lower()}{_OUTPUT[1:]}")
     options = _options(painting, pictures, limits)
     inputs = photos or []
-    of_video = _is_video(inputs, output, video)
+    of_video = is_video(inputs, output, video)
     of_pictures: dict[str, object] = {
         "glob": pictures.glob,
         "format": pictures.format,
@@ -170,15 +160,15 @@ def stylize(
     if options.control.warning is not None:
         tell(options.control.warning)
     if of_video:
-        _stylize_video(inputs, output, stylizer, options, video, network.model, json_output)
-    else:
+        write_or_show_video(inputs, output, stylizer, options, video, network.model, json_output)
+    elif output is not None:  # as it is: only what is live goes without
         _stylize_pictures(inputs, output, stylizer, options, network.model, json_output)
 
 
 def _refuse_misplaced(options: dict[str, object], of_video: bool) -> None:
     """Raise `OptionError` for options, by name, that the other kind of input has."""
     typed = ", ".join(
-        f"--{name}"
+        f"--{name.replace('_', '-')}"
         for name, value in options.items()
         if value is not None and value is not False  # 0, which equals it, was typed
     )
@@ -313,83 +303,3 @@ def _report(outcome: "PictureOutcome", *, quiet: bool, many: bool, piped: bool) 
         made = f"{outcome.width}x{outcome.height}{frames}  {outcome.seconds:.2f} s"
         skipped = outcome.status == "skipped"
         say(f"{place}  {'skipped, it exists already' if skipped else made}", err=piped)
-
-
-def _is_video(inputs: list[str], output: str, flags: VideoFlags) -> bool:
-    """Whether a video is asked for: by a camera, or by the name of the input or output."""
-    from nstc.runtime.files.picture_jobs import is_folder
-    from nstc.runtime.video.containers import CONTAINERS, is_video_name
-
-    named = flags.camera is not None or any(map(is_video_name, inputs))
-    return named or (Path(output).suffix.lower() in CONTAINERS and not is_folder(output))
-
-
-def _stylize_video(
-    inputs: list[str],
-    output: str,
-    stylizer: "Stylizer",
-    pictures: "BatchOptions",
-    flags: VideoFlags,
-    model: str,
-    json_output: bool,
-) -> None:
-    """Stylise a video and print a line about it; raise last if the source is damaged."""
-    from nstc.runtime.files.picture_jobs import is_folder
-    from nstc.runtime.video.source import VideoLimits
-    from nstc.runtime.video.stylizing import VideoOptions, stylize_video
-
-    options = VideoOptions(
-        control=pictures.control,
-        limits=VideoLimits(frames=flags.frames, seconds=flags.seconds),
-        stabilize=flags.stabilize,
-        codec=flags.codec,
-        crf=flags.crf,
-        max_pixels=pictures.max_pixels,
-        keep_metadata=pictures.keep_metadata,
-    )
-    place = _place_of(inputs, flags.camera)
-    if output == "-":
-        raise errors.OptionError("-o - works for pictures only: give a file name for a video.")
-    target = Path(output)
-    if is_folder(output) and not place.live:  # where it keeps the source's name
-        target /= Path(place.name).name
-    with Bar() as bar:
-        outcome = stylize_video(place, target, stylizer, options, bar)
-    for note in outcome.notes:
-        tell(f"{outcome.output}: {note}")
-    if json_output:
-        shown = {"stabilized": options.stabilize} | outcome.to_dict()
-        say_json({"schema": "nstc.stylize-video/1", "model": model, **shown})
-    else:
-        rate = f"{outcome.rate_fps:.4g} fps" if outcome.rate_fps else "1 frame"
-        say(
-            f"{outcome.output}  {outcome.width}x{outcome.height}  {outcome.frames} frames at {rate}"
-            f"  {outcome.codec}  {outcome.elapsed_s:.2f} s, {outcome.painted_fps:.3g} frames a "
-            "second"
-        )
-    if outcome.damage is not None:
-        raise errors.DamagedVideoError(
-            f"{outcome.source} is damaged: {outcome.damage}. The {outcome.frames} frames that "
-            f"could be read are in {outcome.output}."
-        )
-
-
-def _place_of(inputs: list[str], camera: str | None) -> "VideoSource":
-    from nstc.runtime.files.fetching import is_address
-    from nstc.runtime.files.picture_jobs import STANDARD_STREAM
-    from nstc.runtime.video.source import camera_source, file_source
-
-    if camera is not None:
-        if inputs:
-            raise errors.OptionError(f"--camera and {inputs[0]} were both given: choose one.")
-        return camera_source(camera)
-    if not inputs:
-        raise errors.OptionError("no video was given: name a file, or give --camera.")
-    if len(inputs) > 1:
-        raise errors.OptionError(
-            f"{len(inputs)} inputs with a video among them: give one video at a time."
-        )
-    name = inputs[0]
-    if name == STANDARD_STREAM or is_address(name):
-        raise errors.OptionError(f"{name}: a video must be a file. Save it first.")
-    return file_source(Path(name))
