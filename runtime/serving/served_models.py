@@ -125,6 +125,11 @@ class ServedModels:
         """Names and precisions of the networks that have a thread, least recently used first."""
         return tuple(self._workers)
 
+    @property
+    def waiting(self) -> int:
+        """Pictures that wait, of all networks."""
+        return sum(worker.waiting for worker in list(self._workers.values()))
+
     def close(self, timeout_s: float = 0.5) -> bool:
         """Drop what waits, and end the threads; whether all of them ended within the time."""
         end = time.monotonic() + timeout_s
@@ -163,6 +168,12 @@ class ModelWorker:
         """Whether it has nothing to do."""
         with self._change:
             return not self._at_work and not self._jobs
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait, but for those that nobody waits for any more."""
+        with self._change:
+            return sum(not future.cancelled() for future, _work in self._jobs)
 
     def submit(self, work: Callable[[Stylizer], T]) -> "Future[T]":
         """Queue some work; `RefusedError` if too much waits already."""

@@ -65,6 +65,7 @@ def test_the_codes_that_scripts_may_rely_on():
         "UnusableModelError": 33,
         "GraphLimitError": 36,
         "OutputError": 40,
+        "ServeError": 41,
         "DivergedError": 50,
         "ExportMismatchError": 51,
         "MemoryCapError": 52,

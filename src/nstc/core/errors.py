@@ -45,7 +45,14 @@ class ExtensionError(NstcError, exit_code=6):
 
 
 class ImageError(NstcError, exit_code=10):
-    """A file that can't be read as a picture."""
+    """A file that can't be read as a picture.
+
+    `too_large` says that it may be one, but of more pixels than the limit allows.
+    """
+
+    def __init__(self, message: str, *, too_large: bool = False) -> None:
+        super().__init__(message)
+        self.too_large = too_large
 
 
 class PhotosError(NstcError, exit_code=11):
@@ -122,6 +129,10 @@ class UnusableModelError(NstcError, exit_code=33):
 
 class OutputError(NstcError, exit_code=40):
     """A path that can't be written: missing rights, a full disk, a path under a file."""
+
+
+class ServeError(NstcError, exit_code=41):
+    """An address that can't be served on: a port in use, or not one of this machine."""
 
 
 class DivergedError(NstcError, exit_code=50):

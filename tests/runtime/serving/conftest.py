@@ -1,97 +1,180 @@
-"""Runs modules of the page in Node, and the page in Chromium."""
+"""Models that give a picture's negative, and a real server of them on loopback."""
 
+import http.client
 import json
-import subprocess
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
-import live_pages
 import pytest
+from starlette.applications import Starlette
+from websockets.sync.client import ClientConnection, connect
 
-from nstc.benchmarks.targets.web.setup import find_chromium, missing_chromium
+from nstc.runtime.serving.guard import ServingLimits
+from nstc.runtime.serving.listening import QuietServer, listen
+from nstc.runtime.serving.served_models import ServedModels, find_models
+from nstc.runtime.serving.web_app import create_app
+from nstc.runtime.stylizer import Stylizer
 
-try:
-    from nstc.runtime.serving.web_runtime import WebRuntime, install, web_runtime
-except ImportError:
-    from nstc.benchmarks.targets.web.setup import WebRuntime, install, web_runtime
-
-HERE = Path(__file__).parent
-USERS_RUNTIME = web_runtime()  # looked up before tests get a cache of their own
+PATIENCE_S = 60  # of a test with what should come at once
 
 
 @pytest.fixture
-def in_node() -> Callable[..., Any]:
-    """What the body of an async function gives for a value, both as JSON, with a module's exports.
+def negatives(make_bundle, monkeypatch, tmp_path) -> Callable[..., ServedModels]:
+    """Serves a number of bundles that give a picture's negative: negative, negative-2 and so on."""
+    opened: list[ServedModels] = []
+    # they are this test's own: no process has to try them first
+    monkeypatch.setattr("nstc.runtime.session.ensure_tried", lambda *_args, **_options: None)
 
-    Bytes go in and out as lists of numbers.
-    """
+    def serve(count: int = 1, **options: Any) -> ServedModels:
+        paths = [str(make_bundle(tmp_path / str(number)).path) for number in range(count)]
+        opened.append(ServedModels(find_models(paths), **options))
+        return opened[-1]
 
-    def run(module: str, body: str, value: Any) -> Any:
-        script = f"""
-            import {{ text }} from "node:stream/consumers";
-            const module = await import({json.dumps((live_pages.PAGE / module).as_uri())});
-            const run = async (module, value) => {{ {body} }};
-            const given = JSON.parse(await text(process.stdin));
-            console.log(JSON.stringify(await run(module, given) ?? null));
-        """
-        ran = subprocess.run(
-            ["node", "--input-type=module", "-e", script],
-            input=json.dumps(value),
-            capture_output=True,
-            text=True,
-            timeout=60,
+    yield serve
+    for models in opened:
+        assert models.close(10)
+
+
+@pytest.fixture
+def occupy() -> Iterator[Callable[[ServedModels, str], Future[None]]]:
+    """Keeps a network at work until the test ends, or `occupy.end` is set."""
+    end = threading.Event()
+
+    def start(models: ServedModels, name: str = "negative") -> Future[None]:
+        begun = threading.Event()
+
+        def wait(_stylizer: Stylizer) -> None:
+            begun.set()
+            end.wait(60)
+
+        future = models.submit(name, "int8", wait)
+        assert begun.wait(60)
+        return future
+
+    start.end = end  # type: ignore[attr-defined]
+    yield start
+    end.set()
+
+
+class Reply(NamedTuple):
+    """What a server answered."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def error(self) -> str:
+        """The line that says why it was refused."""
+        assert self.headers["content-type"] == "application/json"
+        (text,) = json.loads(self.body).values()
+        assert "\n" not in text
+        return str(text)
+
+
+@pytest.fixture
+def eventually() -> Callable[[Callable[[], bool]], None]:
+    """Waits until something is so."""
+
+    def wait(condition: Callable[[], bool]) -> None:
+        end = time.monotonic() + PATIENCE_S
+        while not condition():
+            assert time.monotonic() < end
+            time.sleep(0.01)
+
+    return wait
+
+
+@dataclass
+class Running:
+    """A server of a test."""
+
+    models: ServedModels
+    server: QuietServer
+    app: Starlette
+    port: int
+    token: str
+    reported: list[BaseException]
+    clients: list[socket.socket] = field(default_factory=list)
+
+    @property
+    def held(self) -> int:
+        """Bytes of uploads and replies that it holds."""
+        return int(self.app.state.held.total)
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def ask(
+        self, method: str, path: str = "/", body: Any = None, headers: Any = None, **options: Any
+    ) -> Reply:
+        """One request, in a connection of its own."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
+        try:
+            connection.request(method, path, body, headers or {}, **options)
+            reply = connection.getresponse()
+            names = {name.lower(): value for name, value in reply.getheaders()}
+            return Reply(reply.status, names, reply.read())
+        finally:
+            connection.close()
+
+    def stylize(self, body: Any, query: str = "model=negative", **headers: str) -> Reply:
+        kind = {"Content-Type": "application/octet-stream"}
+        return self.ask("POST", f"/stylize?{query}", body, kind | headers)
+
+    def raw(self, content: bytes = b"") -> socket.socket:
+        """A connection in which these bytes were sent."""
+        client = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_S)
+        self.clients.append(client)
+        client.sendall(content)
+        return client
+
+    def camera(self, **options: Any) -> ClientConnection:
+        """A WebSocket to send frames through."""
+        options = {"origin": f"http://{self.host}", "compression": None} | options
+        return connect(
+            f"ws://{self.host}/frames", open_timeout=PATIENCE_S, max_size=None, **options
         )
-        assert ran.returncode == 0, ran.stderr
-        return json.loads(ran.stdout)
-
-    return run
 
 
-@pytest.fixture(scope="session")
-def runtime(tmp_path_factory: pytest.TempPathFactory) -> WebRuntime:
-    """onnxruntime-web and what drives Chromium: the user's own, or from npm."""
-    if (missing := missing_chromium()) is not None:
-        pytest.skip(f"not run: {missing}")
-    if USERS_RUNTIME.is_complete:
-        return USERS_RUNTIME
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NSTC_CACHE", str(tmp_path_factory.mktemp("web")))
-        return install()
+Serve = Callable[..., Running]
 
 
-@pytest.fixture(scope="session")
-def dist(runtime: WebRuntime) -> Path:
-    """The folder of onnxruntime-web's files."""
-    return runtime.node_module.parent
+@pytest.fixture
+def serve(negatives) -> Iterator[Serve]:
+    """Starts a server in a thread."""
+    started: list[tuple[Running, threading.Thread]] = []
 
+    def start(
+        models: ServedModels | None = None,
+        content: Mapping[str, Any] | None = None,
+        host: str = "127.0.0.1",
+        **limits: Any,
+    ) -> Running:
+        bounds = ServingLimits(**limits)
+        listener = listen(host, port=0)
+        reported: list[BaseException] = []
+        models = models or negatives()
+        files = {"index.html": b"<p>the page"} if content is None else content
+        app = create_app(models, files, listener.access, bounds, report=reported.append)
+        server = QuietServer(app, bounds)
+        thread = threading.Thread(target=server.run, args=([listener.socket],))
+        thread.start()
+        access = listener.access
+        running = Running(models, server, app, access.port, access.token, reported)
+        started.append((running, thread))
+        return running
 
-@pytest.fixture(scope="session")
-def chromium(runtime: WebRuntime) -> Iterator[Callable[..., Any]]:
-    """Runs a script, the body of an async function of `page`, `value` and `context`.
-
-    Each has a context of its own. Gives what it returns; an error that the page did not expect
-    fails the test.
-    """
-    executable = find_chromium()
-    assert executable is not None
-    with subprocess.Popen(
-        ["node", str(HERE / "driver.mjs"), str(runtime.driver), executable],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as driver:
-        assert driver.stdin is not None
-        assert driver.stdout is not None
-
-        def run(script: str, value: Any = None, **options: Any) -> Any:
-            line = json.dumps({"script": script, "value": value, "options": options})
-            driver.stdin.write(f"{line}\n")
-            driver.stdin.flush()
-            reply = json.loads(driver.stdout.readline())
-            assert "error" not in reply, reply
-            assert reply["said"] == []
-            return reply["value"]
-
-        yield run
-        driver.stdin.close()
+    yield start
+    for running, thread in started:
+        running.server.should_exit = True
+        for client in running.clients:
+            client.close()
+        thread.join(PATIENCE_S)
+        assert not thread.is_alive()

@@ -1,10 +1,6 @@
 """Which models are served, and how many of them are open and at work."""
 
 import shutil
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,42 +13,6 @@ from nstc.runtime.session import cached_artifact
 from nstc.runtime.stylizer import Stylizer
 
 PICTURE = np.full((5, 7, 3), 200, np.uint8)
-
-
-@pytest.fixture
-def negatives(make_bundle, tmp_path) -> Callable[..., ServedModels]:
-    """Serves a number of bundles that give a picture's negative: negative, negative-2 and so on."""
-    opened: list[ServedModels] = []
-
-    def serve(count: int = 1, **options: Any) -> ServedModels:
-        paths = [str(make_bundle(tmp_path / str(number)).path) for number in range(count)]
-        opened.append(ServedModels(find_models(paths), **options))
-        return opened[-1]
-
-    yield serve
-    for models in opened:
-        assert models.close(10)
-
-
-@pytest.fixture
-def occupy() -> Iterator[Callable[[ServedModels, str], Future[None]]]:
-    """Keeps a network at work until the test ends, or `occupy.end` is set."""
-    end = threading.Event()
-
-    def start(models: ServedModels, name: str = "negative") -> Future[None]:
-        begun = threading.Event()
-
-        def wait(_stylizer: Stylizer) -> None:
-            begun.set()
-            end.wait(60)
-
-        future = models.submit(name, "int8", wait)
-        assert begun.wait(60)
-        return future
-
-    start.end = end  # type: ignore[attr-defined]
-    yield start
-    end.set()
 
 
 class TestWhichThereAre:

@@ -109,7 +109,8 @@ def refuse_too_large(
         of_frames = f" in {frames} frames" if frames > 1 else ""
         raise ImageError(
             f"{name} has {has} million pixels{of_frames}, the limit is {limit}: scale it down "
-            "first, or raise --max-pixels."
+            "first, or raise --max-pixels.",
+            too_large=True,
         )
 
 

@@ -200,7 +200,7 @@ class ImageFile(contextlib.AbstractContextManager["ImageFile"]):
             ) from error
         except (Image.DecompressionBombError, MemoryError) as error:
             reason = str(error) or "it does not fit into the memory"
-            raise ImageError(f"{self.name} is too large: {reason}") from error
+            raise ImageError(f"{self.name} is too large: {reason}", too_large=True) from error
         except Exception as error:  # what decoders raise on damaged files shares no base
             raise ImageError(
                 f"{self.name} can't be decoded, it may be truncated: {error}"

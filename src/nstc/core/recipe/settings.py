@@ -188,11 +188,11 @@ def parse_duration(text: str) -> float:
     return seconds if seconds <= 7 * 86_400 else 0.0
 
 
-def parse_bytes(text: str) -> int:
-    """Bytes of "256MB", "1.5 GB", "512MiB"; `OptionError` for anything else."""
+def parse_bytes(text: str, name: str = "max-ram") -> int:
+    """Bytes of "256MB", "1.5 GB", "512MiB"; `OptionError` for anything else, with a flag's name."""
     size = read_amount("".join(text.split()), BYTES) or 0.0
     if not 0 < size < 2**60:
-        raise errors.OptionError(f"max-ram is {text}: expected a size such as 256MB or 1.5GB.")
+        raise errors.OptionError(f"{name} is {text}: expected a size such as 256MB or 1.5GB.")
     return int(size)
 
 

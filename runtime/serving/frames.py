@@ -1,0 +1,216 @@
+"""Frames of a camera through a model, over a WebSocket; the newest frame wins.
+
+A client sends {"model": NAME, "precision": "int8"} and gets {"ready": NAME}, then sends frames:
+number, width and height as little-endian uint32, uint16, uint16, and RGB bytes, rows first. Each
+reply has the same eight bytes, the network's time in ms as float32, and the stylised RGB. While one
+frame is at work one more may wait; a frame that comes then takes its place, and the replaced one is
+never answered. What is wrong is told as {"error": "..."}, and the connection stays.
+"""
+
+import asyncio
+import contextlib
+import json
+import struct
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Final, NamedTuple, TypeVar
+
+import msgspec
+import numpy as np
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from nstc.core import decoding
+from nstc.core.images import Pixels
+from nstc.runtime.serving.guard import Holding, ServingLimits
+from nstc.runtime.serving.refusals import RefusedError, refusal_of
+from nstc.runtime.serving.served_models import ServedModels
+from nstc.runtime.stylizer import Stylizer
+
+HEADER: Final = struct.Struct("<IHH")  # number, width, height
+TIME: Final = struct.Struct("<f")  # ms
+_MOST_TEXT: Final = 4096  # bytes of a message in JSON
+_QUIET_S: Final = 5.0  # without a message, after which a camera may be dropped for another
+_BUSY: Final = 1013  # of RFC 6455's registry: try again later
+
+Report = Callable[[BaseException], None]
+T = TypeVar("T")
+
+
+class Frame(NamedTuple):
+    """One picture of a camera."""
+
+    header: bytes
+    rgb: Pixels  # (H, W, 3) uint8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """The message that chooses a model."""
+
+    model: decoding.Name
+    precision: Annotated[str, msgspec.Meta(max_length=16)] = "int8"
+
+
+class FrameStream:
+    """One client and its camera."""
+
+    def __init__(
+        self, socket: WebSocket, models: ServedModels, limits: ServingLimits, report: Report
+    ) -> None:
+        self._socket = socket
+        self._models = models
+        self._limits = limits
+        self._report = report
+        self._holding: Holding = socket.scope["nstc.holding"]
+        self.heard_at = asyncio.get_running_loop().time()
+        self._arrived = asyncio.Event()
+        self._asked: Choice | None = None  # a choice that is not made yet
+        self._frame: Frame | None = None  # the newest that is not at work
+        self._chosen: Choice | None = None
+
+    async def run(self) -> None:
+        """Answer until the client leaves."""
+        stylising = asyncio.create_task(self._stylise_newest())
+        try:
+            while True:
+                message = await self._socket.receive()
+                if message["type"] == "websocket.disconnect":
+                    return
+                self.heard_at = asyncio.get_running_loop().time()
+                await self._take(message.get("bytes"), message.get("text") or "")
+        except WebSocketDisconnect:
+            return
+        finally:
+            stylising.cancel()  # also what waits in the model's queue
+            await asyncio.wait([stylising])
+
+    async def drop(self) -> None:
+        """Send the client away."""
+        with contextlib.suppress(RuntimeError, WebSocketDisconnect):  # it is leaving already
+            await self._socket.close(_BUSY)
+
+    async def _take(self, content: bytes | None, text: str) -> None:
+        """Keep what arrived for the other task, which is at the frame before."""
+        try:
+            if content is None:
+                self._asked = choice_of(text)
+                self._frame = None  # was meant for the model before
+            elif self._chosen is None and self._asked is None:
+                raise RefusedError(400, 'choose a model first: {"model": NAME, "precision": ...}.')
+            else:
+                self._frame = frame_of(content, self._limits.frame_pixels)
+        except RefusedError as error:
+            await self._tell_error(error)
+        else:
+            self._arrived.set()
+
+    async def _stylise_newest(self) -> None:
+        """Open models and stylise frames, one after the other."""
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            asked, self._asked = self._asked, None
+            try:
+                if asked is not None:
+                    self._chosen = None
+                    await self._done(asked, lambda _stylizer: None)
+                    self._chosen = asked
+                    await self._socket.send_text(json.dumps({"ready": asked.model}))
+                frame, self._frame = self._frame, None
+                if frame is not None and self._chosen is not None:
+                    await self._answer(frame, self._chosen)
+            except WebSocketDisconnect:
+                return  # the other task ends by it too
+            except Exception as error:  # noqa: BLE001 (told to the client, and reported)
+                refusal = refusal_of(error)
+                if refusal.status >= 500:
+                    self._report(error)
+                await self._tell_error(refusal)
+
+    async def _answer(self, frame: Frame, chosen: Choice) -> None:
+        def stylised(stylizer: Stylizer) -> tuple[Pixels, float]:
+            start = time.perf_counter()
+            made = stylizer.transfer(frame.rgb)
+            return made, (time.perf_counter() - start) * 1000
+
+        before = self._holding.held
+        self._holding.grow(2 * frame.rgb.nbytes)
+        try:
+            made, milliseconds = await self._done(chosen, stylised)
+            reply = b"".join([frame.header, TIME.pack(milliseconds), made.tobytes()])
+            await self._socket.send_bytes(reply)
+        finally:
+            self._holding.shrink(self._holding.held - before)
+
+    async def _done(self, chosen: Choice, work: Callable[[Stylizer], T]) -> T:
+        future = self._models.submit(chosen.model, chosen.precision, work)
+        return await asyncio.wrap_future(future)
+
+    async def _tell_error(self, error: RefusedError) -> None:
+        with contextlib.suppress(WebSocketDisconnect):
+            await self._socket.send_text(json.dumps({"error": str(error)}))
+
+
+class FrameStreams:
+    """All clients with a camera: the endpoint of their WebSocket."""
+
+    def __init__(self, models: ServedModels, limits: ServingLimits, report: Report) -> None:
+        self._models = models
+        self._limits = limits
+        self._report = report
+        self.open: set[FrameStream] = set()
+
+    async def serve(self, socket: WebSocket) -> None:
+        """Serve one client until it leaves; if there are too many, in the place of a silent one."""
+        await socket.accept()
+        stream = FrameStream(socket, self._models, self._limits, self._report)
+        if len(self.open) >= self._limits.streams and not await self._drop_silent():
+            message = f"{len(self.open)} cameras are served already: try again later."
+            await socket.send_text(json.dumps({"error": message}))
+            await socket.close(_BUSY)
+            return
+        self.open.add(stream)
+        try:
+            await stream.run()
+        finally:
+            self.open.discard(stream)
+
+    async def _drop_silent(self) -> bool:
+        """Whether there was a client to drop: that which has been silent for longest."""
+        longest = min(self.open, key=lambda own: own.heard_at)
+        if asyncio.get_running_loop().time() - longest.heard_at < _QUIET_S:
+            return False
+        self.open.discard(longest)
+        await longest.drop()
+        return True
+
+
+def choice_of(text: str) -> Choice:
+    """What a text message says; `RefusedError` if it is not such a choice."""
+    try:
+        if len(text) > _MOST_TEXT:
+            raise decoding.DecodingError(f"it has more than {_MOST_TEXT} characters")
+        return decoding.decode(decoding.parse_json(text, one_line_texts=True), Choice)
+    except decoding.DecodingError as error:
+        raise RefusedError(400, f"the message can't be read: {error}.") from error
+
+
+def frame_of(content: bytes, most_pixels: int) -> Frame:
+    """What a binary message holds; `RefusedError` if its size is wrong."""
+    if len(content) < HEADER.size:
+        raise RefusedError(
+            400, f"a frame begins with {HEADER.size} bytes, this has {len(content)}."
+        )
+    _number, width, height = HEADER.unpack_from(content)
+    if not 1 <= width * height <= most_pixels:
+        raise RefusedError(
+            400, f"a frame has from 1 to {most_pixels} pixels, this is {width}x{height}."
+        )
+    expected = HEADER.size + width * height * 3
+    if len(content) != expected:
+        raise RefusedError(
+            400, f"a frame of {width}x{height} has {expected} bytes, this has {len(content)}."
+        )
+    rgb = np.frombuffer(content, np.uint8, offset=HEADER.size).reshape(height, width, 3)
+    return Frame(content[: HEADER.size], rgb)

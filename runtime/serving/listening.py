@@ -1,0 +1,159 @@
+"""Where a server listens, who may reach it there, and running it until it is stopped."""
+
+import errno
+import ipaddress
+import logging
+import os
+import secrets
+import socket
+from dataclasses import dataclass
+from typing import Final
+
+import uvicorn
+from starlette.applications import Starlette
+
+from nstc.core.errors import OptionError, ServeError
+from nstc.runtime.serving import frames
+from nstc.runtime.serving.connections import Connections
+from nstc.runtime.serving.guard import LOOPBACK_NAMES, MOST_HEADER_BYTES, Access, ServingLimits
+
+DEFAULT_HOST: Final = "127.0.0.1"
+DEFAULT_PORT: Final = 8765
+_WAITING: Final = 512  # connections that the system keeps until they are accepted
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listener:
+    """A bound socket, and who may use it."""
+
+    socket: socket.socket
+    access: Access
+    link: str  # for a browser; it ends with a slash
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine reaches it."""
+        return not self.access.token
+
+
+def listen(host: str = DEFAULT_HOST, port: int = DEFAULT_PORT) -> Listener:
+    """Bind a port of an address; 0 is any that is free.
+
+    Beyond loopback a link has a random token, without which nothing is answered.
+
+    Raises:
+        OptionError: the port is out of range.
+        ServeError: the port is in use, or the address is not one of this machine.
+    """
+    if not 0 <= port <= 65_535:
+        raise OptionError(f"port is {port}: expected from 0, which is any free one, to 65535.")
+    name = host.strip("[]").lower()
+    bound = _bind(name, port)
+    address = ipaddress.ip_address(bound.getsockname()[0].partition("%")[0])
+    port = bound.getsockname()[1]
+    named = f"[{name}]" if ":" in name else name
+    if address.is_loopback:
+        names = frozenset({*LOOPBACK_NAMES, named})
+        link = f"http://{named}:{port}/"
+        return Listener(socket=bound, access=Access(names=names, port=port), link=link)
+    token = secrets.token_urlsafe(16)
+    if address.is_unspecified:  # all addresses of this machine: the link has one of them
+        names = frozenset(LOOPBACK_NAMES)
+        named = network_address()
+    else:
+        names = frozenset({named})
+    access = Access(names=names, port=port, any_address=address.is_unspecified, token=token)
+    return Listener(socket=bound, access=access, link=f"http://{named}:{port}/{token}/")
+
+
+def network_address() -> str:
+    """This machine's address in the network that phones share; `ServeError` if it is in none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # which sends nothing: it is a datagram socket
+        except OSError as error:
+            raise ServeError(
+                "this machine is in no network, so nothing else can open its page: connect it."
+            ) from error
+        return str(probe.getsockname()[0])
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        if not host:  # which Python takes for all addresses
+            raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+        family, kind, protocol, _name, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        bound = socket.socket(family, kind, protocol)
+    except (OSError, UnicodeError) as error:
+        raise _no_address(host) from error
+    try:
+        # elsewhere it would let two programs have one port
+        if os.name == "posix":
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+        bound.listen(_WAITING)
+    except OSError as error:
+        bound.close()
+        if error.errno == errno.EADDRINUSE:
+            raise ServeError(
+                f"port {port} of {host} is in use: choose another with --port, or any that is "
+                "free with --port 0."
+            ) from error
+        if error.errno == errno.EACCES:
+            raise ServeError(
+                f"port {port} may not be used by this user: choose one from 1024 with --port."
+            ) from error
+        raise _no_address(host) from error
+    return bound
+
+
+def _no_address(host: str) -> ServeError:
+    return ServeError(
+        f"host {host!r} is not an address of this machine: give one, such as 127.0.0.1, or "
+        "0.0.0.0 for all of them."
+    )
+
+
+class QuietServer(uvicorn.Server):
+    """uvicorn's server, which prints nothing and ends at once."""
+
+    def __init__(self, app: Starlette, limits: ServingLimits) -> None:
+        self.connections = Connections(limits)
+        frame_bytes = frames.HEADER.size + 3 * limits.frame_pixels
+        config = uvicorn.Config(
+            app,
+            http=self.connections.http_protocol(),
+            ws=self.connections.websocket_protocol(),
+            loop="asyncio",
+            lifespan="off",
+            workers=1,
+            log_config=None,
+            log_level=logging.CRITICAL,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            ws_max_size=frame_bytes,
+            ws_per_message_deflate=False,  # a few bytes could become as many as are allowed
+            h11_max_incomplete_event_size=MOST_HEADER_BYTES,
+            timeout_graceful_shutdown=0,
+        )
+        super().__init__(config)
+        # of connections that end while they are written to
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let nobody keep the process from ending."""
+        await super().shutdown(sockets)
+        self.connections.cut_all()
+
+
+def run(app: Starlette, listener: Listener, limits: ServingLimits) -> None:
+    """Serve until Ctrl-C, or a signal that ends the process."""
+    try:
+        QuietServer(app, limits).run(sockets=[listener.socket])
+    except KeyboardInterrupt:  # which uvicorn raises again when it has ended
+        return
+    finally:
+        listener.socket.close()

@@ -1,0 +1,93 @@
+"""Runs modules of the page in Node, and the page in Chromium."""
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import live_pages
+import pytest
+
+from nstc.benchmarks.targets.web.setup import find_chromium, missing_chromium
+from nstc.runtime.serving.web_runtime import WebRuntime, install, web_runtime
+
+HERE = Path(__file__).parent
+USERS_RUNTIME = web_runtime()  # looked up before tests get a cache of their own
+
+
+@pytest.fixture
+def in_node() -> Callable[..., Any]:
+    """What the body of an async function gives for a value, both as JSON, with a module's exports.
+
+    Bytes go in and out as lists of numbers.
+    """
+
+    def run(module: str, body: str, value: Any) -> Any:
+        script = f"""
+            import {{ text }} from "node:stream/consumers";
+            const module = await import({json.dumps((live_pages.PAGE / module).as_uri())});
+            const run = async (module, value) => {{ {body} }};
+            const given = JSON.parse(await text(process.stdin));
+            console.log(JSON.stringify(await run(module, given) ?? null));
+        """
+        ran = subprocess.run(
+            ["node", "--input-type=module", "-e", script],
+            input=json.dumps(value),
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert ran.returncode == 0, ran.stderr
+        return json.loads(ran.stdout)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def runtime(tmp_path_factory: pytest.TempPathFactory) -> WebRuntime:
+    """onnxruntime-web and what drives Chromium: the user's own, or from npm."""
+    if (missing := missing_chromium()) is not None:
+        pytest.skip(f"not run: {missing}")
+    if USERS_RUNTIME.is_complete:
+        return USERS_RUNTIME
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NSTC_CACHE", str(tmp_path_factory.mktemp("web")))
+        return install()
+
+
+@pytest.fixture(scope="session")
+def dist(runtime: WebRuntime) -> Path:
+    """The folder of onnxruntime-web's files."""
+    return runtime.node_module.parent
+
+
+@pytest.fixture(scope="session")
+def chromium(runtime: WebRuntime) -> Iterator[Callable[..., Any]]:
+    """Runs a script, the body of an async function of `page`, `value` and `context`.
+
+    Each has a context of its own. Gives what it returns; an error that the page did not expect
+    fails the test.
+    """
+    executable = find_chromium()
+    assert executable is not None
+    with subprocess.Popen(
+        ["node", str(HERE / "driver.mjs"), str(runtime.driver), executable],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as driver:
+        assert driver.stdin is not None
+        assert driver.stdout is not None
+
+        def run(script: str, value: Any = None, **options: Any) -> Any:
+            line = json.dumps({"script": script, "value": value, "options": options})
+            driver.stdin.write(f"{line}\n")
+            driver.stdin.flush()
+            reply = json.loads(driver.stdout.readline())
+            assert "error" not in reply, reply
+            assert reply["said"] == []
+            return reply["value"]
+
+        yield run
+        driver.stdin.close()
