@@ -67,9 +67,9 @@ export class Controls {
   }
 
   #listSizes() {
-    const text = (size) => (size ? `${size} pixels` : "As large as it is");
+    const text = (size) => (size ? `up to ${size} pixels` : "as large as it is");
     element("size").replaceChildren(...SIZES.map((size) => new Option(text(size), String(size))));
-    const frames = FRAME_SIZES.map((size) => new Option(text(size), String(size)));
+    const frames = FRAME_SIZES.map((size) => new Option(`${size} pixels`, String(size)));
     element("frame").replaceChildren(...frames);
   }
 

@@ -42,25 +42,28 @@ function paint(canvas, picture) {
 }
 
 /** What the studio tells the page. */
-function viewOf(picker, isChosen) {
+function viewOf(picker, isChosen, cameraTurned) {
   let isFirst = true;
   return {
     busy: (isBusy) => element("picture").classList.toggle("is-busy", isBusy),
     fault: (line) => lines.set("fault", line),
     server: (line) => lines.set("server", line),
     said: (line) => (element("said").textContent = line),
+    opened(before) {
+      element("picture").classList.remove("has-result");
+      this.shown(before, null);
+    },
     shown(before, after) {
       paint(canvases.before, before);
       paint(canvases.after, after);
       const { height, width } = after ?? before;
       element("picture").style.setProperty("--ratio", String(width / height));
       element("result-size").textContent = `${width} × ${height}`;
-      element("picture").classList.toggle("has-result", after !== null || !isFirst);
-      if (after) element("download").disabled = false;
-      if (after && isFirst) {
-        isFirst = false;
-        split.reveal();
-      }
+      if (!after) return;
+      element("picture").classList.add("has-result");
+      element("download").disabled = false;
+      if (isFirst) split.reveal();
+      isFirst = false;
     },
     measured(engine, time) {
       const card = element(`engine-${engine}`);
@@ -71,6 +74,7 @@ function viewOf(picker, isChosen) {
       if (time) card.querySelector(".where").textContent = time.where;
       if (time && isChosen(engine)) element("time").textContent = rate || ms;
     },
+    cameraTurned,
     thumb: (name, picture) => picker.thumb(name, imageOf({ ...picture, data: toRgba(picture) })),
   };
 }
@@ -112,7 +116,7 @@ async function main() {
   let settings = settled(site, settingsOf(location.hash, initial));
   const camera = new Camera(element("video"));
   const styles = new StylePicker(element("styles"), site.models, (model) => change({ model }));
-  const view = viewOf(styles, (engine) => settings.engine === engine);
+  const view = viewOf(styles, (engine) => settings.engine === engine, showCamera);
   const studio = new Studio(site, settings, camera, view);
   const samples = new SamplePicker(element("samples"), site.photos, (photo) => attempt(() => useSample(photo)));
   const controls = new Controls(site, change);
@@ -144,7 +148,6 @@ async function main() {
       const text = error instanceof PageError ? error.message : `It failed: ${error.message}`;
       lines.set("fault", text);
     }
-    showCamera();
   }
 
   async function usePhoto(file, name = "") {
@@ -164,6 +167,7 @@ async function main() {
     element("camera").setAttribute("aria-pressed", String(isOn));
     element("camera-text").textContent = isOn ? "Stop camera" : "Camera";
     if (!isOn) element("flip").hidden = true;
+    element("before-name").textContent = isOn ? "Camera" : "Photo";
     document.body.classList.toggle("is-live", isOn);
     controls.forCamera(isOn);
   }

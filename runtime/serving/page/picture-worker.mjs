@@ -22,8 +22,11 @@ const frames = new Map(); // of the camera, by number
 
 answering({ open, original, input, keep, missing, composed, file, frame, developed, freeze });
 
-/** Decode a photo file; its long side, or what is wrong where another program may still read it. */
-async function open({ number, blob, name, limits }) {
+/**
+ * Decode a photo file; its long side, or what is wrong where another program may still read it.
+ * What was open stays if this one can't be, unless `anyway`: then the server decodes it.
+ */
+async function open({ number, blob, name, limits, anyway }) {
   const header = photoHeader(await blob.slice(0, HEADER_BYTES).arrayBuffer());
   if (header) refuseMany(header, name, limits);
   // as nstc: colours of a profile become sRGB, and without one the values are taken as they are
@@ -33,7 +36,7 @@ async function open({ number, blob, name, limits }) {
     bitmap = await createImageBitmap(blob, { colorSpaceConversion, premultiplyAlpha: "none" });
   } catch (error) {
     if (isOutOfMemory(error)) throw tooMuch();
-    taken(number, null);
+    if (anyway) taken(number, null);
     const fault =
       `${name} can't be read as a picture: it is damaged, or of a format that this browser lacks. ` +
       "Choose a JPEG, PNG or WebP file.";

@@ -71,7 +71,7 @@ export class ServerEngine {
       }
       const seconds = backoff.next();
       const why = response?.status === BUSY ? "is busy" : "does not answer";
-      this.#tell(`The server ${why}: trying again in ${seconds} s.`);
+      this.#tell(`The server ${why}. Trying again in ${seconds} s.`);
       await sleep(seconds, signal);
     }
   }
@@ -125,6 +125,8 @@ export class FrameStream {
   #chosen = "";
   #flying = new Map(); // by number: how to settle it
   #backoff = new Backoff();
+  #refusal = ""; // what the last connection said of itself, if it never gave a picture
+  #mustWait = false;
   #ended = new AbortController();
   #number = 0;
 
@@ -181,6 +183,15 @@ export class FrameStream {
 
   async #open() {
     while (!this.#ended.signal.aborted) {
+      if (this.#mustWait) {
+        const seconds = this.#backoff.next();
+        const why = this.#refusal || "The server does not answer.";
+        this.#tell(`${why} Trying again in ${seconds} s.`);
+        await sleep(seconds, this.#ended.signal).catch(() => {});
+        if (this.#ended.signal.aborted) return null;
+      }
+      this.#mustWait = true; // unless it gives a picture, the next one comes later
+      this.#refusal = "";
       const socket = new WebSocket(this.#address);
       socket.binaryType = "arraybuffer";
       const isOpen = await new Promise((resolve) => {
@@ -188,17 +199,12 @@ export class FrameStream {
         socket.addEventListener("close", () => resolve(false));
       });
       if (isOpen) {
-        this.#tell("");
-        this.#backoff.reset();
         this.#chosen = "";
         this.#socket = socket;
         socket.addEventListener("message", ({ data }) => this.#take(data));
         socket.addEventListener("close", () => this.#settleAll(null));
         return socket;
       }
-      const seconds = this.#backoff.next();
-      this.#tell(`The server does not answer: trying again in ${seconds} s.`);
-      await sleep(seconds, this.#ended.signal).catch(() => {});
     }
     return null;
   }
@@ -206,9 +212,14 @@ export class FrameStream {
   #take(message) {
     if (typeof message === "string") {
       const { error } = JSON.parse(message);
-      if (error) this.#settleAll(new PageError(String(error).slice(0, 300)));
+      if (!error) return;
+      this.#refusal = String(error).slice(0, 300);
+      this.#settleAll(new PageError(this.#refusal));
       return;
     }
+    this.#mustWait = false;
+    this.#backoff.reset();
+    this.#tell("");
     const head = new DataView(message);
     const number = head.getUint32(0, true);
     for (const [older, { resolve }] of this.#flying) {

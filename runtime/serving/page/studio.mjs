@@ -13,8 +13,10 @@ const THUMB = 160; // pixels of the long side
  * @property {(line: string) => void} fault One line, or "" when it is over.
  * @property {(line: string) => void} server How it is with the server; "" when it answers.
  * @property {(line: string) => void} said What was done, for who can't see it.
+ * @property {(before: object) => void} opened A photograph, RGBA; its result comes later.
  * @property {(before: object | null, after: object | null) => void} shown RGBA pictures; null for
  *   one that stays.
+ * @property {() => void} cameraTurned It is on now, or off.
  * @property {(engine: string, time: {ms: number, where: string, rate?: number} | null) => void} measured
  * @property {(model: string, picture: object) => void} thumb
  */
@@ -65,16 +67,17 @@ export class Studio {
       const [has, most] = [blob.size, this.#site.limits.bytes].map((n) => Math.ceil(n / 2 ** 20));
       throw new PageError(`${name} has ${has} MB: the limit is ${most} MB. Choose a smaller photo.`);
     }
-    if (this.#camera.isOn) this.#closeCamera();
     const number = ++this.#numbers;
     const { limits } = this.#site;
-    const given = await this.#pictures.call("open", { number, blob, name, limits });
+    const anyway = this.#settings.engine === "server";
+    const given = await this.#pictures.call("open", { number, blob, name, limits, anyway });
     if (number !== this.#numbers) return; // another was chosen meanwhile
-    if (given.fault && this.#settings.engine !== "server") throw new PageError(given.fault);
+    if (given.fault && !anyway) throw new PageError(given.fault);
+    this.#closeCamera();
     this.#photo = { number, blob, name: name.replace(/\.\w+$/, ""), long: given.long };
     if (!given.fault) {
       const { size } = this.#settings;
-      this.#view.shown(await this.#pictures.call("original", { size }), null);
+      this.#view.opened(await this.#pictures.call("original", { size }));
     }
     this.#redevelop();
   }
@@ -110,8 +113,8 @@ export class Studio {
     return this.#site.models.find((own) => own.name === name);
   }
 
-  #key(engine, name, { size, brush } = this.#settings) {
-    const precision = this.#settings.precision;
+  #key(engine, name) {
+    const { precision, size, brush } = this.#settings;
     return [this.#photo?.number, engine, name, precision, size, brush].join("|");
   }
 
@@ -170,29 +173,29 @@ export class Studio {
   /** See to it that a style's picture by an engine is kept. */
   async #layer(engine, name) {
     const key = this.#key(engine, name);
+    const [settings, own] = [this.#settings, this.#photo];
     const [isMissing] = await this.#pictures.call("missing", { keys: [key] });
     if (!isMissing) return;
-    const { number } = this.#photo;
-    const { size } = this.#settings;
-    const { ms, where, photo, stylised } = await this.#stylised(engine, name, this.#settings);
-    await this.#pictures.call("keep", { number, key, size, stylised, photo });
+    const { ms, where, photo, stylised } = await this.#stylised(engine, name, settings, own);
+    const { size } = settings;
+    await this.#pictures.call("keep", { number: own.number, key, size, stylised, photo });
     this.#times.set(key, { ms, where });
   }
 
   /** The photograph in a style at a size: { ms, where, stylised, photo } with the server's photo. */
-  async #stylised(engine, name, { size, brush, precision }) {
+  async #stylised(engine, name, { size, brush, precision }, own) {
     const model = this.#model(name);
     const multiple = model.size_multiple;
     if (engine === "device") {
-      if (!this.#photo.long) throw new PageError("This browser can't read the photo's format.");
+      if (!own.long) throw new PageError("This browser can't read the photo's format.");
       const input = await this.#pictures.call("input", { size, brush, multiple });
       const { ms, where, ...stylised } = await this.#device.stylise(model, precision, input);
       return { ms, where, stylised };
     }
     const chosen = servedPrecision(model, precision);
     const options = { model: name, precision: chosen, style_scale: brush };
-    if (size && !(size >= this.#photo.long)) options.size = size; // the server would enlarge it
-    const given = await this.#server.stylise(this.#photo.blob, options, this.#request.signal);
+    if (size && !(size >= own.long)) options.size = size; // the server would enlarge it
+    const given = await this.#server.stylise(own.blob, options, this.#request.signal);
     const { height, width } = given.photo;
     const stylised = { data: given.stylised, height, width };
     return { ms: given.ms, where: chosen, stylised, photo: given.photo };
@@ -200,9 +203,9 @@ export class Studio {
 
   /** What can wait: the other engine's time for the same photo, and small pictures of all styles. */
   async #workAside() {
-    const { number } = this.#photo;
+    const photo = this.#photo;
     const isOver = () =>
-      this.#photo.number !== number || this.#developing.isOutdated || this.#camera.isOn;
+      this.#photo !== photo || this.#developing.isOutdated || this.#camera.isOn;
     const { engine, model } = this.#settings;
     const other = engine === "device" ? "server" : "device";
     try {
@@ -213,12 +216,12 @@ export class Studio {
       }
       const own = this.#can("device", model) ? "device" : engine;
       const small = { size: THUMB, brush: 1, precision: "auto" };
-      for (const { name } of this.#thumbed === number ? [] : this.#site.models) {
+      for (const { name } of this.#thumbed === photo.number ? [] : this.#site.models) {
         if (isOver()) return;
-        const { stylised } = await this.#stylised(own, name, small);
+        const { stylised } = await this.#stylised(own, name, small, photo);
         if (!isOver()) this.#view.thumb(name, stylised);
       }
-      this.#thumbed = number;
+      this.#thumbed = photo.number;
     } catch (error) {
       if (error.name !== "AbortError") console.warn(error); // nobody asked for it
     }
@@ -235,6 +238,7 @@ export class Studio {
   /** Open the camera, and stylise its frames until it is stopped. */
   async startCamera() {
     await this.#camera.start(() => this.stopCamera());
+    this.#view.cameraTurned();
     this.#view.fault("");
     this.#request.abort(new DOMException("the camera is on", "AbortError"));
     this.#view.busy(false);
@@ -260,8 +264,10 @@ export class Studio {
   }
 
   #closeCamera() {
+    if (!this.#camera.isOn) return;
     this.#camera.stop();
     this.#endStreams();
+    this.#view.cameraTurned();
   }
 
   #endStreams() {
