@@ -46,20 +46,24 @@ def main() -> None:
     parser.add_argument("--paintings", type=Path, required=True)
     parser.add_argument("--photos", nargs="+", default=PHOTOS)
     parser.add_argument("-o", "--output", type=Path, default=Path("optimized"))
+    parser.add_argument("--styles", nargs="+", default=STYLES)
     parser.add_argument("--size", type=int, default=SIZE)
+    parser.add_argument("--threads", type=int, help="of torch; by default one a core")
     arguments = parser.parse_args()
+    if arguments.threads is not None:
+        torch.set_num_threads(arguments.threads)
     if arguments.table == "yardstick":
-        yardstick(arguments.paintings, arguments.photos, arguments.output)
+        yardstick(arguments.paintings, arguments.styles, arguments.photos, arguments.output)
     else:
         strength(arguments.paintings, arguments.photos[0], arguments.size, arguments.output)
 
 
-def yardstick(paintings: Path, photos: Sequence[str], output: Path) -> None:
+def yardstick(paintings: Path, styles: Sequence[str], photos: Sequence[str], output: Path) -> None:
     """The optimiser's losses over the teacher's, a row a style and photograph."""
     vgg, ratios = load_vgg(), []
     print("| style | photograph | style, of the teacher's | content, of the teacher's | seconds |")
     print("|---|---|---|---|---|")
-    for name in STYLES:
+    for name in styles:
         teacher = open_bundle(f"zoo:{name}/teacher")
         grams = style_of(teacher)
         network = load_as_deployed(teacher)

@@ -98,22 +98,32 @@ _STIFFNESS: Final = 6  # power with which the content's weight rises with its lo
 _STEEPEST: Final = 2.0  # of loss over level, from where the weight rises no further
 _FIRST: Final = 5  # steps that are all measured, for the photograph itself has no content loss
 _WEIGHTS: Final = (0.02, 5.0)
+# How a level gives way to a painting; see `ContentBalance`.
+_ELASTICITY, _USUAL_RATIO, _MOST = 0.7, 0.2, 1.55
 # See `content_levels`.
-_KEPT, _LENT, _TYPICAL_SIZE = 0.25, 0.30, 256
+_KEPT, _LENT, _TYPICAL_SIZE = 0.22, 0.264, 256
 
 
 class ContentBalance:
-    """Holds the content loss at a level that the photograph alone sets, whatever the painting.
+    """Holds the content loss near a level that the photograph sets, whatever the painting.
 
-    Of all pictures with that content loss the one with the least style loss is wanted. There the
+    Of all pictures with one content loss the one with the least style loss is wanted. There the
     style's gradient is the content's, reversed and times the Lagrange multiplier, which is the
-    ratio r of their norms. So the content's weight is r (c / level)^6, the gradient of
+    ratio r of their norms. So the content's weight is r (c / l)^6, the gradient of
 
-        r · level / 7 · (c / level)^7
+        r · l / 7 · (c / l)^7
 
-    with the content loss c: where c is at its level, the gradients are equal and nothing moves; a
-    little above, the photograph wins, and a little below, the painting. r is measured as
-    `GradientBalance` does and smoothed.
+    with the content loss c: where c is l, the gradients are equal and nothing moves; a little
+    above, the photograph wins, and a little below, the painting. r is measured as `GradientBalance`
+    does and smoothed.
+
+    r is also what a painting gives for a little more content loss: the style loss that it takes
+    away. Where that is much, l is above the photograph's level:
+
+        l = level · (r / 0.2)^0.7, from one level to 1.55
+
+    A painting that is as unlike the photograph as a bright sea is unlike a night sky would
+    otherwise keep most of its style loss.
     """
 
     def __init__(self, processes: Processes | None = None) -> None:
@@ -138,17 +148,27 @@ class ContentBalance:
 
         `shares` (N,) are weights of the pictures, where their style losses have such: 1 by default.
         """
-        ratio = content / levels.clamp_min(1e-3)
+        levels = (self._given_way() * levels).clamp_min(1e-3)
+        ratio = content / levels
         self._over_level = float(self._processes.mean(ratio.mean()))
         near = ratio.clamp_max(_STEEPEST)
         power = _STIFFNESS + 1
         beyond = (ratio - near) * _STEEPEST**_STIFFNESS  # a line, for a power would overflow
-        scaled = levels.clamp_min(1e-3) * (near**power / power + beyond)
+        scaled = levels * (near**power / power + beyond)
         weighted = scaled if shares is None else shares * scaled
         return (1.0 if self._ratio is None else self._ratio) * weighted.mean()
 
+    def _given_way(self) -> float:
+        """The level for this painting over the photograph's own."""
+        if self._ratio is None:
+            return 1.0
+        return float(max(1.0, min(_MOST, (self._ratio / _USUAL_RATIO) ** _ELASTICITY)))
+
     def figures(self) -> Mapping[str, float]:
-        """For the log: the ratio of the gradients, and the last content loss over its level."""
+        """For the log: the ratio of the gradients, and the last content loss over what it may be.
+
+        That is `l`: the level as it has given way to the painting.
+        """
         over_level = {} if self._over_level is None else {"content/level": self._over_level}
         return {"balance": 1.0 if self._ratio is None else self._ratio, **over_level}
 
@@ -168,11 +188,11 @@ def content_levels(
 ) -> Tensor:
     """The content loss (N,) that a style of some strength is worth on each photograph.
 
-    strength · Σ over layers of 0.25 + 0.3 · E_typical / E, with the mean square E of a
+    strength · Σ over layers of 0.22 + 0.264 · E_typical / E, with the mean square E of a
     photograph's features. A painting's features replace the photograph's by ones of a usual size,
     and that weighs the more in a relative distance the less there is in a photograph: twelve
     photographs explain 85 % of how the content losses of the networks in the zoo differ. At
-    strength 1 the level is some 10 % below what those networks lose.
+    strength 1 the level is some 20 % below what those networks lose.
 
     Args:
         photographs: Features (N, C, H, W) by layer.

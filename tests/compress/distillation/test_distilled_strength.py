@@ -156,8 +156,9 @@ class TestObjective:
             outputs = vgg(made.network(photograph), STYLE_LAYERS)
             content = float(made.own.content(outputs, of_photograph))
             style = float(made.own.style(vgg(picture, STYLE_LAYERS)))
-        level = float(content_levels(of_photograph, made.own.typical, 2.0))
         ratio = made.balance.figures()["balance"]
+        given_way = max(1.0, min(1.55, (ratio / 0.2) ** 0.7))
+        level = given_way * float(content_levels(of_photograph, made.own.typical, 2.0))
         assert made.balance.figures()["content/level"] == pytest.approx(content / level, rel=0.02)
         expected = ratio * level / 7 * (content / level) ** 7 / style
         assert term == pytest.approx(made.recipe.style_weight * expected, rel=0.1)

@@ -100,14 +100,14 @@ def test_one_that_was_restored_goes_on_alike(balance: GradientBalance, looks: in
 
 
 class TestContentBalance:
-    """Gradients of style 3 and content 2 long, so that the multiplier is 1.5."""
+    """Gradients of style 0.4 and content 2 long: a multiplier at which no level gives way."""
 
     LEVEL = torch.tensor([0.8])
 
     @pytest.fixture
     def held(self) -> ContentBalance:
         held = ContentBalance()
-        look(held, 0, style=3.0, content=2.0)
+        look(held, 0, style=0.4, content=2.0)
         return held
 
     def weight(self, held: ContentBalance, content: float, level: Tensor = LEVEL) -> float:
@@ -117,15 +117,24 @@ class TestContentBalance:
         return float(slope)
 
     def test_at_its_level_the_gradients_are_equal(self, held: ContentBalance) -> None:
-        assert self.weight(held, 0.8) == pytest.approx(3 / 2, rel=1e-4)
-        assert held.figures()["balance"] == pytest.approx(3 / 2)
+        assert self.weight(held, 0.8) == pytest.approx(0.2, rel=1e-4)
+        assert held.figures()["balance"] == pytest.approx(0.2)
+
+    @pytest.mark.parametrize(("multiplier", "levels"), [(0.3, 1.5**0.7), (0.1, 1.0), (4.0, 1.55)])
+    def test_a_level_gives_way_to_what_a_painting_gives_for_it(
+        self, multiplier: float, levels: float
+    ) -> None:
+        held = ContentBalance()
+        look(held, 0, style=multiplier, content=1.0)
+        assert self.weight(held, 0.8 * levels) == pytest.approx(multiplier, rel=1e-4)
+        assert held.figures()["content/level"] == pytest.approx(1)
 
     def test_it_rises_with_the_loss_and_stays_finite(self, held: ContentBalance) -> None:
         losses = [0.0, 0.2, 0.4, 0.7, 0.8, 0.9, 1.2, 1.6, 3.0, 1e6]
         weights = [self.weight(held, loss) for loss in losses]
         assert weights == sorted(weights)
         assert weights[0] == 0
-        assert weights[3] < 0.75 * 1.5 < 1.5 * 1.5 < weights[5]
+        assert weights[3] < 0.75 * 0.2 < 1.5 * 0.2 < weights[5]
         assert weights[-1] == pytest.approx(weights[-2])  # no steeper from twice the level on
         terms = [float(held.term(torch.tensor([loss]), self.LEVEL)) for loss in losses]
         assert terms == sorted(terms)
@@ -145,7 +154,7 @@ class TestContentBalance:
 
     def test_level_0_holds_the_photograph(self, held: ContentBalance) -> None:
         level = torch.zeros(1)
-        assert self.weight(held, 0.01, level) > 10 * 1.5
+        assert self.weight(held, 0.01, level) > 10 * 0.2
         assert math.isfinite(self.weight(held, 1.0, level))
         assert self.weight(held, 0.0, level) == 0
 
@@ -168,7 +177,7 @@ class TestContentBalance:
     def test_what_is_not_finite_is_not_taken_in(self, held: ContentBalance) -> None:
         look(held, MEASURED_EVERY, style=math.nan, content=1.0)
         look(held, MEASURED_EVERY, style=1.0, content=math.inf)
-        assert held.figures()["balance"] == pytest.approx(3 / 2)
+        assert held.figures()["balance"] == pytest.approx(0.2)
 
     @pytest.mark.parametrize("looks", [0, 1])
     def test_one_that_was_restored_goes_on_alike(self, looks: int) -> None:
