@@ -36,6 +36,7 @@ VERBS = [
     "stylize",
     "optimize",
     "mask",
+    "serve",
     "compress",
     "train",
     "import",
@@ -66,6 +67,10 @@ HEAVY = {
     "safetensors",
     "skimage",
     "scipy",
+    "starlette",
+    "uvicorn",
+    "websockets",
+    "segno",
 }
 
 

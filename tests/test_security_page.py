@@ -6,6 +6,7 @@ from nstc.benchmarks.targets.web import server
 from nstc.cli.app import VERBS
 from nstc.runtime.files.fetching import MAX_REDIRECTS
 from nstc.runtime.foreign.trial import TrialLimits
+from nstc.runtime.serving.guard import ServingLimits
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = " ".join((ROOT / "SECURITY.md").read_text(encoding="utf-8").split())
@@ -18,11 +19,16 @@ def test_limits_are_as_written() -> None:
     assert MAX_REDIRECTS == 5
     assert "at most five redirects" in PAGE
     assert server.LOOPBACK == "127.0.0.1"
+    served = ServingLimits()
+    assert f"bytes ({served.body_bytes >> 20} MiB; `--max-upload`)" in PAGE
+    assert (
+        f"({served.body_s:g} s; `--timeout`) and pixels ({served.pixels // 10**6} million)" in PAGE
+    )
 
 
 def test_verbs_that_are_named_exist() -> None:
     verbs = set(VERBS)
-    assert {"stylize", "export", "verify", "web-setup"} <= verbs
+    assert {"stylize", "serve", "export", "verify", "web-setup"} <= verbs
 
 
 def test_no_secret_address_is_invented() -> None:

@@ -150,10 +150,8 @@ class QuietServer(uvicorn.Server):
 
 
 def run(app: Starlette, listener: Listener, limits: ServingLimits) -> None:
-    """Serve until Ctrl-C, or a signal that ends the process."""
+    """Serve until Ctrl-C or a signal, and raise `KeyboardInterrupt` when that is done."""
     try:
         QuietServer(app, limits).run(sockets=[listener.socket])
-    except KeyboardInterrupt:  # which uvicorn raises again when it has ended
-        return
     finally:
         listener.socket.close()

@@ -124,6 +124,11 @@ REFUSED: dict[str, dict[str, list[Any]]] = {
         "--seconds": [0, -1, "nan"],
         "--crf": [-1, 52],
     },
+    "serve": {
+        "--port": [-1, 65_536, HUGE],
+        "--threads": [0, -1, 257, HUGE],
+        "--timeout": [0, -1, 3601, "nan", "inf"],
+    },
 }
 """Values of every numeric flag that must be refused before any work begins."""
 
@@ -138,6 +143,7 @@ CALLS = {
     "compress": ["missing", "-o", "out"],
     "optimize": ["missing.png", "missing.png", "-o", "out.png"],
     "stylize": ["missing.png", "-o", "out.png"],
+    "serve": [],
 }
 OF_VIDEOS = {"--frames", "--seconds", "--crf"}
 
@@ -219,6 +225,8 @@ class TestNumbers:
             (["export", "m", "--static", "99999999x8"], "from 1 to"),
             (["export", "m", "--static", "512"], "such as 512x512"),
             (["stylize", "a.png", "-o", "b.psd"], "use one of .png"),
+            (["serve", "--max-upload", "much"], "max-upload is much: expected a size"),
+            (["serve", "--max-upload", "1TB"], "expected from 1kB to 256MB"),
         ],
     )
     def test_other_settings_that_can_not_be(self, nstc, bundle, arguments, told) -> None:

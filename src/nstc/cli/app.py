@@ -43,6 +43,7 @@ SECTIONS: Final = (
             "stylize": "Stylise photographs, a video or a camera's picture.",
             "optimize": "Stylise a photograph without a network, by optimising an image.",
             "mask": "Divide a picture into regions, for semantic style transfer.",
+            "serve": "Serve a page that stylises photographs and a camera's picture.",
         },
     ),
     Section(
@@ -101,13 +102,17 @@ _MODULES_OF_EXTRAS: Final = {
     "matplotlib": "report",
     "jinja2": "report",
     "av": "video",
+    "starlette": "serve",
+    "uvicorn": "serve",
+    "websockets": "serve",
+    "segno": "serve",
 }
 
 _EXIT_CODES: Final = (
     "Exit codes: 0 done, 1 and 3 to 6 wrong options or missing parts, 2 a command line that can't "
     "be parsed, 10 to 16 pictures and videos, 20 to 23 bundles, 30 to 36 networks of others, "
-    "40 a place that can't be written, 50 to 56 limits that were not kept, 60 to 62 baselines, "
-    "70 to 74 verdicts of nstc check, 130 interrupted."
+    "40 and 41 places that can't be written or served on, 50 to 56 limits that were not kept, "
+    "60 to 62 baselines, 70 to 74 verdicts of nstc check, 130 interrupted."
 )
 
 _DEBUG_VARIABLE: Final = "NSTC_DEBUG"

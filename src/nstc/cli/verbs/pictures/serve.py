@@ -1,0 +1,78 @@
+"""`nstc serve`: a page that stylises photographs and a camera's picture."""
+
+import contextlib
+import os
+import sys
+import webbrowser
+from typing import Annotated
+
+import typer
+
+from nstc.cli.options import flag, with_flags
+from nstc.cli.output import say, tell
+from nstc.core.recipe.settings import parse_bytes
+
+
+@with_flags
+def serve(
+    *,
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="MODEL",
+            help="Bundles by path or zoo name. Default: the included ones that have a file to run.",
+            show_default=False,
+        ),
+    ] = None,
+    host: str = flag(
+        "127.0.0.1",
+        "Address of this machine to serve on, or 0.0.0.0 for all. Others in its network can then "
+        "use the page by a secret link.",
+    ),
+    port: int = flag(8765, "Port to serve on; 0 for any that is free."),
+    open_page: bool = flag(False, "Open the page in a browser.", "--open"),
+    threads: int | None = flag(None, "Number of threads. Default: one per core."),
+    max_upload: str = flag("32MiB", "Largest photograph that may be sent.", metavar="SIZE"),
+    timeout: float = flag(30.0, "Most seconds that sending a photograph may take."),
+) -> None:
+    """Serve a page that stylises photographs and a camera's picture."""
+    from nstc.runtime.serving.guard import ServingLimits
+    from nstc.runtime.serving.listening import listen, run
+    from nstc.runtime.serving.page_files import page_content
+    from nstc.runtime.serving.served_models import ServedModels, find_models
+    from nstc.runtime.serving.web_app import create_app
+
+    limits = ServingLimits(body_bytes=parse_bytes(max_upload, "max-upload"), body_s=timeout)
+    found = find_models(models or [])
+    served = ServedModels(found, threads=threads)
+    content = page_content(found, limits)
+    listener = listen(host, port)
+    app = create_app(served, content, listener.access, limits, report=_report)
+    with contextlib.suppress(KeyboardInterrupt):  # by which it is meant to end
+        say(listener.link)
+        if not listener.is_local:
+            _show_code(listener.link)
+            tell(
+                "warning: whoever has this link can use the page, and others in this network can "
+                "read what is sent: it is not encrypted."
+            )
+        tell(f"serves {', '.join(served.by_name)}; Ctrl-C ends it.")
+        if open_page and not webbrowser.open(listener.link):
+            tell("no browser was found: open the link yourself.")
+        run(app, listener, limits)
+    if not served.close():
+        # a network at work can't be stopped, and would crash while the process is taken apart
+        sys.stdout.flush()
+        os._exit(0)
+
+
+def _report(error: BaseException) -> None:
+    tell(f"nstc: a request failed: {str(error) or type(error).__name__}")
+
+
+def _show_code(link: str) -> None:
+    """Print the link as a QR code, where a terminal can show one."""
+    import segno
+
+    if sys.stdout.isatty() and (sys.stdout.encoding or "").lower().startswith("utf"):
+        segno.make(link).terminal(sys.stdout, compact=True)
