@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 import nstc.runtime.serving
 from nstc.core import zoo
@@ -105,8 +105,6 @@ def served(content: Content, answer: Answer | None = None, port: int = 0) -> Ite
     """Serve files by their exact addresses, and requests that `answer` answers; yields the link."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
         def do_GET(self) -> None:
             own = content.get(self.path.removeprefix("/").partition("?")[0])
             if own is None:
@@ -152,7 +150,10 @@ def served(content: Content, answer: Answer | None = None, port: int = 0) -> Ite
 
 def negatives(path: str, options: Mapping[str, str], body: bytes) -> Reply:
     """What a server's `stylize` gives for a network by which a picture becomes its negative."""
-    photo = np.asarray(Image.open(io.BytesIO(body)).convert("RGB"))
+    try:
+        photo = np.asarray(Image.open(io.BytesIO(body)).convert("RGB"))
+    except UnidentifiedImageError:
+        return 415, {}, json.dumps({"error": "it is not a picture."}).encode()
     if "size" in options:
         size = int(options["size"])
         scale = size / max(photo.shape[:2])

@@ -34,7 +34,7 @@ export class Camera {
   /**
    * Ask for the camera, and open it.
    *
-   * @param {() => void} onEnd Called if it stops by itself: pulled out, or its permission taken back.
+   * @param {() => void} onEnd Called if it stops by itself: pulled out, or no longer permitted.
    */
   async start(onEnd) {
     if (!navigator.mediaDevices?.getUserMedia) {

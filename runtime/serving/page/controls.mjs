@@ -22,15 +22,13 @@ export class Controls {
    */
   constructor(site, change) {
     this.#models = site.models;
-    for (const id of Object.keys(RANGES)) {
-      element(id).addEventListener("input", ({ target }) => change({ [id]: Number(target.value) }));
-    }
-    element("colors").addEventListener("change", ({ target }) => change({ colors: target.checked }));
-    element("second").addEventListener("change", ({ target }) => change({ second: target.value }));
+    const on = (id, kind, read) =>
+      element(id).addEventListener(kind, ({ target }) => change({ [id]: read(target) }));
     this.#listSizes();
-    for (const id of ["size", "frame"]) {
-      element(id).addEventListener("change", ({ target }) => change({ [id]: Number(target.value) }));
-    }
+    for (const id of Object.keys(RANGES)) on(id, "input", ({ value }) => Number(value));
+    for (const id of ["size", "frame"]) on(id, "change", ({ value }) => Number(value));
+    on("colors", "change", ({ checked }) => checked);
+    on("second", "change", ({ value }) => value);
     for (const name of ["engine", "precision"]) {
       for (const radio of document.getElementsByName(name)) {
         radio.addEventListener("change", () => change({ [name]: radio.value }));

@@ -30,8 +30,8 @@ export class DeviceEngine {
    * @param {object} model Of site.json.
    * @param {string} precision "auto", or that of one of the model's files.
    * @param {import("./pixels.mjs").Picture} picture Its data move to a worker.
-   * @returns {Promise<{data: Uint8Array, height: number, width: number, ms: number, where: string}>}
-   *   `ms` is the time of the network alone, `where` says what ran it.
+   * @returns {Promise<import("./pixels.mjs").Picture & {ms: number, where: string}>} `ms` is the
+   *   time of the network alone, `where` says what ran it.
    */
   async stylise(model, precision, picture) {
     if (this.fault) throw new PageError(this.fault);
@@ -48,9 +48,9 @@ export class DeviceEngine {
     if (!bytes.file) throw new PageError(`${model.title} has no file that runs in a browser.`);
     const float = file("float");
     if (!float || (precision === "int8" && file("int8"))) return bytes;
-    if (!(await this.#gpu())) return precision === "float" ? { backend: "wasm", file: float } : bytes;
-    const floats = { backend: "webgpu", file: float };
+    const floats = { backend: (await this.#gpu()) ? "webgpu" : "wasm", file: float };
     if (precision === "float") return floats;
+    if (floats.backend === "wasm") return bytes;
     this.#faster ??= await this.#measured(model, [floats, bytes]);
     return this.#faster === "webgpu" ? floats : bytes;
   }
@@ -104,9 +104,8 @@ export class DeviceEngine {
       calls.end(); // what state it is in is unknown; the next run starts another
       this.#workers.delete(backend);
       if (error.name !== "OutOfMemory") throw error;
-      throw new PageError(
-        `${width} × ${height} pixels are too many for this device's memory: choose a smaller size.`,
-      );
+      const pixels = `${width} × ${height} pixels`;
+      throw new PageError(`${pixels} are too many for this device's memory: choose a smaller size.`);
     }
   }
 }

@@ -79,7 +79,8 @@ async function timed(session, model, { data, height, width }) {
   const values = inBytes ? data : toUnits({ data, height, width });
   const name = model.output ?? session.outputNames[0];
   const start = performance.now();
-  const feed = { [model.input ?? session.inputNames[0]]: new ort.Tensor(model.dtype, values, shape) };
+  const input = new ort.Tensor(model.dtype, values, shape);
+  const feed = { [model.input ?? session.inputNames[0]]: input };
   const output = (await session.run(feed, [name]))[name];
   const given = await output.getData();
   const ms = performance.now() - start;

@@ -10,6 +10,8 @@ import { fragmentOf, initialSettings, settingsOf } from "./settings.mjs";
 import { Split } from "./split.mjs";
 import { Studio } from "./studio.mjs";
 
+const SCHEMA = "nstc.site/1";
+
 const element = (id) => document.getElementById(id);
 const imageOf = ({ data, height, width }) => new ImageData(data, width, height);
 
@@ -87,7 +89,7 @@ async function siteOf() {
   const response = await fetch("site.json", { cache: "no-cache" });
   if (!response.ok) throw new PageError("site.json can't be fetched: reload the page.");
   const site = await response.json();
-  if (site.schema !== "nstc.site/1") throw new PageError(`site.json is of schema ${site.schema}: reload the page.`);
+  if (site.schema !== SCHEMA) throw new PageError("The page and site.json differ: reload the page.");
   if (site.models.length === 0) throw new PageError("There is no model on this page.");
   return site;
 }
@@ -118,7 +120,8 @@ async function main() {
   const styles = new StylePicker(element("styles"), site.models, (model) => change({ model }));
   const view = viewOf(styles, (engine) => settings.engine === engine, showCamera);
   const studio = new Studio(site, settings, camera, view);
-  const samples = new SamplePicker(element("samples"), site.photos, (photo) => attempt(() => useSample(photo)));
+  const useSampleSafely = (photo) => attempt(() => useSample(photo));
+  const samples = new SamplePicker(element("samples"), site.photos, useSampleSafely);
   const controls = new Controls(site, change);
 
   function show() {
@@ -221,9 +224,10 @@ async function main() {
   addEventListener("hashchange", () => change(settingsOf(location.hash, initial)));
 
   element("engine-server").hidden = !site.server;
-  element("engine-device").classList.toggle("is-missing", studio.deviceFault !== "");
-  element("engine-device").querySelector("input").disabled = studio.deviceFault !== "";
-  if (studio.deviceFault) element("engine-device").querySelector(".where").textContent = studio.deviceFault;
+  const device = element("engine-device");
+  device.classList.toggle("is-missing", studio.deviceFault !== "");
+  device.querySelector("input").disabled = studio.deviceFault !== "";
+  device.querySelector(".where").textContent = studio.deviceFault;
   element("engines").classList.toggle("is-single", !site.server);
   element("place").textContent = site.server
     ? "They are stylised by the server that gave you this page, or on this device."
@@ -237,5 +241,5 @@ async function main() {
 }
 
 main().catch((error) => {
-  lines.set("fault", error instanceof PageError ? error.message : `The page failed: ${error.message}`);
+  lines.set("fault", error instanceof PageError ? error.message : `It failed: ${error.message}`);
 });

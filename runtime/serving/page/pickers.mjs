@@ -1,5 +1,10 @@
 // Styles and sample photographs to choose from.
 
+/** An element with properties, in one step. */
+function made(tag, properties) {
+  return Object.assign(document.createElement(tag), properties);
+}
+
 /** One tile for each model, with a small picture in its style. */
 export class StylePicker {
   #tiles = new Map();
@@ -11,25 +16,25 @@ export class StylePicker {
    */
   constructor(list, models, choose) {
     for (const { name, title } of models) {
-      const radio = Object.assign(document.createElement("input"), { type: "radio", name: "model", value: name });
-      const canvas = document.createElement("canvas");
-      canvas.setAttribute("aria-hidden", "true");
-      const text = Object.assign(document.createElement("span"), { textContent: title });
-      const tile = Object.assign(document.createElement("label"), { className: "tile" });
-      tile.append(radio, canvas, text);
+      const radio = made("input", { type: "radio", name: "model", value: name });
+      const canvas = made("canvas", { ariaHidden: "true" });
+      const tile = made("label", { className: "tile" });
+      tile.append(radio, canvas, made("span", { textContent: title }));
       radio.addEventListener("change", () => choose(name));
       list.append(tile);
       this.#tiles.set(name, { radio, canvas });
     }
   }
 
-  /** @param {string} name */
+  /** @param {string} name Of the chosen one. */
   show(name) {
-    const { radio } = this.#tiles.get(name);
-    radio.checked = true;
+    this.#tiles.get(name).radio.checked = true;
   }
 
-  /** @param {string} name @param {import("./pixels.mjs").Picture} picture RGBA as an ImageData. */
+  /**
+   * @param {string} name
+   * @param {ImageData} image A photograph in this style.
+   */
   thumb(name, image) {
     const { canvas } = this.#tiles.get(name);
     [canvas.width, canvas.height] = [image.width, image.height];
@@ -44,16 +49,16 @@ export class SamplePicker {
 
   /**
    * @param {HTMLElement} list
-   * @param {{name: string, file: string}[]} photos
+   * @param {{name: string, file: string}[]} photos Of site.json.
    * @param {(photo: {name: string, file: string}) => void} choose
    */
   constructor(list, photos, choose) {
     for (const photo of photos) {
       const words = photo.name.replaceAll("-", " ");
-      const image = Object.assign(document.createElement("img"), { src: photo.file, alt: "", loading: "lazy", width: 56, height: 56 });
-      const button = Object.assign(document.createElement("button"), { type: "button", className: "sample", title: words });
-      button.setAttribute("aria-label", `Sample photo: ${words}`);
-      button.append(image);
+      const size = { width: 56, height: 56 };
+      const button = made("button", { type: "button", className: "sample", title: words });
+      button.ariaLabel = `Sample photo: ${words}`;
+      button.append(made("img", { loading: "lazy", alt: "", ...size, src: photo.file }));
       button.addEventListener("click", () => choose(photo));
       list.append(button);
       this.#buttons.set(photo.name, button);
@@ -63,6 +68,6 @@ export class SamplePicker {
 
   /** @param {string} name Of what is shown; "" for none of them. */
   show(name) {
-    for (const [own, button] of this.#buttons) button.setAttribute("aria-pressed", String(own === name));
+    for (const [own, button] of this.#buttons) button.ariaPressed = String(own === name);
   }
 }

@@ -20,13 +20,16 @@ let scaled = null; // the photograph at the last size that was asked for
 const layers = new Map(); // of each network and size: { photo, stylised }, oldest first
 const frames = new Map(); // of the camera, by number
 
-answering({ open, original, input, keep, missing, composed, file, frame, developed, freeze });
+answering({
+  ...{ open, openElsewhere, original, input, keep, missing, composed, file },
+  ...{ frame, developed, freeze },
+});
 
 /**
  * Decode a photo file; its long side, or what is wrong where another program may still read it.
- * What was open stays if this one can't be, unless `anyway`: then the server decodes it.
+ * What was open stays if this one can't be read.
  */
-async function open({ number, blob, name, limits, anyway }) {
+async function open({ number, blob, name, limits }) {
   const header = photoHeader(await blob.slice(0, HEADER_BYTES).arrayBuffer());
   if (header) refuseMany(header, name, limits);
   // as nstc: colours of a profile become sRGB, and without one the values are taken as they are
@@ -36,7 +39,6 @@ async function open({ number, blob, name, limits, anyway }) {
     bitmap = await createImageBitmap(blob, { colorSpaceConversion, premultiplyAlpha: "none" });
   } catch (error) {
     if (isOutOfMemory(error)) throw tooMuch();
-    if (anyway) taken(number, null);
     const fault =
       `${name} can't be read as a picture: it is damaged, or of a format that this browser lacks. ` +
       "Choose a JPEG, PNG or WebP file.";
@@ -45,6 +47,11 @@ async function open({ number, blob, name, limits, anyway }) {
   refuseMany(bitmap, name, limits);
   taken(number, pixelsOf(bitmap, bitmap.width, bitmap.height));
   return { long: Math.max(photo.height, photo.width) };
+}
+
+/** A photograph that the server alone can read takes the place of the one that is open. */
+function openElsewhere({ number }) {
+  taken(number, null);
 }
 
 function taken(number, picture) {

@@ -145,7 +145,8 @@ export class FrameStream {
    * @param {{model: string, precision: string}} choice
    * @param {import("./pixels.mjs").Picture} picture At most 65535 pixels a side.
    * @returns {Promise<{data: Uint8Array, height: number, width: number, ms: number} | null>}
-   *   null for a frame that a newer one replaced, or that was lost with the connection.
+   *   null for a frame that a newer one replaced, that the server refused, or that was lost with the
+   *   connection.
    */
   async stylise(choice, { data, height, width }) {
     const socket = await this.#connected();
@@ -162,8 +163,8 @@ export class FrameStream {
     head.setUint16(4, width, true);
     head.setUint16(6, height, true);
     message.set(data, HEAD_BYTES);
-    return new Promise((resolve, reject) => {
-      this.#flying.set(number, { resolve, reject });
+    return new Promise((resolve) => {
+      this.#flying.set(number, resolve);
       socket.send(message);
     });
   }
@@ -172,7 +173,7 @@ export class FrameStream {
   end() {
     this.#ended.abort(new Error("ended"));
     this.#socket?.close();
-    this.#settleAll(null);
+    this.#settleAll();
   }
 
   async #connected() {
@@ -202,7 +203,7 @@ export class FrameStream {
         this.#chosen = "";
         this.#socket = socket;
         socket.addEventListener("message", ({ data }) => this.#take(data));
-        socket.addEventListener("close", () => this.#settleAll(null));
+        socket.addEventListener("close", () => this.#settleAll());
         return socket;
       }
     }
@@ -214,7 +215,8 @@ export class FrameStream {
       const { error } = JSON.parse(message);
       if (!error) return;
       this.#refusal = String(error).slice(0, 300);
-      this.#settleAll(new PageError(this.#refusal));
+      this.#tell(this.#refusal);
+      this.#settleAll();
       return;
     }
     this.#mustWait = false;
@@ -222,12 +224,12 @@ export class FrameStream {
     this.#tell("");
     const head = new DataView(message);
     const number = head.getUint32(0, true);
-    for (const [older, { resolve }] of this.#flying) {
+    for (const [older, settle] of this.#flying) {
       if (older === number) break;
-      resolve(null); // replaced: it will not be answered
+      settle(null); // replaced: it will not be answered
       this.#flying.delete(older);
     }
-    this.#flying.get(number)?.resolve({
+    this.#flying.get(number)?.({
       data: new Uint8Array(message.slice(HEAD_BYTES + TIME_BYTES)),
       width: head.getUint16(4, true),
       height: head.getUint16(6, true),
@@ -236,8 +238,9 @@ export class FrameStream {
     this.#flying.delete(number);
   }
 
-  #settleAll(error) {
-    for (const { resolve, reject } of this.#flying.values()) error ? reject(error) : resolve(null);
+  /** Give up what is on the way. */
+  #settleAll() {
+    for (const settle of this.#flying.values()) settle(null);
     this.#flying.clear();
   }
 }

@@ -30,7 +30,7 @@ export class Studio {
   #pictures = new Calls("./picture-worker.mjs");
   #device;
   #server;
-  #photo = null; // { number, blob, name, long }; the long side in pixels if it was decoded
+  #photo = null; // { number, blob, name, long, isDecoded }; its long side in pixels
   #numbers = 0;
   #times = new Map(); // of networks, by layer's key
   #developing = new Newest(() => this.#develop());
@@ -69,17 +69,30 @@ export class Studio {
     }
     const number = ++this.#numbers;
     const { limits } = this.#site;
-    const anyway = this.#settings.engine === "server";
-    const given = await this.#pictures.call("open", { number, blob, name, limits, anyway });
+    const { fault, ...here } = await this.#pictures.call("open", { number, blob, name, limits });
+    const { long } = fault ? await this.#openElsewhere(number, blob, fault) : here;
     if (number !== this.#numbers) return; // another was chosen meanwhile
-    if (given.fault && !anyway) throw new PageError(given.fault);
     this.#closeCamera();
-    this.#photo = { number, blob, name: name.replace(/\.\w+$/, ""), long: given.long };
-    if (!given.fault) {
+    this.#photo = { number, blob, name: name.replace(/\.\w+$/, ""), long, isDecoded: !fault };
+    if (!fault) {
       const { size } = this.#settings;
       this.#view.opened(await this.#pictures.call("original", { size }));
     }
     this.#redevelop();
+  }
+
+  /** The server may read what this browser can't; if it can't either, the fault is thrown. */
+  async #openElsewhere(number, blob, fault) {
+    const { engine, model } = this.#settings;
+    if (engine !== "server") throw new PageError(fault);
+    const options = { model, precision: servedPrecision(this.#model(model), "auto") };
+    try {
+      const { photo } = await this.#server.stylise(blob, options);
+      await this.#pictures.call("openElsewhere", { number });
+      return { long: Math.max(photo.height, photo.width) };
+    } catch (error) {
+      throw error.name === "PageError" ? new PageError(fault) : error;
+    }
   }
 
   /** Take other settings; only those that need a network run one. */
@@ -187,14 +200,14 @@ export class Studio {
     const model = this.#model(name);
     const multiple = model.size_multiple;
     if (engine === "device") {
-      if (!own.long) throw new PageError("This browser can't read the photo's format.");
+      if (!own.isDecoded) throw new PageError("This browser can't read the photo's format.");
       const input = await this.#pictures.call("input", { size, brush, multiple });
       const { ms, where, ...stylised } = await this.#device.stylise(model, precision, input);
       return { ms, where, stylised };
     }
     const chosen = servedPrecision(model, precision);
     const options = { model: name, precision: chosen, style_scale: brush };
-    if (size && !(size >= own.long)) options.size = size; // the server would enlarge it
+    if (size && size < own.long) options.size = size; // the server would enlarge it
     const given = await this.#server.stylise(own.blob, options, this.#request.signal);
     const { height, width } = given.photo;
     const stylised = { data: given.stylised, height, width };
@@ -232,7 +245,7 @@ export class Studio {
   #can(engine, name) {
     const model = this.#model(name);
     if (engine === "server") return this.#site.server && model.server.length > 0;
-    return this.#device.fault === "" && model.browser.length > 0 && Boolean(this.#photo.long);
+    return this.#device.fault === "" && model.browser.length > 0 && this.#photo.isDecoded;
   }
 
   /** Open the camera, and stylise its frames until it is stopped. */
@@ -259,7 +272,7 @@ export class Studio {
     this.#closeCamera();
     const number = ++this.#numbers;
     const last = await this.#pictures.call("freeze", { number });
-    if (last) this.#photo = { number, ...last, name: "camera" };
+    if (last) this.#photo = { number, ...last, name: "camera", isDecoded: true };
     this.#redevelop();
   }
 

@@ -1,6 +1,8 @@
 """Runs modules of the page in Node, and the page in Chromium."""
 
+import hashlib
 import json
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,10 +12,13 @@ import live_pages
 import pytest
 
 from nstc.benchmarks.targets.web.setup import find_chromium, missing_chromium
+from nstc.core import files
 from nstc.runtime.serving.web_runtime import WebRuntime, install, web_runtime
 
 HERE = Path(__file__).parent
 USERS_RUNTIME = web_runtime()  # looked up before tests get a cache of their own
+LOCK = HERE / "package-lock.json"
+USERS_AXE = files.cached("page-tests", hashlib.sha256(LOCK.read_bytes()).hexdigest()[:16])
 
 
 @pytest.fixture
@@ -91,3 +96,16 @@ def chromium(runtime: WebRuntime) -> Iterator[Callable[..., Any]]:
 
         yield run
         driver.stdin.close()
+
+
+@pytest.fixture(scope="session")
+def axe(runtime: WebRuntime) -> Path:
+    """The rules of axe-core as a script, from npm into the user's cache at the pinned version."""
+    script = USERS_AXE / "node_modules" / "axe-core" / "axe.min.js"
+    if not script.is_file():
+        USERS_AXE.mkdir(parents=True, exist_ok=True)
+        for path in (LOCK, LOCK.with_name("package.json")):
+            shutil.copyfile(path, USERS_AXE / path.name)
+        npm = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+        subprocess.run(npm, cwd=USERS_AXE, check=True, timeout=300)
+    return script

@@ -26,7 +26,7 @@ for await (const line of createInterface({ input: stdin })) {
   try {
     const page = await context.newPage();
     page.on("pageerror", (error) => said.push(String(error)));
-    page.setDefaultTimeout(60_000);
+    page.setDefaultTimeout(300_000);
     const given = await new AsyncFunction("page", "value", "context", script)(page, value, context);
     reply = { value: given ?? null, said };
   } catch (error) {

@@ -9,14 +9,15 @@ from PIL import Image
 
 from nstc.core.images import read_picture
 from nstc.core.photos import sample_photos
+from nstc.runtime.control import Control, blended
 from nstc.runtime.stylizer import Stylizer
 
 pytestmark = pytest.mark.web
 
 PHOTOS = {path.stem: path for path in sample_photos()}
 
-# Of scripts: the bytes of the downloaded result, and the wait for a result that is not stale.
-RESULT = """
+# Of scripts: the bytes of the downloaded result, waits, and a setting by its control.
+STEPS = """
     const result = async () => {
         const [file] = await Promise.all([page.waitForEvent("download"), page.click("#download")]);
         const { readFile } = process.getBuiltinModule("node:fs/promises");
@@ -24,6 +25,20 @@ RESULT = """
     };
     const done = (text) => page.waitForFunction(
         (text) => document.getElementById("said").textContent.includes(text), text);
+    const noticed = (text) => page.waitForFunction(
+        (text) => document.getElementById("notice-line").textContent.includes(text), text);
+    const notice = () => page.textContent("#notice-line");
+    const set = (id, to) => page.$eval(`#${id}`, (control, to) => {
+        control.value = to;
+        control.dispatchEvent(new Event("input", { bubbles: true }));
+        control.dispatchEvent(new Event("change", { bubbles: true }));
+    }, to);
+    const choose = (name, bytes) => page.setInputFiles("#chooser", {
+        name, mimeType: "image/png", buffer: Buffer.from(bytes) });
+    const open = async (settings, text) => {
+        await page.goto(`${value.link}#${settings}`);
+        await done(text);
+    };
 """
 
 
@@ -44,17 +59,381 @@ def near(pixels, expected) -> float:
     return float((np.abs(pixels.astype(int) - expected) <= 1).mean())
 
 
-class TestDevice:
-    def test_a_photo_becomes_the_picture_that_python_makes(self, chromium, link) -> None:
-        given = chromium(
-            RESULT
-            + """
-            await page.goto(value.link + "#model=the-scream&photo=chelsea");
-            await done("The Scream, 451 by 300");
+@pytest.fixture
+def play(chromium):
+    """Runs a script with `STEPS`."""
+    return lambda script, link, **value: chromium(STEPS + script, {"link": link, **value})
+
+
+def png(pixels) -> list[int]:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return list(file.getvalue())
+
+
+def photo_of(name) -> np.ndarray:
+    return read_picture(PHOTOS[name]).rgb
+
+
+class TestPhotos:
+    def test_a_photo_becomes_the_picture_that_python_makes(self, play, link) -> None:
+        given = play(
+            """
+            await open("model=the-scream&photo=chelsea", "The Scream, 451 by 300");
             return await result();
             """,
-            {"link": link},
+            link,
         )
 
-        photo = read_picture(PHOTOS["chelsea"]).rgb
-        assert near(picture(given), Stylizer("zoo:the-scream")(photo)) >= 0.999
+        assert near(picture(given), Stylizer("zoo:the-scream")(photo_of("chelsea"))) >= 0.999
+
+    def test_size_and_brush_are_those_of_python(self, play, link) -> None:
+        given = play(
+            """
+            await open("model=udnie&photo=chelsea&size=256&brush=1.5", "Udnie, 256 by 170");
+            return await result();
+            """,
+            link,
+        )
+
+        expected = Stylizer("zoo:udnie")(photo_of("chelsea"), size=256, style_scale=1.5)
+        assert near(picture(given), expected) >= 0.999
+
+    def test_strength_colours_and_a_second_style_take_no_other_run_of_a_network(
+        self, play, link
+    ) -> None:
+        given = play(
+            """
+            await open("model=the-scream&photo=chelsea&size=256", "The Scream");
+            const plain = await result();
+            const time = await page.textContent("#time");
+            await set("strength", 0.6);
+            await page.check("#colors");
+            await page.waitForFunction(() => location.hash.includes("colors=1"));
+            const mixed = await result();
+            const same = time === await page.textContent("#time");
+            await page.uncheck("#colors");
+            await page.selectOption("#second", "udnie");
+            await done("The Scream");
+            await page.waitForFunction(() => !document.querySelector(".is-busy"));
+            await set("strength", 1);
+            await set("share", 1);
+            await page.waitForTimeout(300);
+            return { plain, mixed, same, second: await result(), address: page.url() };
+            """,
+            link,
+        )
+
+        photo = Image.open(PHOTOS["chelsea"]).resize((256, 170), Image.Resampling.BICUBIC)
+        control = Control(strength=0.6, preserve_color=True)
+        mixed = blended(np.asarray(photo), picture(given["plain"]), control)
+        assert np.array_equal(picture(given["mixed"]), mixed)
+        assert given["same"]
+        other = Stylizer("zoo:udnie")(photo_of("chelsea"), size=256)
+        assert near(picture(given["second"]), other) >= 0.999
+        assert given["address"].endswith(
+            "#model=the-scream&second=udnie&share=1&size=256&photo=chelsea"
+        )
+
+    def test_a_style_is_chosen_by_pointer_and_by_keys(self, play, link) -> None:
+        assert (
+            play(
+                """
+            await open("size=256", "Starry Night");
+            await page.click(".tile:nth-child(4)");
+            await done("Udnie");
+            await page.keyboard.press("ArrowLeft");
+            await done("The Scream");
+            await page.waitForFunction(
+                () => document.querySelectorAll(".tile canvas.is-made").length === 4);
+            return page.textContent("#after-name");
+            """,
+                link,
+            )
+            == "The Scream"
+        )
+
+    def test_photos_are_chosen_dropped_and_pasted(self, play, link) -> None:
+        sizes = [(20, 30), (31, 21), (22, 32)]
+        files = [png(np.zeros((*size, 3), np.uint8)) for size in sizes]
+
+        play(
+            """
+            await open("size=256", "Starry Night");
+            await choose("one.png", value.files[0]);
+            await done("30 by 20");
+            for (const [kind, i] of [["drop", 1], ["paste", 2]]) {
+                await page.evaluate(([kind, bytes]) => {
+                    const data = new DataTransfer();
+                    data.items.add(new File([new Uint8Array(bytes)], "own.png"));
+                    document.dispatchEvent(kind === "paste"
+                        ? new ClipboardEvent(kind, { clipboardData: data, bubbles: true })
+                        : new DragEvent(kind, { dataTransfer: data, bubbles: true }));
+                }, [kind, value.files[i]]);
+                await done(["30 by 20", "21 by 31", "32 by 22"][i]);
+            }
+            """,
+            link,
+            files=files,
+        )
+
+    def test_transparency_is_kept(self, play, link) -> None:
+        photo = np.full((24, 24, 4), 200, np.uint8)
+        photo[:12, :, 3] = 0
+
+        given = play(
+            """
+            await open("size=256", "Starry Night");
+            await choose("own.png", value.file);
+            await done("24 by 24");
+            return await result();
+            """,
+            link,
+            file=png(photo),
+        )
+
+        assert np.array_equal(picture(given)[:, :, 3], photo[:, :, 3])
+
+
+class TestFaults:
+    def test_a_file_that_is_no_picture_leaves_the_one_on_show(self, play, link) -> None:
+        given = play(
+            """
+            await open("photo=chelsea&size=256", "256 by 170");
+            await choose("broken.png", [...value.file.slice(0, 60), 1, 2, 3]);
+            await noticed("broken.png");
+            const line = await notice();
+            await page.click(".tile:nth-child(2)");
+            await done("Great Wave, 256 by 170");
+            return [line, await page.isHidden("#notice")];
+            """,
+            link,
+            file=png(photo_of("chelsea")),
+        )
+
+        assert given == [
+            "broken.png can't be read as a picture: it is damaged, or of a format that this "
+            "browser lacks. Choose a JPEG, PNG or WebP file.",
+            True,
+        ]
+
+    def test_limits_of_bytes_and_pixels(self, play, dist) -> None:
+        content = live_pages.page_content(dist, limits={"bytes": 200_000, "pixels": 300_000})
+        wide = np.zeros((1000, 1000, 3), np.uint8)
+        noise = np.random.default_rng(1).integers(0, 256, (300, 300, 3), dtype=np.uint8)
+
+        with live_pages.served(content) as link:
+            given = play(
+                """
+                await open("size=256", "Starry Night");
+                await choose("wide.png", value.wide);
+                await noticed("wide.png");
+                const pixels = await notice();
+                await choose("noise.png", value.noise);
+                await noticed("noise.png");
+                return [pixels, await notice()];
+                """,
+                link,
+                wide=png(wide),
+                noise=png(noise),
+            )
+
+        assert given == [
+            "wide.png has 1000 × 1000 pixels (1 million): the limit is 0 million. "
+            "Choose a smaller photo.",
+            "noise.png has 1 MB: the limit is 1 MB. Choose a smaller photo.",
+        ]
+
+    def test_without_onnxruntime_web_the_page_says_how_to_get_it(self, play, dist) -> None:
+        with live_pages.served(live_pages.page_content(dist, runtime=None)) as link:
+            line = play(
+                "await page.goto(value.link); await noticed('web-setup'); return notice();", link
+            )
+
+        assert line == "onnxruntime-web is not installed: run nstc web-setup."
+
+    def test_memory_that_runs_out_asks_for_a_smaller_size(self, play, link) -> None:
+        given = play(
+            """
+            await page.route("**/engine-worker.mjs", async (route) => {
+                const response = await route.fetch();
+                const body = (await response.text()).replace(
+                    "async function timed(session, model, { data, height, width }) {",
+                    `async function timed(session, model, { data, height, width }) {
+                    if (height > 160) throw new RangeError("Array buffer allocation failed");`);
+                await route.fulfill({ response, body });
+            });
+            await page.goto(`${value.link}#size=512`);
+            await noticed("too many");
+            const line = await notice();
+            await page.selectOption("#size", "256");
+            await choose("small.png", value.file);
+            await done("60 by 50");
+            return line;
+            """,
+            link,
+            file=png(np.zeros((50, 60, 3), np.uint8)),
+        )
+
+        assert given == (
+            "512 × 512 pixels are too many for this device's memory: choose a smaller size."
+        )
+
+
+class TestCamera:
+    def test_frames_are_stylised_and_the_last_one_stays(self, play, link) -> None:
+        given = play(
+            """
+            await open("photo=chelsea&size=256", "256 by 170");
+            await page.click("#camera");
+            await page.waitForFunction(() =>
+                document.querySelector("#engine-device .rate").textContent.includes("frames/s"));
+            const live = await page.$eval("#after", ({ width, height }) => [width, height]);
+            await page.selectOption("#frame", "192");
+            await page.waitForFunction(() => document.getElementById("after").width === 192);
+            await set("strength", 0);
+            await page.waitForFunction(() => {
+                const [before, after] = ["before", "after"].map((id) => {
+                    const { width, height } = document.getElementById(id);
+                    return document.getElementById(id).getContext("2d")
+                        .getImageData(0, 0, width, height).data;
+                });
+                return before.every((value, i) => value === after[i]);
+            });
+            await page.click("#camera");
+            await done("192 by 144");
+            return { live, address: page.url(), text: await page.textContent("#camera-text") };
+            """,
+            link,
+        )
+
+        assert given["live"] == [320, 240]
+        assert given["address"].endswith("#model=starry-night&strength=0&size=256&frame=192")
+        assert given["text"] == "Camera"
+
+    @pytest.mark.parametrize(
+        ("error", "line"),
+        [
+            ("NotAllowedError", "The camera was refused: allow it for this page in the"),
+            ("NotFoundError", "No camera was found on this device."),
+        ],
+    )
+    def test_a_camera_that_is_refused_or_missing(self, play, link, error, line) -> None:
+        given = play(
+            """
+            await page.addInitScript((name) => {
+                navigator.mediaDevices.getUserMedia = async () => {
+                    throw new DOMException("no", name);
+                };
+            }, value.error);
+            await open("size=256", "Starry Night");
+            await page.click("#camera");
+            await noticed("camera");
+            return [await notice(), await page.getAttribute("#camera", "aria-pressed")];
+            """,
+            link,
+            error=error,
+        )
+
+        assert given[0].startswith(line)
+        assert given[1] == "false"
+
+
+class TestUse:
+    def test_the_divider_moves_by_keys_and_pointer(self, play, link) -> None:
+        given = play(
+            """
+            await page.emulateMedia({ reducedMotion: "reduce" });
+            await open("size=256", "Starry Night");
+            const now = () => page.getAttribute("#split", "aria-valuenow").then(Number);
+            const seen = [await now()];
+            await page.focus("#split");
+            for (const key of ["ArrowRight", "PageDown", "Home", "End"]) {
+                await page.keyboard.press(key);
+                seen.push(await now());
+            }
+            const { x, y, width, height } = await page.locator("#picture").boundingBox();
+            await page.mouse.move(x + width - 5, y + height / 2);
+            await page.mouse.down();
+            await page.mouse.move(x + width / 4, y + height / 2, { steps: 3 });
+            await page.mouse.up();
+            await page.mouse.move(x + width / 2, y + height / 2);
+            seen.push(await now());
+            return [seen, await page.getAttribute("#split", "aria-valuetext")];
+            """,
+            link,
+        )
+
+        assert given == [[50, 52, 42, 0, 100, 25], "25 % photograph, 75 % result"]
+
+    def test_a_link_brings_its_settings_back(self, play, link) -> None:
+        given = play(
+            """
+            await context.grantPermissions(["clipboard-read", "clipboard-write"]);
+            await open("model=udnie&photo=coffee&size=256", "Udnie, 256 by 171");
+            await set("strength", 1.25);
+            await set("brush", 2);
+            await page.check("#colors");
+            await page.click("#copy");
+            await done("copied");
+            const address = await page.evaluate(() => navigator.clipboard.readText());
+            await page.goto("about:blank");
+            await page.goto(address);
+            await done("Udnie, 256 by 171");
+            return [
+                await page.inputValue("#strength"), await page.inputValue("#brush"),
+                await page.isChecked("#colors"), await page.inputValue("#size"),
+                await page.getAttribute(".sample[title=coffee]", "aria-pressed"),
+            ];
+            """,
+            link,
+        )
+
+        assert given == ["1.25", "2", True, "256", "true"]
+
+    def test_nothing_is_asked_of_another_host(self, play, link) -> None:
+        asked = play(
+            """
+            const asked = [];
+            page.on("request", (request) => asked.push(request.url()));
+            await open("size=256", "Starry Night");
+            return asked;
+            """,
+            link,
+        )
+
+        assert len(asked) > 10
+        assert all(address.startswith(link) for address in asked)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"viewport": {"width": 360, "height": 740}, "colorScheme": "light"},
+        {"viewport": {"width": 1280, "height": 800}, "colorScheme": "dark"},
+    ],
+    ids=["phone", "laptop"],
+)
+def test_it_is_accessible_and_fits_its_screen(chromium, dist, axe, options) -> None:
+    content = live_pages.page_content(dist, server=True)
+    with live_pages.served(content, live_pages.negatives) as link:
+        given = chromium(
+            STEPS
+            + """
+            await page.emulateMedia({ reducedMotion: "reduce" });
+            await open("size=256&second=udnie", "Starry Night");
+            await page.waitForFunction(
+                () => document.querySelectorAll(".tile canvas.is-made").length === 4);
+            await choose("broken.png", [1, 2, 3]);
+            await noticed("broken.png");
+            const { readFile } = process.getBuiltinModule("node:fs/promises");
+            await page.evaluate(await readFile(value.axe, "utf8"));
+            const { violations } = await page.evaluate(() => axe.run());
+            const width = await page.evaluate(() => document.documentElement.scrollWidth);
+            return [violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)]), width];
+            """,
+            {"link": link, "axe": str(axe)},
+            **options,
+        )
+
+    assert given == [[], options["viewport"]["width"]]

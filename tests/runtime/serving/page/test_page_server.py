@@ -1,0 +1,260 @@
+"""The engine of the server, as the page uses it, with a small server in its place."""
+
+import io
+import json
+import threading
+from contextlib import ExitStack
+
+import live_pages
+import numpy as np
+import pytest
+from PIL import Image
+
+from nstc.core.images import read_picture
+from nstc.core.photos import sample_photos
+from nstc.runtime.control import Control, blended
+
+pytestmark = pytest.mark.web
+
+CHELSEA = next(path for path in sample_photos() if path.stem == "chelsea")
+
+STEPS = """
+    const result = async () => {
+        const [file] = await Promise.all([page.waitForEvent("download"), page.click("#download")]);
+        const { readFile } = process.getBuiltinModule("node:fs/promises");
+        return [...await readFile(await file.path())];
+    };
+    const said = (id, text) => page.waitForFunction(
+        ([id, text]) => document.getElementById(id).textContent.includes(text), [id, text]);
+"""
+
+# A server of frames in the place of the socket: gives negatives, and keeps what it was sent.
+SOCKET = """
+    const heard = { texts: [], most: 0 };
+    let flying = 0;
+    await page.routeWebSocket("**/frames", (socket) => {
+        socket.onMessage((message) => {
+            if (typeof message === "string") {
+                heard.texts.push(JSON.parse(message));
+                socket.send(JSON.stringify({ ready: heard.texts.at(-1).model }));
+                return;
+            }
+            flying += 1;
+            heard.most = Math.max(heard.most, flying);
+            setTimeout(() => {
+                flying -= 1;
+                const pixels = message.subarray(8).map((value) => 255 - value);
+                const time = Buffer.alloc(4);
+                time.writeFloatLE(7.5);
+                socket.send(Buffer.concat([message.subarray(0, 8), time, pixels]));
+            }, 30);
+        });
+    });
+"""
+
+
+@pytest.fixture
+def play(chromium):
+    return lambda script, link, **value: chromium(STEPS + script, {"link": link, **value})
+
+
+@pytest.fixture(scope="module")
+def content(dist):
+    return live_pages.page_content(dist, server=True)
+
+
+def picture(values) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(bytes(values))))
+
+
+def test_a_download_is_the_servers_picture_to_the_bit(play, content) -> None:
+    with live_pages.served(content, live_pages.negatives) as link:
+        given = play(
+            """
+            await page.goto(`${value.link}#photo=chelsea&strength=0.7&colors=1`);
+            await said("said", "451 by 300");
+            return await result();
+            """,
+            link,
+        )
+
+    photo = read_picture(CHELSEA).rgb
+    mixing = Control(strength=0.7, preserve_color=True)
+    assert np.array_equal(picture(given), blended(photo, 255 - photo, mixing))
+
+
+def test_both_engines_times_are_shown_for_one_photo(play, content) -> None:
+    asked = []
+
+    def answer(path, options, body):
+        asked.append(options)
+        return live_pages.negatives(path, options, body)
+
+    with live_pages.served(content, answer) as link:
+        given = play(
+            """
+            await page.goto(`${value.link}#photo=chelsea&size=256&brush=1.5&precision=float`);
+            await said("engine-server", "13 ms");
+            await said("engine-device", "WebAssembly");
+            await page.click("#engine-device");
+            await page.waitForFunction(
+                () => /^[\\d.]+ ms$/.test(document.getElementById("time").textContent));
+            return page.$$eval(".engine .where", (all) => all.map((own) => own.textContent));
+            """,
+            link,
+        )
+
+    assert asked == [
+        {"model": "starry-night", "precision": "float", "style_scale": "1.5", "size": "256"}
+    ]
+    assert given[0].startswith("float · WebAssembly, ")
+    assert given[1] == "float"
+
+
+def test_a_server_that_goes_away_is_waited_for(play, content, tmp_path) -> None:
+    """It comes back at the same address, and the page goes on by itself."""
+    with ExitStack() as stack:
+        link = stack.enter_context(live_pages.served(content, live_pages.negatives))
+        port = int(link.rsplit(":", 1)[1].strip("/"))
+        control = {"answer": live_pages.negatives}
+
+        def away_then_back() -> None:
+            while not (tmp_path / "away").exists():
+                if done.wait(0.05):
+                    return
+            stack.close()
+            while not (tmp_path / "back").exists():
+                if done.wait(0.05):
+                    return
+            stack.enter_context(live_pages.served(content, control["answer"], port))
+
+        done = threading.Event()
+        thread = threading.Thread(target=away_then_back)
+        thread.start()
+        try:
+            given = play(
+                """
+                const { writeFile } = process.getBuiltinModule("node:fs/promises");
+                await page.goto(`${value.link}#photo=chelsea`);
+                await said("said", "451 by 300");
+                await writeFile(`${value.folder}/away`, "");
+                for (let isThere = true; isThere; ) {
+                    isThere = await fetch(value.link).then(() => true, () => false);
+                }
+                await page.selectOption("#size", "256");
+                await said("notice-line", "does not answer");
+                const line = await page.textContent("#notice-line");
+                await writeFile(`${value.folder}/back`, "");
+                await said("said", "256 by 170");
+                return [line, await page.isHidden("#notice")];
+                """,
+                link,
+                folder=str(tmp_path),
+            )
+        finally:
+            done.set()
+            thread.join()
+
+    assert given[0].startswith("The server does not answer. Trying again in ")
+    assert given[1]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "line"),
+    [
+        (415, json.dumps({"error": "it is not a picture."}).encode(), "it is not a picture."),
+        (500, b"<html>", "The server refused it (status 500)."),
+        (200, b"short", "The server's reply can't be read: is it of the same version as the page?"),
+    ],
+)
+def test_what_the_server_refuses_is_said(play, content, status, body, line) -> None:
+    with live_pages.served(content, lambda *_: (status, {}, body)) as link:
+        given = play(
+            """
+            await page.goto(value.link);
+            await said("notice-line", ".");
+            return page.textContent("#notice-line");
+            """,
+            link,
+        )
+
+    assert given == line
+
+
+def test_a_photo_that_the_server_alone_reads_is_shown(play, content) -> None:
+    """As one of a format that the browser lacks; here Targa."""
+    photo = np.random.default_rng(4).integers(0, 256, (40, 30, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(photo).save(file, "TGA")
+
+    with live_pages.served(content, live_pages.negatives) as link:
+        given = play(
+            """
+            await page.goto(`${value.link}#photo=chelsea`);
+            await said("said", "451 by 300");
+            await page.setInputFiles("#chooser", {
+                name: "own.tga", mimeType: "image/x-tga", buffer: Buffer.from(value.file) });
+            await said("said", "30 by 40");
+            return await result();
+            """,
+            link,
+            file=list(file.getvalue()),
+        )
+
+    assert np.array_equal(picture(given), 255 - photo)
+
+
+def test_frames_go_to_the_server_and_come_back(play, content) -> None:
+    with live_pages.served(content, live_pages.negatives) as link:
+        given = play(
+            SOCKET
+            + """
+            await page.goto(`${value.link}#photo=chelsea&size=256`);
+            await said("said", "256 by 170");
+            await page.click("#camera");
+            await said("engine-server", "frames/s");
+            const differs = await page.evaluate(() => {
+                const [before, after] = ["before", "after"].map((id) => {
+                    const { width, height } = document.getElementById(id);
+                    return document.getElementById(id).getContext("2d")
+                        .getImageData(0, 0, width, height).data;
+                });
+                return before.findIndex((value, i) => i % 4 !== 3 && after[i] !== 255 - value);
+            });
+            await page.click(".tile:nth-child(4)");
+            await page.waitForTimeout(500);
+            return { ...heard, differs, ms: await page.textContent("#engine-server .ms") };
+            """,
+            link,
+        )
+
+    assert given["differs"] == -1
+    assert given["ms"] == "7.5 ms"
+    assert given["most"] <= 2
+    models = [{"model": name, "precision": "int8"} for name in ("starry-night", "udnie")]
+    assert given["texts"] == models
+
+
+def test_a_connection_that_is_refused_is_tried_again_later(play, content) -> None:
+    with live_pages.served(content, live_pages.negatives) as link:
+        given = play(
+            """
+            let count = 0;
+            await page.routeWebSocket("**/frames", async (socket) => {
+                count += 1;
+                socket.send(JSON.stringify({ error: "4 cameras are served already." }));
+                await socket.close({ code: 1013 });
+            });
+            await page.goto(`${value.link}#photo=chelsea&size=256`);
+            await said("said", "256 by 170");
+            await page.click("#camera");
+            await said("notice-line", "Trying again");
+            const line = await page.textContent("#notice-line");
+            await page.waitForTimeout(1000);
+            return { line, count };
+            """,
+            link,
+        )
+
+    assert given["line"].startswith("4 cameras are served already. Trying again in ")
+    assert given["count"] <= 8  # and not at once, over and over
