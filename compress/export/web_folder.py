@@ -18,7 +18,15 @@ from nstc.core.errors import MissingExtraError, OutputError
 from nstc.core.images.picture_files import encode_picture
 from nstc.core.manifest import fault_of_name
 from nstc.core.photos import PhotoSet, sample_photos
-from nstc.runtime.serving.site import Content, bytes_of, included_photos, plain_name, site_content
+from nstc.runtime.serving.site import (
+    Content,
+    OfferedModel,
+    bytes_of,
+    included_photos,
+    offered_models,
+    plain_name,
+    site_content,
+)
 from nstc.runtime.serving.web_runtime import missing_runtime, web_runtime
 from nstc.runtime.session import Artifacts
 
@@ -36,16 +44,6 @@ class WebRecord:
 
     files: Annotated[Mapping[str, decoding.Sha256], msgspec.Meta(max_length=10_000)]
     schema: Literal["nstc.web/1"] = "nstc.web/1"
-
-
-@dataclass(frozen=True, kw_only=True)
-class WebModel:
-    """A model of a folder; see `nstc.runtime.serving.site.OfferedModel`."""
-
-    name: str
-    title: str
-    bundle: Bundle
-    precisions: tuple[str, ...]
 
 
 def write_web_folder(
@@ -81,7 +79,7 @@ def write_web_folder(
     if (missing := missing_runtime()) is not None:
         raise MissingExtraError(f"{missing}.")
     content = site_content(
-        _named(models, store), server=False, runtime=web_runtime(), photos=_to_try(photos)
+        _offered(models, store), server=False, runtime=web_runtime(), photos=_to_try(photos)
     )
     hashes = {}
     with files.atomic_folder(output, replaceable=RECORD) as draft:
@@ -138,22 +136,14 @@ def weights_of(content: Mapping[str, Content]) -> str:
     )
 
 
-def _named(models: Sequence[Bundle], store: Artifacts) -> list[WebModel]:
-    """The models with names of their own, each with one graph at hand."""
-    named: dict[str, WebModel] = {}
+def _offered(models: Sequence[Bundle], store: Artifacts) -> Sequence[OfferedModel]:
+    """The models, each with one graph at hand."""
+    found = []
     for own in models:
-        included = zoo.zoo_name_of(own.path)
-        name = own.name if included is None else included.removeprefix(zoo.PREFIX)
-        style, _, role = name.partition("/")
-        title = style.replace("-", " ").title() + (", full-size" if role else "")
-        number, free = 1, name
-        while free in named:
-            number += 1
-            free = f"{name}-{number}"
         precision = _INT8 if bundle.artifact_name(_INT8) in own.artifacts else "float"
         store(own, precision)
-        named[free] = WebModel(name=free, title=title, bundle=own, precisions=(precision,))
-    return list(named.values())
+        found.append((own, (precision,)))
+    return offered_models(found)
 
 
 def _to_try(photos: PhotoSet | None) -> Mapping[str, Content]:

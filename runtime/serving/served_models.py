@@ -5,13 +5,13 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from nstc.core import zoo
 from nstc.core.bundle import Bundle, artifact_name, open_bundle
 from nstc.core.errors import BundleError, OptionError
 from nstc.runtime.serving.refusals import RefusedError
+from nstc.runtime.serving.site import OfferedModel, offered_models
 from nstc.runtime.session import MAX_THREADS, cached_artifact, find_artifact
 from nstc.runtime.stylizer import PRECISIONS, Stylizer
 
@@ -21,17 +21,7 @@ MOST_WAITING: Final = 16  # pictures for one model and precision, beside the one
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, kw_only=True)
-class ServedModel:
-    """A model that can be asked for."""
-
-    name: str  # of requests: starry-night, starry-night/teacher, or the bundle's own
-    title: str  # for people
-    bundle: Bundle
-    precisions: tuple[str, ...]  # int8, float: those of which there is a file
-
-
-def find_models(asked: Sequence[str] = ()) -> tuple[ServedModel, ...]:
+def find_models(asked: Sequence[str] = ()) -> tuple[OfferedModel, ...]:
     """The bundles that were asked for by path or zoo name; by default what the zoo has files of.
 
     Those are the students, and full-size networks whose ONNX file is in the user's cache.
@@ -41,7 +31,7 @@ def find_models(asked: Sequence[str] = ()) -> tuple[ServedModel, ...]:
         GraphLimitError: its file crashes, or takes too much memory or time.
     """
     bundles = [open_bundle(model) for model in dict.fromkeys(asked or zoo.zoo_names())]
-    found: dict[str, ServedModel] = {}
+    found = []
     for bundle in bundles:
         precisions = tuple(own for own in PRECISIONS if _is_at_hand(bundle, own))
         if asked:
@@ -50,13 +40,10 @@ def find_models(asked: Sequence[str] = ()) -> tuple[ServedModel, ...]:
                 find_artifact(bundle, precision)
         elif not precisions:
             continue
-        name = _unused(_name_of(bundle), found)
-        found[name] = ServedModel(
-            name=name, title=_title_of(bundle), bundle=bundle, precisions=precisions
-        )
+        found.append((bundle, precisions))
     if not found:
         raise BundleError("this installation includes no models: name a bundle to serve.")
-    return tuple(found.values())
+    return offered_models(found)
 
 
 class ServedModels:
@@ -74,7 +61,7 @@ class ServedModels:
 
     def __init__(
         self,
-        models: Sequence[ServedModel],
+        models: Sequence[OfferedModel],
         *,
         threads: int | None = None,
         most_open: int = MOST_OPEN,
@@ -82,14 +69,14 @@ class ServedModels:
     ) -> None:
         if threads is not None and not 1 <= threads <= MAX_THREADS:
             raise OptionError(f"threads is {threads}: expected from 1 to {MAX_THREADS}.")
-        self.by_name: Mapping[str, ServedModel] = {model.name: model for model in models}
+        self.by_name: Mapping[str, OfferedModel] = {model.name: model for model in models}
         self._threads = threads
         self._most_open = most_open
         self._most_waiting = most_waiting
         self._workers: OrderedDict[tuple[str, str], ModelWorker] = OrderedDict()
         self._lock = threading.Lock()
 
-    def find(self, name: str, precision: str) -> ServedModel:
+    def find(self, name: str, precision: str) -> OfferedModel:
         """The model of this name; `RefusedError` if there is none, or not in this precision."""
         model = self.by_name.get(name)
         if model is None:
@@ -239,24 +226,3 @@ class ModelWorker:
 def _is_at_hand(bundle: Bundle, precision: str) -> bool:
     name = artifact_name(precision)
     return name in bundle.artifacts or cached_artifact(bundle, name).is_file()
-
-
-def _name_of(bundle: Bundle) -> str:
-    zoo_name = zoo.zoo_name_of(bundle.path)
-    return bundle.name if zoo_name is None else zoo_name.removeprefix(zoo.PREFIX)
-
-
-def _unused(name: str, taken: Mapping[str, object]) -> str:
-    """The name, with a number where another bundle has it already."""
-    number, free = 1, name
-    while free in taken:
-        number += 1
-        free = f"{name}-{number}"
-    return free
-
-
-def _title_of(bundle: Bundle) -> str:
-    """Starry Night; Starry Night, full-size for a teacher."""
-    style, _, role = _name_of(bundle).partition("/")
-    title = style.replace("-", " ").title()
-    return f"{title}, full-size" if role else title

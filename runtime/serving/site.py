@@ -6,11 +6,11 @@ Addresses are relative: the page may lie in a folder of its host.
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Final, Literal, Protocol
+from typing import Final, Literal
 
 import msgspec
 
@@ -100,6 +100,9 @@ class SiteLimits:
     pixels: int = MAX_PHOTO_PIXELS
 
 
+USUAL_LIMITS: Final = SiteLimits()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Site:
     """The content of site.json."""
@@ -110,27 +113,35 @@ class Site:
     photos: tuple[SitePhoto, ...]
     models: tuple[SiteModel, ...]
     runtime: SiteRuntime | None  # None: onnxruntime-web is not installed where the server runs
-    limits: SiteLimits = SiteLimits()
+    limits: SiteLimits
 
 
-class OfferedModel(Protocol):
-    """What the page needs to know of a model."""
+@dataclass(frozen=True, kw_only=True)
+class OfferedModel:
+    """A model that visitors of a page can choose."""
 
-    @property
-    def name(self) -> str:
-        """Its own among those of the page."""
+    name: str  # starry-night, starry-night/teacher, or the bundle's own; no other has it
+    title: str  # for people
+    bundle: Bundle
+    precisions: tuple[str, ...]  # int8, float: those of which there is a file, the usual one first
 
-    @property
-    def title(self) -> str:
-        """For people."""
 
-    @property
-    def bundle(self) -> Bundle:
-        """The model."""
-
-    @property
-    def precisions(self) -> tuple[str, ...]:
-        """int8, float: those of which there is a file, the usual one first."""
+def offered_models(
+    bundles: Iterable[tuple[Bundle, tuple[str, ...]]],
+) -> tuple[OfferedModel, ...]:
+    """Bundles and the precisions that they have a file of, each with a name of its own."""
+    offered: dict[str, OfferedModel] = {}
+    for bundle, precisions in bundles:
+        included = zoo.zoo_name_of(bundle.path)
+        name = bundle.name if included is None else included.removeprefix(zoo.PREFIX)
+        style, _, role = name.partition("/")
+        title = style.replace("-", " ").title() + (", full-size" if role else "")
+        number, free = 1, name
+        while free in offered:
+            number += 1
+            free = f"{name}-{number}"
+        offered[free] = OfferedModel(name=free, title=title, bundle=bundle, precisions=precisions)
+    return tuple(offered.values())
 
 
 def site_content(
@@ -139,6 +150,7 @@ def site_content(
     server: bool,
     runtime: WebRuntime | None,
     photos: Mapping[str, Content] | None = None,
+    limits: SiteLimits = USUAL_LIMITS,
 ) -> Mapping[str, Content]:
     """Every file of the page by its address, such as index.html and models/udnie/model.int8.onnx.
 
@@ -150,6 +162,7 @@ def site_content(
         runtime: A complete installation of onnxruntime-web; None if there is none.
         photos: Photographs to try, by file name; None for all that nstc includes. LICENSES.md is
             offered beside them, but is none.
+        limits: Of a photograph that a visitor gives.
 
     Raises:
         ArtifactError, UnsafeFileError, GraphLimitError: a file is missing or may not be opened.
@@ -186,6 +199,7 @@ def site_content(
         runtime=None
         if runtime is None
         else SiteRuntime(folder=_RUNTIME, version=runtime_version(), webgpu=server),
+        limits=limits,
     )
     content["LICENSES.md"] = _licences(models, content).encode()
     content[SITE_FILE] = msgspec.json.format(msgspec.json.encode(site))

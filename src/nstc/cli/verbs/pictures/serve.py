@@ -38,14 +38,23 @@ def serve(
     """Serve a page that stylises photographs and a camera's picture."""
     from nstc.runtime.serving.guard import ServingLimits
     from nstc.runtime.serving.listening import listen, run
-    from nstc.runtime.serving.page_files import page_content
     from nstc.runtime.serving.served_models import ServedModels, find_models
+    from nstc.runtime.serving.site import SiteLimits, site_content
     from nstc.runtime.serving.web_app import create_app
+    from nstc.runtime.serving.web_runtime import missing_runtime, web_runtime
 
     limits = ServingLimits(body_bytes=parse_bytes(max_upload, "max-upload"), body_s=timeout)
     found = find_models(models or [])
     served = ServedModels(found, threads=threads)
-    content = page_content(found, limits)
+    missing = missing_runtime()
+    content = site_content(
+        found,
+        server=True,
+        runtime=None if missing else web_runtime(),
+        limits=SiteLimits(bytes=limits.body_bytes, pixels=limits.pixels),
+    )
+    if missing:
+        tell(f"the page runs networks on this machine alone: {missing}.")
     listener = listen(host, port)
     app = create_app(served, content, listener.access, limits, report=_report)
     with contextlib.suppress(KeyboardInterrupt):  # by which it is meant to end
