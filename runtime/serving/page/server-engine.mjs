@@ -195,17 +195,18 @@ export class FrameStream {
       this.#refusal = "";
       const socket = new WebSocket(this.#address);
       socket.binaryType = "arraybuffer";
+      socket.addEventListener("message", ({ data }) => this.#take(data));
       const isOpen = await new Promise((resolve) => {
         socket.addEventListener("open", () => resolve(true));
-        socket.addEventListener("close", () => resolve(false));
+        socket.addEventListener("close", () => {
+          this.#settleAll();
+          resolve(false);
+        });
       });
-      if (isOpen) {
-        this.#chosen = "";
-        this.#socket = socket;
-        socket.addEventListener("message", ({ data }) => this.#take(data));
-        socket.addEventListener("close", () => this.#settleAll());
-        return socket;
-      }
+      if (!isOpen) continue;
+      this.#chosen = "";
+      this.#socket = socket;
+      return socket;
     }
     return null;
   }

@@ -172,10 +172,11 @@ def test_what_the_server_refuses_is_said(play, content, status, body, line) -> N
         given = play(
             """
             await page.goto(value.link);
-            await said("notice-line", ".");
+            await said("notice-line", value.line);
             return page.textContent("#notice-line");
             """,
             link,
+            line=line,
         )
 
     assert given == line
