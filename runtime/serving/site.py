@@ -44,6 +44,7 @@ _RUNTIME: Final = "runtime/"
 _PHOTOS: Final = "photos/"
 _MODELS: Final = "models/"
 _RUNTIME_LICENCE: Final = "onnxruntime-web-licence.txt"
+_ROLES: Final = {"teacher": ["full-size"], "pruned-teacher": ["pruned"]}  # in titles
 _UNFIT: Final = re.compile(r"[^a-z0-9]+")  # of names in addresses
 _UNFILLED: Final = b'const SITE = { version: "", files: [] };'
 
@@ -135,7 +136,7 @@ def offered_models(
         included = zoo.zoo_name_of(bundle.path)
         name = bundle.name if included is None else included.removeprefix(zoo.PREFIX)
         style, _, role = name.partition("/")
-        title = style.replace("-", " ").title() + (", full-size" if role else "")
+        title = ", ".join([style.replace("-", " ").title(), *_ROLES.get(role, [])])
         number, free = 1, name
         while free in offered:
             number += 1
