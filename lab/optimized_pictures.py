@@ -3,9 +3,9 @@
 `yardstick` optimises an image for each photograph and each style of the zoo, by the defaults of
 `nstc optimize` at 512 px, and compares its losses with those of the teacher's picture. `strength`
 optimises one photograph for every painting in the folder, with the weights balanced and with fixed
-ones, and compares how the content losses spread. Paintings are DIR/starry-night.jpg and so on; what
-was made before in the output folder is kept. Prints the Markdown tables of docs/results.md and of
-docs/explanation/balance.md.
+ones, compares how the content losses spread, and plots them with `--plot FILE.svg`. Paintings are
+DIR/starry-night.jpg and so on; what was made before in the output folder is kept. Prints the
+Markdown tables of docs/results.md and of docs/explanation/content-balance.md.
 """
 
 import argparse
@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 import nstc
+from nstc.benchmarks.report.plots import plotting
 from nstc.core.bundle import open_bundle
 from nstc.core.files import write_text
 from nstc.core.images import Picture, Pixels, read_picture, write_picture
@@ -37,6 +38,7 @@ STYLES: Final = ("starry-night", "the-scream", "great-wave", "udnie")
 PHOTOS: Final = ("astronaut", "camera", "chelsea", "coffee", "rocket")
 # At which fixed weights lose as much content, in the mean over paintings, as balanced ones.
 FIXED_CONTENT_WEIGHT: Final = 0.4
+SPREAD: Final = "standard deviation over mean of the content loss"
 
 
 def main() -> None:
@@ -48,6 +50,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, default=Path("optimized"))
     parser.add_argument("--styles", nargs="+", default=STYLES)
     parser.add_argument("--size", type=int, default=SIZE)
+    parser.add_argument("--plot", type=Path, help="of strength, as SVG")
     parser.add_argument("--threads", type=int, help="of torch; by default one a core")
     arguments = parser.parse_args()
     if arguments.threads is not None:
@@ -55,7 +58,10 @@ def main() -> None:
     if arguments.table == "yardstick":
         yardstick(arguments.paintings, arguments.styles, arguments.photos, arguments.output)
     else:
-        strength(arguments.paintings, arguments.photos[0], arguments.size, arguments.output)
+        photo, size = arguments.photos[0], arguments.size
+        found = strength(arguments.paintings, photo, size, arguments.output)
+        if arguments.plot is not None:
+            plot_contents(found, arguments.plot)
 
 
 def yardstick(paintings: Path, styles: Sequence[str], photos: Sequence[str], output: Path) -> None:
@@ -85,14 +91,19 @@ def yardstick(paintings: Path, styles: Sequence[str], photos: Sequence[str], out
     )
 
 
-def strength(paintings: Path, photo: str, size: int, output: Path) -> None:
-    """Content loss of one photograph in several styles at one strength, balanced and fixed."""
+def strength(
+    paintings: Path, photo: str, size: int, output: Path
+) -> Mapping[str, Mapping[str, float]]:
+    """Content loss of one photograph in several styles at one strength, balanced and fixed.
+
+    By kind of weight, then by painting.
+    """
     kinds: Mapping[str, OptimizeRecipe] = {
         "balanced": OptimizeRecipe(size=size),
         "fixed": OptimizeRecipe(size=size, balance=False, content_weight=FIXED_CONTENT_WEIGHT),
     }
     vgg, square = load_vgg(), _square(photo)
-    found: dict[str, list[float]] = {kind: [] for kind in kinds}
+    found: dict[str, dict[str, float]] = {kind: {} for kind in kinds}
     print("| painting | " + " | ".join(f"{kind}: style, content" for kind in kinds) + " |")
     print("|---|" + "---|" * len(kinds))
     for path in sorted(paintings.glob("*.jpg")):
@@ -101,11 +112,36 @@ def strength(paintings: Path, photo: str, size: int, output: Path) -> None:
         for kind, recipe in kinds.items():
             picture, _ = _optimized(path, photo, size, output / kind, recipe)
             style, content = _losses(read_picture(picture).rgb, square, grams, vgg)
-            found[kind].append(content)
+            found[kind][path.stem] = content
             cells.append(f"{style:.3f}, {content:.3f}")
         print(f"| {path.stem} | {' | '.join(cells)} |", flush=True)
-    spread = [f"{statistics.stdev(v) / statistics.mean(v):.1%}" for v in found.values()]
-    print(f"| standard deviation over mean of the content loss | {' | '.join(spread)} |")
+    print(f"| {SPREAD} | {' | '.join(map(_spread, found.values()))} |")
+    return found
+
+
+def plot_contents(found: Mapping[str, Mapping[str, float]], path: Path) -> None:
+    """Plot what `strength` found: a row a painting, a mark a kind of weight."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with plotting("light"):
+        mpl.rcParams["svg.hashsalt"] = "content-balance"  # the same numbers, the same bytes
+        figure = Figure(figsize=(7.0, 2.6), layout="constrained")
+        axes = figure.subplots()
+        for marker, (kind, contents) in zip("os", found.items(), strict=True):
+            names = [name.replace("-", " ") for name in contents]
+            label = f"{kind} weights, spread {_spread(contents)}"
+            axes.plot(list(contents.values()), names, marker, label=label)
+        axes.set_xlim(left=0)
+        axes.invert_yaxis()
+        axes.set_xlabel("content loss")
+        figure.legend(loc="outside upper center", ncols=2)
+        figure.savefig(path, format="svg", metadata={"Date": None})
+
+
+def _spread(contents: Mapping[str, float]) -> str:
+    values = list(contents.values())
+    return f"{statistics.stdev(values) / statistics.mean(values):.1%}"
 
 
 def _square(photo: str) -> Pixels:
