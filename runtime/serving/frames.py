@@ -37,7 +37,7 @@ Report = Callable[[BaseException], None]
 T = TypeVar("T")
 
 
-class Frame(NamedTuple):
+class CameraFrame(NamedTuple):
     """One picture of a camera."""
 
     header: bytes
@@ -45,7 +45,7 @@ class Frame(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice:
+class ModelChoice:
     """The message that chooses a model."""
 
     model: decoding.Name
@@ -65,9 +65,9 @@ class FrameStream:
         self._holding: Holding = socket.scope["nstc.holding"]
         self.heard_at = asyncio.get_running_loop().time()
         self._arrived = asyncio.Event()
-        self._asked: Choice | None = None  # a choice that is not made yet
-        self._frame: Frame | None = None  # the newest that is not at work
-        self._chosen: Choice | None = None
+        self._asked: ModelChoice | None = None  # a choice that is not made yet
+        self._frame: CameraFrame | None = None  # the newest that is not at work
+        self._chosen: ModelChoice | None = None
 
     async def run(self) -> None:
         """Answer until the client leaves."""
@@ -128,7 +128,7 @@ class FrameStream:
                     self._report(error)
                 await self._tell_error(refusal)
 
-    async def _answer(self, frame: Frame, chosen: Choice) -> None:
+    async def _answer(self, frame: CameraFrame, chosen: ModelChoice) -> None:
         def stylised(stylizer: Stylizer) -> tuple[Pixels, float]:
             start = time.perf_counter()
             made = stylizer.transfer(frame.rgb)
@@ -143,7 +143,7 @@ class FrameStream:
         finally:
             self._holding.shrink(self._holding.held - before)
 
-    async def _done(self, chosen: Choice, work: Callable[[Stylizer], T]) -> T:
+    async def _done(self, chosen: ModelChoice, work: Callable[[Stylizer], T]) -> T:
         future = self._models.submit(chosen.model, chosen.precision, work)
         return await asyncio.wrap_future(future)
 
@@ -186,17 +186,17 @@ class FrameStreams:
         return True
 
 
-def choice_of(text: str) -> Choice:
+def choice_of(text: str) -> ModelChoice:
     """What a text message says; `RefusedError` if it is not such a choice."""
     try:
         if len(text) > _MOST_TEXT:
             raise decoding.DecodingError(f"it has more than {_MOST_TEXT} characters")
-        return decoding.decode(decoding.parse_json(text, one_line_texts=True), Choice)
+        return decoding.decode(decoding.parse_json(text, one_line_texts=True), ModelChoice)
     except decoding.DecodingError as error:
         raise RefusedError(400, f"the message can't be read: {error}.") from error
 
 
-def frame_of(content: bytes, most_pixels: int) -> Frame:
+def frame_of(content: bytes, most_pixels: int) -> CameraFrame:
     """What a binary message holds; `RefusedError` if its size is wrong."""
     if len(content) < HEADER.size:
         raise RefusedError(
@@ -213,4 +213,4 @@ def frame_of(content: bytes, most_pixels: int) -> Frame:
             400, f"a frame of {width}x{height} has {expected} bytes, this has {len(content)}."
         )
     rgb = np.frombuffer(content, np.uint8, offset=HEADER.size).reshape(height, width, 3)
-    return Frame(content[: HEADER.size], rgb)
+    return CameraFrame(content[: HEADER.size], rgb)

@@ -195,25 +195,25 @@ class Guard:
             body, headers = refusal_message(error)
             if "websocket.http.response" in scope.get("extensions", {}):
                 start: Message = {"type": "websocket.http.response.start", "status": error.status}
-                await send(start | {"headers": [*headers, *_encoded(SECURITY_HEADERS)]})
+                await send({**start, "headers": [*headers, *_encoded(SECURITY_HEADERS)]})
                 await send({"type": "websocket.http.response.body", "body": body})
             else:
                 await send({"type": "websocket.close", "code": 1008})
             return
-        await self._app(inner | {"nstc.holding": holding}, receive, send)
+        await self._app({**inner, "nstc.holding": holding}, receive, send)
 
     async def _request(self, scope: Scope, receive: Receive, send: Send, holding: Holding) -> None:
-        exchange = Exchange(scope, receive, send, self._limits, holding)
+        request = GuardedRequest(scope, receive, send, self._limits, holding)
         try:
             inner = self._admitted(scope)
-            exchange.refuse_announced()
+            request.refuse_announced()
         except RefusedError as error:
             body, headers = refusal_message(error)
             start: Message = {"type": "http.response.start", "status": error.status}
-            await exchange.send(start | {"headers": headers})
-            await exchange.send({"type": "http.response.body", "body": body})
+            await request.send({**start, "headers": headers})
+            await request.send({"type": "http.response.body", "body": body})
             return
-        await self._app(inner | {"nstc.holding": holding}, exchange.receive, exchange.send)
+        await self._app({**inner, "nstc.holding": holding}, request.receive, request.send)
 
     def _admitted(self, scope: Scope) -> dict[str, Any]:
         """The scope with the path after the token; `RefusedError` for whom it is not meant."""
@@ -239,7 +239,7 @@ class Guard:
         return dict(scope) | {"path": path, "raw_path": path.encode(), "root_path": ""}
 
 
-class Exchange:
+class GuardedRequest:
     """One request and its reply, within limits."""
 
     def __init__(

@@ -23,7 +23,7 @@ _WAITING: Final = 512  # connections that the system keeps until they are accept
 
 
 @dataclass(frozen=True, kw_only=True)
-class Listener:
+class BoundAddress:
     """A bound socket, and who may use it."""
 
     socket: socket.socket
@@ -36,7 +36,7 @@ class Listener:
         return not self.access.token
 
 
-def listen(host: str = DEFAULT_HOST, port: int = DEFAULT_PORT) -> Listener:
+def listen(host: str = DEFAULT_HOST, port: int = DEFAULT_PORT) -> BoundAddress:
     """Bind a port of an address; 0 is any that is free.
 
     Beyond loopback a link has a random token, without which nothing is answered.
@@ -55,7 +55,7 @@ def listen(host: str = DEFAULT_HOST, port: int = DEFAULT_PORT) -> Listener:
     if address.is_loopback:
         names = frozenset({*LOOPBACK_NAMES, named})
         link = f"http://{named}:{port}/"
-        return Listener(socket=bound, access=Access(names=names, port=port), link=link)
+        return BoundAddress(socket=bound, access=Access(names=names, port=port), link=link)
     token = secrets.token_urlsafe(16)
     if address.is_unspecified:  # all addresses of this machine: the link has one of them
         names = frozenset(LOOPBACK_NAMES)
@@ -63,7 +63,7 @@ def listen(host: str = DEFAULT_HOST, port: int = DEFAULT_PORT) -> Listener:
     else:
         names = frozenset({named})
     access = Access(names=names, port=port, any_address=address.is_unspecified, token=token)
-    return Listener(socket=bound, access=access, link=f"http://{named}:{port}/{token}/")
+    return BoundAddress(socket=bound, access=access, link=f"http://{named}:{port}/{token}/")
 
 
 def network_address() -> str:
@@ -149,7 +149,7 @@ class QuietServer(uvicorn.Server):
         self.connections.cut_all()
 
 
-def run(app: Starlette, listener: Listener, limits: ServingLimits) -> None:
+def run(app: Starlette, listener: BoundAddress, limits: ServingLimits) -> None:
     """Serve until Ctrl-C or a signal, and raise `KeyboardInterrupt` when that is done."""
     try:
         QuietServer(app, limits).run(sockets=[listener.socket])

@@ -111,8 +111,8 @@ def create_app(
         limits: How much and how long.
         report: Gets errors that no client can help, such as a damaged model.
     """
-    pictures = Pictures(models, limits)
-    files = Files(content)
+    pictures = PictureEndpoint(models, limits)
+    files = SiteFiles(content)
     frames = FrameStreams(models, limits, report)
 
     async def refused(_request: Request, error: Exception) -> Response:
@@ -149,7 +149,7 @@ def create_app(
     return app
 
 
-class Files:
+class SiteFiles:
     """Static files, by exact name."""
 
     def __init__(self, content: Mapping[str, Content]) -> None:
@@ -180,13 +180,13 @@ class StoredFile(Response):
         """See ASGI. `OSError` if it can't be read."""
         with self._path.open("rb") as stream:  # of this package, or the cache: a disk's file
             start: Message = {"type": "http.response.start", "status": 200}
-            await send(start | {"headers": self.raw_headers})
+            await send({**start, "headers": self.raw_headers})
             while part := stream.read(_PART_BYTES):
                 await send({"type": "http.response.body", "body": part, "more_body": True})
         await send({"type": "http.response.body"})
 
 
-class Pictures:
+class PictureEndpoint:
     """Photographs that are stylised."""
 
     def __init__(self, models: ServedModels, limits: ServingLimits) -> None:
@@ -286,8 +286,9 @@ async def _unless_left(request: Request, future: "Future[T]") -> T:
     """What a model's thread makes; `ClientDisconnect` if the client leaves, whose place is free."""
     made = asyncio.wrap_future(future)
     leaving = asyncio.ensure_future(_left(request))
+    either: set[asyncio.Future[Any]] = {made, leaving}
     try:
-        await asyncio.wait({made, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not made.done():
             raise ClientDisconnect
         if made.cancelled():

@@ -50,7 +50,7 @@ def occupy() -> Iterator[Callable[[ServedModels, str], Future[None]]]:
 
         def wait(_stylizer: Stylizer) -> None:
             begun.set()
-            end.wait(60)
+            end.wait(10 * PATIENCE_S)
 
         future = models.submit(name, "int8", wait)
         assert begun.wait(60)

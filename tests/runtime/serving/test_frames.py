@@ -100,6 +100,23 @@ class TestNewestWins:
             go.release()
             assert number_of(heard(camera)) == 4
 
+    def test_a_frame_for_the_model_before_is_not_given_to_the_next(self, serve, slow) -> None:
+        begun, go = slow
+        with serve().camera() as camera:
+            camera.send(CHOICE)
+            heard(camera)
+            camera.send(message(1))
+            assert begun.acquire(timeout=60)
+            camera.send(message(2))
+            camera.send(json.dumps({"model": "negative", "precision": "float"}))
+            camera.send("no choice")  # answered at once: by then the others were read
+            assert "error" in json.loads(heard(camera))
+            go.release(10)
+            assert number_of(heard(camera)) == 1
+            assert json.loads(heard(camera)) == {"ready": "negative"}
+            camera.send(message(3))
+            assert number_of(heard(camera)) == 3
+
     def test_a_flood_is_read_and_not_kept(self, serve, slow) -> None:
         begun, go = slow
         server = serve()
