@@ -146,7 +146,8 @@ def blended(photo: Pixels, stylised: Pixels, control: Control) -> Pixels:
 def _brightness(rgb: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Y of (H, W, 3), summed in one order: a product of matrices differs by shape and processor."""
     red, green, blue = (rgb[:, :, i] * BRIGHTNESS[i] for i in range(3))
-    return red + green + blue
+    brightness: npt.NDArray[np.float32] = red + green + blue
+    return brightness
 
 
 def blending_bytes(height: int, width: int) -> int:

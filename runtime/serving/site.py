@@ -172,19 +172,7 @@ def site_content(
     content: dict[str, Content] = {**PAGE, "LICENSE.txt": _own_licence()}
     pictures = included_photos() if photos is None else photos
     content |= {_PHOTOS + name: own for name, own in pictures.items()}
-    shown = []
-    for model in models:
-        folder = _folder_of(model.name, content)
-        files = []
-        for precision in model.precisions if server else model.precisions[:1]:
-            path = find_artifact(model.bundle, precision)
-            address = folder + artifact_file(artifact_name(precision))
-            content[address] = path
-            files.append(_described(path, precision, address))
-        precisions = model.precisions if server else ()
-        shown.append(
-            SiteModel(name=model.name, title=model.title, server=precisions, browser=tuple(files))
-        )
+    shown = [_shown(model, content, server=server) for model in models]
     if runtime is not None:
         installed = (*runtime.page_files, *(runtime.webgpu_files if server else ()))
         content |= {_RUNTIME + path.name: path for path in installed}
@@ -237,6 +225,19 @@ def _folder_of(name: str, taken: Mapping[str, Content]) -> str:
         number += 1
         folder = f"{_MODELS}{plain}-{number}/"
     return folder
+
+
+def _shown(model: OfferedModel, content: dict[str, Content], *, server: bool) -> SiteModel:
+    """A model of the page, whose graphs are put into the content."""
+    folder = _folder_of(model.name, content)
+    files = []
+    for precision in model.precisions if server else model.precisions[:1]:
+        path = find_artifact(model.bundle, precision)
+        address = folder + artifact_file(artifact_name(precision))
+        content[address] = path
+        files.append(_described(path, precision, address))
+    precisions = model.precisions if server else ()
+    return SiteModel(name=model.name, title=model.title, server=precisions, browser=tuple(files))
 
 
 def _described(path: Path, precision: str, address: str) -> SiteFile:
