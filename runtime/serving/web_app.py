@@ -52,6 +52,7 @@ _TYPES: Final[Mapping[str, str]] = {
     ".css": "text/css",
     ".jpg": "image/jpeg",
     ".json": "application/json",
+    ".md": "text/plain; charset=utf-8",
     ".mjs": "text/javascript",
     ".png": "image/png",
     ".svg": "image/svg+xml",

@@ -32,12 +32,14 @@ class TestFiles:
         path = tmp_path / "code"
         path.write_bytes(b"1;" * 100_000)
         files = {"index.html": b"<p>", "a/app.mjs": path, "x.wasm": b"w", "m.webmanifest": b"{}"}
+        files["LICENSES.md"] = b"#"
         server = serve(content=files)
         kinds = {
             "/": (b"<p>", "text/html; charset=utf-8"),
             "/index.html": (b"<p>", "text/html; charset=utf-8"),
             "/a/app.mjs": (path.read_bytes(), "text/javascript"),
             "/x.wasm": (b"w", "application/wasm"),
+            "/LICENSES.md": (b"#", "text/plain; charset=utf-8"),
             "/m.webmanifest": (b"{}", "application/manifest+json"),
         }
         for name, (body, kind) in kinds.items():
