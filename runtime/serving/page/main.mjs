@@ -94,6 +94,12 @@ async function siteOf() {
   return site;
 }
 
+function placeOf(site, hasDevice) {
+  if (!site.server) return "They are stylised on this device and never leave it.";
+  const server = "They are stylised by the server that gave you this page";
+  return hasDevice ? `${server}, or on this device.` : `${server}.`;
+}
+
 /** Settings of the address, for what this site has. */
 function settled(site, settings) {
   const has = (name) => site.models.some((model) => model.name === name);
@@ -229,9 +235,7 @@ async function main() {
   device.querySelector("input").disabled = studio.deviceFault !== "";
   device.querySelector(".where").textContent = studio.deviceFault;
   element("engines").classList.toggle("is-single", !site.server);
-  element("place").textContent = site.server
-    ? "They are stylised by the server that gave you this page, or on this device."
-    : "They are stylised on this device and never leave it.";
+  element("place").textContent = placeOf(site, studio.deviceFault === "");
   element("version").textContent = `nstc ${site.version}`;
   if (studio.deviceFault && !site.server) lines.set("fault", studio.deviceFault);
   show();

@@ -92,6 +92,11 @@ export class ServerEngine {
   }
 }
 
+/** @returns {string} The precision that the server runs a model in: the wanted one if it has it. */
+export function servedPrecision(model, precision) {
+  return model.server.includes(precision) ? precision : model.server[0];
+}
+
 async function pairOf(response) {
   const { headers } = response;
   const [width, height] = ["Nstc-Width", "Nstc-Height"].map((name) => Number(headers.get(name)));

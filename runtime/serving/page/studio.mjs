@@ -2,8 +2,9 @@
 
 import { Calls, PageError } from "./calls.mjs";
 import { DeviceEngine } from "./device-engine.mjs";
-import { Newest, Rate } from "./newest.mjs";
-import { ServerEngine } from "./server-engine.mjs";
+import { Filming } from "./filming.mjs";
+import { Newest } from "./newest.mjs";
+import { ServerEngine, servedPrecision } from "./server-engine.mjs";
 
 const THUMB = 160; // pixels of the long side
 
@@ -37,7 +38,7 @@ export class Studio {
   #composing = new Newest(() => this.#compose());
   #aside = new Newest(() => this.#workAside());
   #request = new AbortController();
-  #streams = [];
+  #filming;
 
   /**
    * @param {object} site Of site.json.
@@ -49,6 +50,8 @@ export class Studio {
     [this.#site, this.#settings, this.#camera, this.#view] = [site, settings, camera, view];
     this.#device = new DeviceEngine(site.runtime);
     this.#server = new ServerEngine(view.server);
+    const engines = { device: this.#device, server: this.#server };
+    this.#filming = new Filming(camera, this.#pictures, engines, view);
   }
 
   /** Why this device can't stylise, or "". */
@@ -101,7 +104,7 @@ export class Studio {
     this.#settings = settings;
     const fields = ["model", "second", "brush", "size", "engine", "precision"];
     if (this.#camera.isOn) {
-      if (settings.engine !== before.engine) this.#endStreams();
+      if (settings.engine !== before.engine) this.#filming.disconnect();
     } else if (fields.some((field) => settings[field] !== before[field])) this.#redevelop();
     else this.#composing.ask();
   }
@@ -255,7 +258,12 @@ export class Studio {
     this.#view.fault("");
     this.#request.abort(new DOMException("the camera is on", "AbortError"));
     this.#view.busy(false);
-    this.#film().catch((error) => {
+    const now = () => ({
+      settings: this.#settings,
+      models: this.#styles().map((name) => this.#model(name)),
+      mixing: this.#mixing(),
+    });
+    this.#filming.run(now).catch((error) => {
       this.#closeCamera();
       this.#view.fault(lineOf(error));
     });
@@ -279,79 +287,9 @@ export class Studio {
   #closeCamera() {
     if (!this.#camera.isOn) return;
     this.#camera.stop();
-    this.#endStreams();
+    this.#filming.disconnect();
     this.#view.cameraTurned();
   }
-
-  #endStreams() {
-    for (const stream of this.#streams) stream.end();
-    this.#streams = [];
-  }
-
-  async #film() {
-    const flying = new Set();
-    const rate = new Rate();
-    let fault = null;
-    let newest = -1;
-    for (let number = 0; this.#camera.isOn; number++) {
-      const depth = this.#settings.engine === "server" ? this.#stream(0).depth : 1;
-      while (flying.size >= depth) await Promise.race(flying);
-      if (fault) throw fault;
-      if (!this.#camera.isOn) return;
-      const bitmap = await this.#camera.frame();
-      const one = this.#frame(number, bitmap)
-        .then((given) => {
-          if (!given || number < newest || !this.#camera.isOn) return;
-          newest = number;
-          this.#view.shown(given.before, given.after);
-          this.#view.measured(given.engine, { ...given.time, rate: rate.count() });
-        })
-        .catch((error) => (fault = error))
-        .finally(() => flying.delete(one));
-      flying.add(one);
-    }
-  }
-
-  async #frame(number, bitmap) {
-    const { engine, frame: size, brush, precision, share } = this.#settings;
-    const multiple = this.#model(this.#settings.model).size_multiple;
-    const mirrored = this.#camera.isMirrored;
-    const given = { number, bitmap, size, brush, multiple, mirrored };
-    const input = await this.#pictures.call("frame", given, [bitmap]);
-    const styles = this.#styles();
-    const made = [];
-    for (const [slot, name] of styles.entries()) {
-      const own = slot < styles.length - 1 ? { ...input, data: input.data.slice() } : input;
-      made.push(this.#frameInStyle(engine, slot, this.#model(name), precision, own));
-    }
-    const [first, second] = await Promise.all(made);
-    if (!first || (styles.length === 2 && !second)) return null;
-    const recipe = { number, first, second, share, mixing: this.#mixing() };
-    const pair = await this.#pictures.call("developed", recipe);
-    if (!pair) return null;
-    const { height, width } = pair;
-    const time = { ms: first.ms, where: first.where };
-    const [before, after] = [pair.before, pair.after].map((data) => ({ data, height, width }));
-    return { before, after, time, engine };
-  }
-
-  async #frameInStyle(engine, slot, model, precision, picture) {
-    if (engine === "device") return this.#device.stylise(model, precision, picture);
-    const chosen = servedPrecision(model, precision);
-    const choice = { model: model.name, precision: chosen };
-    const given = await this.#stream(slot).stylise(choice, picture);
-    return given && { ...given, where: chosen };
-  }
-
-  /** A connection for each of two styles: frames of one must not replace those of the other. */
-  #stream(slot) {
-    this.#streams[slot] ??= this.#server.frames();
-    return this.#streams[slot];
-  }
-}
-
-function servedPrecision(model, precision) {
-  return model.server.includes(precision) ? precision : model.server[0];
 }
 
 function lineOf(error) {

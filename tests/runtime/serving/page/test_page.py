@@ -291,6 +291,7 @@ class TestCamera:
             const live = await page.$eval("#after", ({ width, height }) => [width, height]);
             await page.selectOption("#frame", "192");
             await page.waitForFunction(() => document.getElementById("after").width === 192);
+            await page.selectOption("#second", "udnie"); // whose frames go with those of the first
             await set("strength", 0);
             await page.waitForFunction(() => {
                 const [before, after] = ["before", "after"].map((id) => {
@@ -308,7 +309,9 @@ class TestCamera:
         )
 
         assert given["live"] == [320, 240]
-        assert given["address"].endswith("#model=starry-night&strength=0&size=256&frame=192")
+        assert given["address"].endswith(
+            "#model=starry-night&second=udnie&strength=0&size=256&frame=192"
+        )
         assert given["text"] == "Camera"
 
     @pytest.mark.parametrize(
@@ -374,6 +377,7 @@ class TestUse:
             await set("strength", 1.25);
             await set("brush", 2);
             await page.check("#colors");
+            await page.waitForFunction(() => !document.querySelector(".is-busy"));
             await page.click("#copy");
             await done("copied");
             const address = await page.evaluate(() => navigator.clipboard.readText());
