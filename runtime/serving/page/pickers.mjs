@@ -8,6 +8,7 @@ function made(tag, properties) {
 /** One tile for each model, with a small picture in its style. */
 export class StylePicker {
   #tiles = new Map();
+  #list;
 
   /**
    * @param {HTMLElement} list
@@ -15,6 +16,7 @@ export class StylePicker {
    * @param {(name: string) => void} choose
    */
   constructor(list, models, choose) {
+    this.#list = list;
     for (const { name, title } of models) {
       const radio = made("input", { type: "radio", name: "model", value: name });
       const canvas = made("canvas", { ariaHidden: "true" });
@@ -22,13 +24,20 @@ export class StylePicker {
       tile.append(radio, canvas, made("span", { textContent: title }));
       radio.addEventListener("change", () => choose(name));
       list.append(tile);
-      this.#tiles.set(name, { radio, canvas });
+      this.#tiles.set(name, { radio, canvas, tile });
     }
   }
 
   /** @param {string} name Of the chosen one. */
   show(name) {
-    this.#tiles.get(name).radio.checked = true;
+    const { radio, tile } = this.#tiles.get(name);
+    if (radio.checked) return;
+    radio.checked = true;
+    // into the list's view, not the page's: the rest of the page stays where it is
+    const { offsetLeft, offsetTop, offsetWidth, offsetHeight } = tile;
+    const left = offsetLeft - (this.#list.clientWidth - offsetWidth) / 2;
+    const top = offsetTop - (this.#list.clientHeight - offsetHeight) / 2;
+    this.#list.scrollTo({ left, top });
   }
 
   /**

@@ -395,6 +395,22 @@ class TestUse:
 
         assert given == ["1.25", "2", True, "256", "true"]
 
+    def test_a_linked_style_is_in_view_on_a_phone(self, chromium, link) -> None:
+        left, right, scrolled = chromium(
+            STEPS
+            + """
+            await open("model=udnie&size=256", "Udnie");
+            const { left, right } = await page.$eval(
+                ".tile:nth-child(4)", (tile) => tile.getBoundingClientRect().toJSON());
+            return [left, right, await page.evaluate(() => scrollY)];
+            """,
+            {"link": link},
+            viewport={"width": 360, "height": 740},
+        )
+
+        assert 0 <= left < right <= 360
+        assert scrolled == 0
+
     def test_nothing_is_asked_of_another_host(self, play, link) -> None:
         asked = play(
             """
