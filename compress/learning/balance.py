@@ -99,7 +99,7 @@ _STEEPEST: Final = 2.0  # of loss over level, from where the weight rises no fur
 _FIRST: Final = 5  # steps that are all measured, for the photograph itself has no content loss
 _WEIGHTS: Final = (0.02, 5.0)
 # How a level gives way to a painting; see `ContentBalance`.
-_ELASTICITY, _USUAL_RATIO, _MOST = 0.7, 0.2, 1.55
+_ELASTICITY, _USUAL_RATIO, _MOST = 0.7, 0.2, 2.0
 # See `content_levels`.
 _KEPT, _LENT, _TYPICAL_SIZE = 0.22, 0.264, 256
 
@@ -120,7 +120,7 @@ class ContentBalance:
     r is also what a painting gives for a little more content loss: the style loss that it takes
     away. Where that is much, l is above the photograph's level:
 
-        l = level · (r / 0.2)^0.7, from one level to 1.55
+        l = level · (r / 0.2)^0.7, from one level to two
 
     A painting that is as unlike the photograph as a bright sea is unlike a night sky would
     otherwise keep most of its style loss.

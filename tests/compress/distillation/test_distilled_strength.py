@@ -157,7 +157,7 @@ class TestObjective:
             content = float(made.own.content(outputs, of_photograph))
             style = float(made.own.style(vgg(picture, STYLE_LAYERS)))
         ratio = made.balance.figures()["balance"]
-        given_way = max(1.0, min(1.55, (ratio / 0.2) ** 0.7))
+        given_way = max(1.0, min(2.0, (ratio / 0.2) ** 0.7))
         level = given_way * float(content_levels(of_photograph, made.own.typical, 2.0))
         assert made.balance.figures()["content/level"] == pytest.approx(content / level, rel=0.02)
         expected = ratio * level / 7 * (content / level) ** 7 / style

@@ -60,8 +60,8 @@ class OptimizeRecipe(StrengthOfStyle, Checked):
     )
     balance: bool = switch(
         True,
-        "Set the weight of the loss content while it runs, so that a strength means the same for "
-        "every painting.",
+        "Set the weight of the loss content while it runs, so that a strength means nearly the "
+        "same for every painting.",
     )
     style_strength: float = setting(
         1.0, STRENGTH, "Strength of the style: 0 is the photograph, 1 usual, 2 most."
