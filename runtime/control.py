@@ -108,7 +108,7 @@ def controlled(photo: Pixels, control: Control, transfer: Transfer) -> Pixels:
     The result is of the photograph's size unless `control.size` says otherwise.
     """
     if control.strength == 0:
-        return _target(photo, control)
+        return resize(photo, *sizes_of(photo.shape[0], photo.shape[1], control).result)
     return blended(*unblended(photo, control, transfer), control)
 
 
@@ -118,13 +118,10 @@ def unblended(photo: Pixels, control: Control, transfer: Transfer) -> tuple[Pixe
     `blended` makes the result of them: of any strength, without running the network again.
     """
     sizes = sizes_of(photo.shape[0], photo.shape[1], control)
-    stylised = transfer(resize(resize(photo, *sizes.photo), *sizes.network))
-    return _target(photo, control), resize(stylised, *sizes.result)
-
-
-def _target(photo: Pixels, control: Control) -> Pixels:
-    """The photograph in the result's size."""
-    return resize(photo, *sizes_of(photo.shape[0], photo.shape[1], control).result)
+    scaled = resize(photo, *sizes.photo)
+    stylised = transfer(resize(scaled, *sizes.network))
+    target = photo if control.upscale_to_original else scaled
+    return target, resize(stylised, *sizes.result)
 
 
 def blended(photo: Pixels, stylised: Pixels, control: Control) -> Pixels:
