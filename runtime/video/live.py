@@ -44,6 +44,7 @@ _STRENGTH_STEP: Final = 0.1
 _RECENT: Final = 30  # frames over which the rate and the time on the screen are taken
 # Formats of files, and of FFmpeg's test pictures, which come as fast as they are read.
 _FASTER_THAN_SHOWN: Final = (None, "lavfi")
+_LONGEST_WAIT_S: Final = 3600.0
 _SECONDS_OF_STATUS: Final = 0.5  # numbers that change faster can't be read
 
 
@@ -158,9 +159,22 @@ def _frames(
             due_s = float(item.pts * reader.time_base)
             if began_s is None:
                 began_s = time.monotonic() - due_s
-            if paced and no_more.wait(max(0.0, began_s + due_s - time.monotonic())):
+            if paced and _ended_by(began_s + due_s, no_more):
                 return
             yield item
+
+
+def _ended_by(due_s: float, no_more: threading.Event) -> bool:
+    """Wait until a time of `time.monotonic`, in parts that any clock can count; whether it ended.
+
+    A damaged file may have a frame that is due in a million years.
+    """
+    while True:
+        left_s = max(0.0, due_s - time.monotonic())
+        if no_more.wait(min(left_s, _LONGEST_WAIT_S)):
+            return True
+        if left_s <= _LONGEST_WAIT_S:
+            return False
 
 
 def _unwritten(_item: Item) -> None:

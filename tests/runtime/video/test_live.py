@@ -279,11 +279,12 @@ class TestPace:
         stylize_live(origin, stylizer, [Display()])
         assert asked == [paced]
 
+    @pytest.mark.parametrize("far_ms", [3_600_000, 2**52])
     def test_the_end_does_not_wait_for_a_frame_far_off(
-        self, make_clip, stylizer, threads_left
+        self, make_clip, stylizer, threads_left, far_ms
     ) -> None:
-        """Recordings of screens stand still for minutes: an hour here, of which nothing passes."""
-        source = make_clip("clip.mkv", times=(0, 40, 3_600_000), **LOSSLESS)
+        """Recordings of screens stand still for minutes, damaged files for ages: nothing passes."""
+        source = make_clip("clip.mkv", times=(0, 40, far_ms), **LOSSLESS)
         outcome = stylize_live(file_source(source), stylizer, [Display({1: "q", 2: "q"})])
         assert outcome.interrupted
         assert threads_left() == []
