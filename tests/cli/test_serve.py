@@ -3,12 +3,15 @@
 import http.client
 import io
 import os
+import queue
 import signal
 import socket
 import subprocess
 import sys
+import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urlencode, urlsplit
 
 import numpy as np
@@ -201,13 +204,27 @@ class TestRefused:
         assert 'pip install "nstc[serve]"' in done.error
 
 
-def test_the_browser_is_opened(nstc, monkeypatch) -> None:
-    opened: list[str] = []
-    monkeypatch.setattr("webbrowser.open", opened.append)  # returns None: there is no browser
-    monkeypatch.setattr(
-        "nstc.runtime.serving.listening.run", lambda _app, own, _limits: own.socket.close()
-    )
-    done = nstc("serve", "zoo:udnie", "--port", 0, "--open")
-    assert done.code == 0
-    assert opened == [done.out.strip()]
-    assert "no browser was found" in done.err
+class TestBrowser:
+    @pytest.fixture
+    def opening(self, nstc, monkeypatch):
+        monkeypatch.setattr(
+            "nstc.runtime.serving.listening.run", lambda _app, own, _limits: own.socket.close()
+        )
+        return lambda: nstc("serve", "zoo:udnie", "--port", 0, "--open")
+
+    def test_it_is_opened_beside_the_server(self, opening, monkeypatch) -> None:
+        opened: queue.Queue[str] = queue.Queue()
+        browser = SimpleNamespace(open=opened.put)
+        monkeypatch.setattr("webbrowser.get", lambda: browser)
+        done = opening()
+        assert done.code == 0
+        assert opened.get(timeout=PATIENCE_S) == done.out.strip()
+
+    def test_there_may_be_none(self, opening, monkeypatch) -> None:
+        def none_found() -> None:
+            raise webbrowser.Error
+
+        monkeypatch.setattr("webbrowser.get", none_found)
+        done = opening()
+        assert done.code == 0
+        assert "no browser was found" in done.err

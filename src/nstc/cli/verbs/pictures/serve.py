@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sys
+import threading
 import webbrowser
 from typing import Annotated
 
@@ -66,13 +67,22 @@ def serve(
                 "read what is sent: it is not encrypted."
             )
         tell(f"serves {', '.join(served.by_name)}; Ctrl-C ends it.")
-        if open_page and not webbrowser.open(listener.link):
-            tell("no browser was found: open the link yourself.")
+        if open_page:
+            _open(listener.link)
         run(app, listener, limits)
     if not served.close():
         # a network at work can't be stopped, and would crash while the process is taken apart
         sys.stdout.flush()
         os._exit(0)
+
+
+def _open(link: str) -> None:
+    try:
+        browser = webbrowser.get()
+    except webbrowser.Error:
+        tell("no browser was found: open the link yourself.")
+    else:  # in a thread, for one in a terminal returns when it is closed
+        threading.Thread(target=browser.open, args=[link], daemon=True).start()
 
 
 def _report(error: BaseException) -> None:
