@@ -13,10 +13,9 @@ from typing import Any, Final, cast
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from nstc.runtime.serving.guard import ServingLimits
+from nstc.runtime.serving.guard import QUIET_S, ServingLimits
 
 _CLOSING_S: Final = 5.0  # for the last bytes of a connection that is closed
-_QUIET_S: Final = 5.0  # without a frame, after which a camera may be dropped for somebody else
 # all may be waiting for their answers: so many times more are let in before anybody is turned away
 _CROWD: Final = 3
 _LOOKS: Final = 4  # in the shortest limit of time
@@ -187,11 +186,19 @@ class BoundedWebSocket(Reporting, WebSocketsSansIOProtocol):
     awaits_header = False
     last_request = None
     messages = 0  # or parts of them, the request for a WebSocket being the first
+    waits = False  # for an answer to the last one
 
     def data_received(self, data: bytes) -> None:  # noqa: D102
         self.messages += 1
+        self.waits = True
         super().data_received(data)
 
+    async def send(self, message: Any) -> None:
+        """See ASGI."""
+        await super().send(message)
+        self.waits = False
+        self.connections_of_server.heard(self.transport)
+
     def may_be_dropped(self, silent_s: float) -> bool:
-        """Whether the client sends no frames at the moment."""
-        return self.messages < 2 or silent_s > _QUIET_S
+        """Whether the client sends no frames at the moment, and waits for none."""
+        return self.messages < 2 or (not self.waits and silent_s > QUIET_S)

@@ -22,7 +22,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from nstc.core import decoding
 from nstc.core.images import Pixels
-from nstc.runtime.serving.guard import Holding, ServingLimits
+from nstc.runtime.serving.guard import QUIET_S, Holding, ServingLimits
 from nstc.runtime.serving.refusals import RefusedError, refusal_of
 from nstc.runtime.serving.served_models import ServedModels
 from nstc.runtime.stylizer import Stylizer
@@ -30,7 +30,6 @@ from nstc.runtime.stylizer import Stylizer
 HEADER: Final = struct.Struct("<IHH")  # number, width, height
 TIME: Final = struct.Struct("<f")  # ms
 _MOST_TEXT: Final = 4096  # bytes of a message in JSON
-_QUIET_S: Final = 5.0  # without a message, after which a camera may be dropped for another
 _BUSY: Final = 1013  # of RFC 6455's registry: try again later
 
 Report = Callable[[BaseException], None]
@@ -63,11 +62,20 @@ class FrameStream:
         self._limits = limits
         self._report = report
         self._holding: Holding = socket.scope["nstc.holding"]
-        self.heard_at = asyncio.get_running_loop().time()
+        self._heard_at = asyncio.get_running_loop().time()
         self._arrived = asyncio.Event()
-        self._asked: ModelChoice | None = None  # a choice that is not made yet
-        self._frame: CameraFrame | None = None  # the newest that is not at work
+        self._asked: ModelChoice | None = None  # the newest choice, which nothing is done for yet
+        self._opening: ModelChoice | None = None
         self._chosen: ModelChoice | None = None
+        self._frame: CameraFrame | None = None  # the newest that is not at work
+        self._is_at_work = False
+
+    @property
+    def silent_s(self) -> float:
+        """How long the client has sent nothing, while it waited for no answer."""
+        if self._is_at_work or self._asked is not None or self._frame is not None:
+            return 0.0
+        return asyncio.get_running_loop().time() - self._heard_at
 
     async def run(self) -> None:
         """Answer until the client leaves."""
@@ -77,7 +85,7 @@ class FrameStream:
                 message = await self._socket.receive()
                 if message["type"] == "websocket.disconnect":
                     return
-                self.heard_at = asyncio.get_running_loop().time()
+                self._heard_at = asyncio.get_running_loop().time()
                 await self._take(message.get("bytes"), message.get("text") or "")
         except WebSocketDisconnect:
             return
@@ -96,7 +104,7 @@ class FrameStream:
             if content is None:
                 self._asked = choice_of(text)
                 self._frame = None  # was meant for the model before
-            elif self._chosen is None and self._asked is None:
+            elif self._chosen is None and self._opening is None and self._asked is None:
                 raise RefusedError(400, 'choose a model first: {"model": NAME, "precision": ...}.')
             else:
                 self._frame = frame_of(content, self._limits.frame_pixels)
@@ -111,15 +119,14 @@ class FrameStream:
             await self._arrived.wait()
             self._arrived.clear()
             asked, self._asked = self._asked, None
+            self._is_at_work = True
             try:
                 if asked is not None:
-                    self._chosen = None
-                    await self._done(asked, lambda _stylizer: None)
-                    self._chosen = asked
-                    await self._socket.send_text(json.dumps({"ready": asked.model}))
-                frame, self._frame = self._frame, None
-                if frame is not None and self._chosen is not None:
-                    await self._answer(frame, self._chosen)
+                    await self._open(asked)
+                if self._asked is None:  # otherwise the frame is meant for another model
+                    frame, self._frame = self._frame, None
+                    if frame is not None and self._chosen is not None:
+                        await self._answer(frame, self._chosen)
             except WebSocketDisconnect:
                 return  # the other task ends by it too
             except Exception as error:  # noqa: BLE001 (told to the client, and reported)
@@ -127,6 +134,19 @@ class FrameStream:
                 if refusal.status >= 500:
                     self._report(error)
                 await self._tell_error(refusal)
+            finally:
+                self._is_at_work = False
+                self._heard_at = asyncio.get_running_loop().time()  # it waited until now
+
+    async def _open(self, asked: ModelChoice) -> None:
+        """Make a choice; frames that come meanwhile wait for it."""
+        self._chosen, self._opening = None, asked
+        try:
+            await self._done(asked, lambda _stylizer: None)
+            self._chosen = asked
+        finally:
+            self._opening = None
+        await self._socket.send_text(json.dumps({"ready": asked.model}))
 
     async def _answer(self, frame: CameraFrame, chosen: ModelChoice) -> None:
         def stylised(stylizer: Stylizer) -> tuple[Pixels, float]:
@@ -165,25 +185,25 @@ class FrameStreams:
         """Serve one client until it leaves; if there are too many, in the place of a silent one."""
         await socket.accept()
         stream = FrameStream(socket, self._models, self._limits, self._report)
-        if len(self.open) >= self._limits.streams and not await self._drop_silent():
+        silent = self._silent() if len(self.open) >= self._limits.streams else None
+        if len(self.open) >= self._limits.streams and silent is None:
             message = f"{len(self.open)} cameras are served already: try again later."
             await socket.send_text(json.dumps({"error": message}))
             await socket.close(_BUSY)
             return
         self.open.add(stream)
         try:
+            if silent is not None:
+                self.open.discard(silent)
+                await silent.drop()
             await stream.run()
         finally:
             self.open.discard(stream)
 
-    async def _drop_silent(self) -> bool:
-        """Whether there was a client to drop: that which has been silent for longest."""
-        longest = min(self.open, key=lambda own: own.heard_at)
-        if asyncio.get_running_loop().time() - longest.heard_at < _QUIET_S:
-            return False
-        self.open.discard(longest)
-        await longest.drop()
-        return True
+    def _silent(self) -> FrameStream | None:
+        """The client to drop for another: that which has been silent for longest, if for long."""
+        longest = max(self.open, key=lambda own: own.silent_s)
+        return None if longest.silent_s < QUIET_S else longest
 
 
 def choice_of(text: str) -> ModelChoice:

@@ -17,12 +17,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nstc.core.errors import OptionError
 from nstc.runtime.serving.refusals import RefusedError
+from nstc.runtime.serving.site import MAX_PHOTO_BYTES, MAX_PHOTO_PIXELS
 
 MOST_HEADERS: Final = 100
 MOST_HEADER_BYTES: Final = 16_384
 LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "[::1]")
 _CHUNK: Final = 65_536  # bytes of a reply that are sent at a time, so that its reader's pace shows
 _LINGER_S: Final = 1.0  # an early refusal is lost if the connection ends while a client still sends
+QUIET_S: Final = 5.0  # without a frame, after which a camera may be dropped for another client
 _STALE_S: Final = 1.0  # without a byte, after which an upload may be dropped for another
 
 SECURITY_HEADERS: Final = (
@@ -49,9 +51,9 @@ SECURITY_HEADERS: Final = (
 class ServingLimits:
     """How much one client, and all of them, may take; `OptionError` if it is out of range."""
 
-    body_bytes: int = 32 * 1024 * 1024  # of an upload
+    body_bytes: int = MAX_PHOTO_BYTES  # of an upload
     body_s: float = 30.0  # of an upload, from its first byte to its last
-    pixels: int = 50_000_000  # of a picture, before and after it is scaled
+    pixels: int = MAX_PHOTO_PIXELS  # of a picture, before and after it is scaled
     frame_pixels: int = 1920 * 1080  # of one frame of a camera
     streams: int = 16  # cameras at a time
     connections: int = 100  # at a time; one more drops the one that has been silent for longest
@@ -62,7 +64,7 @@ class ServingLimits:
     def __post_init__(self) -> None:
         if not 1024 <= self.body_bytes <= self.held_bytes // 4:
             raise OptionError(
-                f"max-upload is {self.body_bytes:g} bytes: expected from 1kB to 256MB."
+                f"max-upload is {self.body_bytes:g} bytes: expected from 1KiB to 256MiB."
             )
         if not 0 < self.body_s <= 3600:
             raise OptionError(f"timeout is {self.body_s:g}: expected seconds above 0, to 3600.")
@@ -111,6 +113,10 @@ class HeldBytes:
         self._holders[holding] = None
         return holding
 
+    def counts(self, holding: "Holding") -> bool:
+        """Whether a request has a place here: not if it was dropped for another."""
+        return holding in self._holders
+
     def leave(self, holding: "Holding") -> None:
         """What it held is free."""
         if holding in self._holders:
@@ -133,7 +139,8 @@ class HeldBytes:
             victim = min(stale, key=lambda own: own.progressed)
             self.leave(victim)
             if victim.waiting is not None:
-                victim.waiting.reschedule(now)
+                with contextlib.suppress(RuntimeError):  # its own time ends at this moment
+                    victim.waiting.reschedule(now)
 
 
 class Holding:
@@ -146,7 +153,9 @@ class Holding:
         self.waiting: asyncio.Timeout | None = None  # for the next bytes of an upload
 
     def grow(self, count: int) -> None:
-        """Hold more; `RefusedError` if there is no room."""
+        """Hold more; `RefusedError` if there is no room, or its own was given away."""
+        if not self._all.counts(self):
+            raise RefusedError(429, "the upload stopped for too long: send it again.")
         now = self.progressed = asyncio.get_running_loop().time()
         self._all.make_room(count, now)
         self._all.total += count
@@ -232,9 +241,11 @@ class Guard:
             raise RefusedError(403, "requests from other sites are not answered.")
         path = str(scope["path"])
         if self._access.token:
-            given, _, path = path.removeprefix("/").partition("/")
+            given, slash, path = path.removeprefix("/").partition("/")
             if not hmac.compare_digest(given.encode(), self._access.token.encode()):
                 raise RefusedError(403, "the link is not complete: use the one that was printed.")
+            if not slash:  # from there the page's own addresses would lead elsewhere
+                raise RefusedError(404, "the link ends with a slash: add it.")
             path = f"/{path}"
         return dict(scope) | {"path": path, "raw_path": path.encode(), "root_path": ""}
 

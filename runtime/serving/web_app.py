@@ -35,9 +35,9 @@ from nstc.runtime.serving.guard import (
 )
 from nstc.runtime.serving.refusals import RefusedError, refusal_of
 from nstc.runtime.serving.served_models import ServedModels
+from nstc.runtime.serving.site import Content
 from nstc.runtime.stylizer import Stylizer
 
-Content = bytes | Path  # of a served file, or where it is
 T = TypeVar("T")
 
 _UPLOAD: Final = "the upload"  # in errors

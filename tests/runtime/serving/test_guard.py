@@ -1,5 +1,6 @@
 """Who is answered, how large and slow a request may be, and that others are served meanwhile."""
 
+import asyncio
 import json
 import socket
 import threading
@@ -9,7 +10,8 @@ from noise_pictures import RGB, png
 
 from nstc.core.errors import OptionError
 from nstc.runtime.serving import listening
-from nstc.runtime.serving.guard import Access, ServingLimits
+from nstc.runtime.serving.guard import Access, HeldBytes, ServingLimits
+from nstc.runtime.serving.refusals import RefusedError
 
 
 def everything(client: socket.socket) -> bytes:
@@ -311,7 +313,7 @@ class TestLimits:
     @pytest.mark.parametrize(
         ("options", "told"),
         [
-            ({"body_bytes": 0}, "max-upload is 0 bytes: expected from 1kB"),
+            ({"body_bytes": 0}, "max-upload is 0 bytes: expected from 1KiB"),
             ({"body_bytes": 1 << 40}, "max-upload is "),
             ({"body_s": 0}, "timeout is 0: expected"),
             ({"body_s": float("nan")}, "timeout is nan: expected"),
@@ -325,3 +327,39 @@ class TestLimits:
 def test_json_of_errors_is_json(serve) -> None:
     reply = serve().ask("GET", '/"<script>')
     assert json.loads(reply.body) == {"error": "there is no such page."}
+
+
+class TestHeldBytes:
+    def test_an_upload_whose_place_was_given_away_gets_none_back(self) -> None:
+        async def played() -> int:
+            held = HeldBytes(100)
+            holding = held.enter()
+            holding.grow(60)
+            held.leave(holding)  # dropped for another, just as its next bytes arrive
+            with pytest.raises(RefusedError, match="stopped for too long"):
+                holding.grow(7)
+            held.leave(holding)
+            return held.total
+
+        assert asyncio.run(played()) == 0
+
+    def test_one_whose_own_time_ends_at_this_moment_is_dropped_too(self) -> None:
+        async def played() -> int:
+            held = HeldBytes(100)
+            stalled, other = held.enter(), held.enter()
+            stalled.grow(60)
+            loop = asyncio.get_running_loop()
+
+            async def upload() -> None:
+                async with asyncio.timeout(0) as stalled.waiting:
+                    try:
+                        await asyncio.sleep(60)
+                    finally:  # it expires, and can't be given another time
+                        stalled.progressed = loop.time() - 60
+                        other.grow(90)
+
+            with pytest.raises(TimeoutError):
+                await upload()
+            return held.total
+
+        assert asyncio.run(played()) == 90
