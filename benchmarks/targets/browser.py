@@ -18,12 +18,12 @@ from nstc.benchmarks.targets.web import server, setup
 from nstc.benchmarks.targets.web.exchange import Exchange, Timeouts
 from nstc.benchmarks.timing import latency, machine
 from nstc.core import Progress, bundle
-from nstc.core.errors import OptionError, TargetError, UnusableModelError
+from nstc.core.errors import OptionError, ServeError, TargetError, UnusableModelError
 from nstc.core.images import Pixels
 from nstc.core.recipe import BenchRecipe
 from nstc.runtime import arrays, model_files
 from nstc.runtime.foreign.networks import ForeignSession, Framed
-from nstc.runtime.serving import web_runtime
+from nstc.runtime.serving import certificates, web_runtime
 from nstc.runtime.serving.web_runtime import WebRuntime
 from nstc.runtime.session import Session
 
@@ -117,21 +117,27 @@ class WebTarget:
             ):
                 yield ended
             return
-        tls, fingerprint = setup.self_signed(host) if self.https else (None, None)
+        certificate = certificate_for(host) if self.https else None
+        tls = None if certificate is None else certificate.context
         with server.serving(site, exchange, host=host, tls=tls) as link:
             progress.note(
                 f"Open within {self.timeouts.opening_s / 60:.0f} minutes on a device in the same "
                 f"network, and keep it in front:\n\n  {link}\n\nThis machine serves it on its "
                 f"network address {host} until the run is over, to whoever opens the link first."
             )
-            if tls is None:
+            if certificate is None:
                 progress.note("Over plain http a browser has one thread; --https gives it more.")
             else:
-                progress.note(
-                    "The browser will warn of a self-signed certificate. Its SHA-256 fingerprint "
-                    f"must be\n  {fingerprint}"
-                )
+                progress.note(certificate.warning)
             yield lambda: None
+
+
+def certificate_for(address: str) -> certificates.Certificate:
+    """As `certificates.self_signed`, for an address; `TargetError` if OpenSSL fails."""
+    try:
+        return certificates.self_signed(address)
+    except ServeError as error:
+        raise TargetError(str(error)) from error
 
 
 @dataclass(frozen=True)
@@ -290,7 +296,7 @@ KINDS: Final[Mapping[str, TargetKind]] = {
         form=f"{HTTPS_NAME}[:N]",
         summary="the same over https, which threads need there; web with --open --https",
         make=partial(_elsewhere, HTTPS_NAME),
-        availability=_unless(setup.missing_openssl),
+        availability=_unless(certificates.missing_openssl),
     ),
 }
 

@@ -1,13 +1,8 @@
-"""What opens a page here: Node or Chromium, and a certificate for https.
-
-Their processes open a link and leave nothing behind.
-"""
+"""What opens a page here: Node or Chromium, whose processes leave nothing behind."""
 
 import contextlib
-import hashlib
 import os
 import shutil
-import ssl
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -15,13 +10,11 @@ from pathlib import Path
 from typing import Final
 
 from nstc.core import child_processes, files
-from nstc.core.errors import MissingExtraError, TargetError
 from nstc.runtime.serving.web_runtime import WebRuntime
 
 DATA: Final = Path(__file__).parent  # where the JavaScript is
 MAX_TEXT: Final = 300  # characters that are kept of a text from a process or a page
 
-_CERTIFICATE_S: Final = 30
 _BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _FLAGS: Final = (
     "--disable-gpu",
@@ -52,45 +45,6 @@ def missing_chromium() -> str | None:
     if find_chromium() is None:
         return "chromium is not installed: install it (Debian: apt install chromium)"
     return missing_node()
-
-
-def missing_openssl() -> str | None:
-    """None if certificates can be made here, or what is missing."""
-    if shutil.which("openssl") is None:
-        return "openssl is not installed: install it (Debian: apt install openssl)"
-    return None
-
-
-def self_signed(address: str) -> tuple[ssl.SSLContext, str]:
-    """A certificate for an IPv4 address, valid for one day, and its SHA-256 in hexadecimal.
-
-    Raises `MissingExtraError` if OpenSSL is not installed, `TargetError` if it failed.
-    """
-    if (missing := missing_openssl()) is not None:
-        raise MissingExtraError(f"{missing}.")
-    with files.scratch_folder() as folder:  # readable by this user alone
-        key, certificate = folder / "key.pem", folder / "certificate.pem"
-        command = [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt"),
-            *("ec_paramgen_curve:prime256v1", "-nodes", "-sha256", "-days", "1"),
-            *("-subj", "/CN=nstc bench", "-addext", f"subjectAltName=IP:{address}"),
-            *("-keyout", str(key), "-out", str(certificate)),
-        ]
-        try:
-            ran = child_processes.run_to_end(command, timeout_s=_CERTIFICATE_S)
-        except subprocess.TimeoutExpired as error:
-            raise TargetError(
-                f"openssl made no certificate in {_CERTIFICATE_S} s. Leave --https out."
-            ) from error
-        if ran.status != 0:
-            raise TargetError(
-                f"openssl made no certificate: {ran.last_words()}. "
-                "Leave --https out, or update OpenSSL to 1.1.1 or newer."
-            )
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate, key)
-        der = ssl.PEM_cert_to_DER_cert(certificate.read_text(encoding="ascii"))
-    return context, hashlib.sha256(der).hexdigest()
 
 
 # A process until the block ends. Yields what gives None while it runs, and then says why it ended.

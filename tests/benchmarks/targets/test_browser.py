@@ -236,6 +236,14 @@ def test_another_device_opens_a_link(page, sessions, monkeypatch):
     assert reading.place["device"] == "this machine"
 
 
+def test_a_certificate_that_openssl_does_not_make(installed, monkeypatch):
+    (installed / "openssl").write_text("#!/bin/sh\necho no entropy >&2\nexit 1\n")
+    (installed / "openssl").chmod(0o755)
+    monkeypatch.setenv("PATH", str(installed))
+    with pytest.raises(TargetError, match=r"no entropy\. Leave --https out"):
+        browser.certificate_for("192.0.2.7")
+
+
 def test_a_device_with_another_address_is_another_device(page, sessions, monkeypatch):
     monkeypatch.setattr(browser.server, "LOOPBACK", "127.0.0.2")
     monkeypatch.setattr(browser.server, "network_address", lambda: "127.0.0.1")

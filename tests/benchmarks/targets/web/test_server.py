@@ -5,7 +5,6 @@ import http.client
 import json
 import socket
 import ssl
-import tempfile
 import threading
 import time
 import urllib.parse
@@ -15,8 +14,8 @@ import pytest
 from nstc.benchmarks.targets.web import server
 from nstc.benchmarks.targets.web.exchange import Exchange, Timeouts
 from nstc.benchmarks.targets.web.server import network_address, serving
-from nstc.benchmarks.targets.web.setup import self_signed
-from nstc.core.errors import MissingExtraError, TargetError
+from nstc.core.errors import TargetError
+from nstc.runtime.serving.certificates import self_signed
 
 BEGIN = json.dumps(
     {"agent": "Phone/1", "secure": True, "isolated": True, "threads": 2, "clock_step_ms": 0.1}
@@ -172,7 +171,7 @@ def test_slow_clients_keep_nobody_out(link, few_places, words):
 
 
 def test_slow_clients_keep_nobody_out_of_https(exchange, few_places):
-    tls, _ = self_signed("127.0.0.1")
+    tls = self_signed("127.0.0.1").context
     trusting = ssl.create_default_context()
     trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
     with serving({"": b"page"}, exchange, tls=tls) as served:
@@ -250,7 +249,7 @@ def test_an_address_that_is_not_ours(exchange):
 
 
 def test_over_https(exchange):
-    tls, _ = self_signed("127.0.0.1")
+    tls = self_signed("127.0.0.1").context
     with serving({"": b"page"}, exchange, tls=tls) as served:
         there = urllib.parse.urlsplit(served)
         assert there.scheme == "https"
@@ -277,21 +276,3 @@ def test_the_network_address_is_an_address(monkeypatch):
     monkeypatch.setattr(socket, "socket", Nowhere)
     with pytest.raises(TargetError, match="in no network"):
         network_address()
-
-
-def test_the_key_is_gone_once_it_is_loaded(tmp_path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    context, fingerprint = self_signed("192.0.2.7")
-    assert isinstance(context, ssl.SSLContext)
-    assert len(fingerprint) == 64
-    assert not list(tmp_path.iterdir())
-
-
-def test_what_goes_wrong_is_said(tmp_path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with pytest.raises(TargetError, match="openssl made no certificate"):
-        self_signed("no address")
-    assert not list(tmp_path.iterdir())
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(MissingExtraError, match="apt install openssl"):
-        self_signed("192.0.2.7")
