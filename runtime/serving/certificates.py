@@ -30,8 +30,8 @@ class Certificate:
     def warning(self) -> str:
         """What to say of it to whoever opens the link."""
         return (
-            "The browser will warn of a self-signed certificate. Its SHA-256 fingerprint must "
-            f"be\n  {self.fingerprint}"
+            "the browser will warn of a self-signed certificate. Its SHA-256 fingerprint must be "
+            f"{self.fingerprint}"
         )
 
 

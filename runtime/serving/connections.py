@@ -15,7 +15,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from nstc.runtime.serving.guard import QUIET_S, ServingLimits
 
-_CLOSING_S: Final = 5.0  # for the last bytes of a connection that is closed
+CLOSING_S: Final = 5.0  # for the last bytes of a connection that is closed
 # all may be waiting for their answers: so many times more are let in before anybody is turned away
 _CROWD: Final = 3
 _LOOKS: Final = 4  # in the shortest limit of time
@@ -126,7 +126,7 @@ class Connections:
     ) -> tuple[tuple[Any, ...] | None, float]:
         """What a client keeps the server waiting for, and for how many seconds it may."""
         if transport.is_closing():
-            return ("last bytes",), _CLOSING_S
+            return ("last bytes",), CLOSING_S
         if client.paused:
             return ("reading", client.pauses), self._limits.stall_s
         if client.protocol.awaits_header:

@@ -22,6 +22,7 @@ from nstc.runtime.serving.site import MAX_PHOTO_BYTES, MAX_PHOTO_PIXELS
 MOST_HEADERS: Final = 100
 MOST_HEADER_BYTES: Final = 16_384
 LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "[::1]")
+_USUAL_PORTS: Final = {"http": "80", "https": "443"}  # which browsers leave out
 _CHUNK: Final = 65_536  # bytes of a reply that are sent at a time, so that its reader's pace shows
 _LINGER_S: Final = 1.0  # an early refusal is lost if the connection ends while a client still sends
 QUIET_S: Final = 5.0  # without a frame, after which a camera may be dropped for another client
@@ -79,14 +80,15 @@ class Access:
 
     names: frozenset[str]  # in lower case; IPv6 addresses in brackets
     port: int
+    scheme: str = "http"  # or https, that links and origins begin with
     any_address: bool = False  # whether any number of an address will do as well
     token: str = ""  # the first part of every path; empty if none is asked for
 
     def has(self, host: str) -> bool:
         """Whether the value of a header Host is one of this server's addresses."""
         name, colon, port = host.lower().rpartition(":")
-        if not colon or port.endswith("]"):  # without a port, which is 80
-            name, port = host.lower(), "80"
+        if not colon or port.endswith("]"):  # without a port
+            name, port = host.lower(), _USUAL_PORTS[self.scheme]
         if port != str(self.port):
             return False
         if name in self.names:
@@ -237,7 +239,7 @@ class Guard:
             raise RefusedError(403, "this server has another address: use the link it printed.")
         origin = only(headers, b"origin")
         # a browser says where a request that changes anything, or a socket, comes from
-        if origin not in {None, f"http://{host}"}:
+        if origin not in {None, f"{self._access.scheme}://{host}"}:
             raise RefusedError(403, "requests from other sites are not answered.")
         path = str(scope["path"])
         if self._access.token:

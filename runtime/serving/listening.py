@@ -1,25 +1,30 @@
 """Where a server listens, who may reach it there, and running it until it is stopped."""
 
+import asyncio
 import errno
 import ipaddress
 import logging
 import os
 import secrets
 import socket
+import ssl
 from dataclasses import dataclass
 from typing import Final
 
 import uvicorn
 from starlette.applications import Starlette
 
-from nstc.core.errors import OptionError, ServeError
+from nstc.core.errors import NstcError, OptionError, ServeError
 from nstc.runtime.serving import frames
+from nstc.runtime.serving.certificates import Certificate, self_signed
 from nstc.runtime.serving.connections import Connections
 from nstc.runtime.serving.guard import LOOPBACK_NAMES, MOST_HEADER_BYTES, Access, ServingLimits
+from nstc.runtime.serving.handshakes import Handshakes
 
 DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 8765
 _WAITING: Final = 512  # connections that the system keeps until they are accepted
+_CERTIFICATE_DAYS: Final = 30  # that a server may run; at each start it has another
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +34,7 @@ class BoundAddress:
     socket: socket.socket
     access: Access
     link: str  # for a browser; it ends with a slash
+    certificate: Certificate | None = None  # None for plain HTTP
 
     @property
     def is_local(self) -> bool:
@@ -36,34 +42,60 @@ class BoundAddress:
         return not self.access.token
 
 
-def listen(host: str = DEFAULT_HOST, port: int = DEFAULT_PORT) -> BoundAddress:
+def listen(
+    host: str = DEFAULT_HOST, port: int = DEFAULT_PORT, *, https: bool = False
+) -> BoundAddress:
     """Bind a port of an address; 0 is any that is free.
 
-    Beyond loopback a link has a random token, without which nothing is answered.
+    Beyond loopback a link has a random token, without which nothing is answered. By `https` the
+    server gets a certificate of its own for the names in the link.
 
     Raises:
         OptionError: the port is out of range.
-        ServeError: the port is in use, or the address is not one of this machine.
+        ServeError: the port is in use, the address is not one of this machine, or OpenSSL makes no
+            certificate.
+        MissingExtraError: OpenSSL is not installed.
     """
     if not 0 <= port <= 65_535:
         raise OptionError(f"port is {port}: expected from 0, which is any free one, to 65535.")
     name = host.strip("[]").lower()
     bound = _bind(name, port)
+    try:
+        return _address_of(bound, name, "https" if https else "http")
+    except NstcError:
+        bound.close()
+        raise
+
+
+def _address_of(bound: socket.socket, name: str, scheme: str) -> BoundAddress:
+    """Who may use a socket that is bound to an address of this name, and by which link."""
     address = ipaddress.ip_address(bound.getsockname()[0].partition("%")[0])
     port = bound.getsockname()[1]
     named = f"[{name}]" if ":" in name else name
+    token = "" if address.is_loopback else secrets.token_urlsafe(16)
     if address.is_loopback:
         names = frozenset({*LOOPBACK_NAMES, named})
-        link = f"http://{named}:{port}/"
-        return BoundAddress(socket=bound, access=Access(names=names, port=port), link=link)
-    token = secrets.token_urlsafe(16)
-    if address.is_unspecified:  # all addresses of this machine: the link has one of them
+    elif address.is_unspecified:  # all addresses of this machine: the link has one of them
         names = frozenset(LOOPBACK_NAMES)
         named = network_address()
     else:
         names = frozenset({named})
-    access = Access(names=names, port=port, any_address=address.is_unspecified, token=token)
-    return BoundAddress(socket=bound, access=access, link=f"http://{named}:{port}/{token}/")
+    return BoundAddress(
+        socket=bound,
+        access=Access(
+            names=names,
+            port=port,
+            scheme=scheme,
+            any_address=address.is_unspecified,
+            token=token,
+        ),
+        link=f"{scheme}://{named}:{port}/" + (f"{token}/" if token else ""),
+        certificate=(
+            self_signed(*sorted({*names, named}), days=_CERTIFICATE_DAYS)
+            if scheme == "https"
+            else None
+        ),
+    )
 
 
 def network_address() -> str:
@@ -117,14 +149,19 @@ def _no_address(host: str) -> ServeError:
 
 
 class QuietServer(uvicorn.Server):
-    """uvicorn's server, which prints nothing and ends at once."""
+    """uvicorn's server, which prints nothing and ends at once; by HTTPS if `tls` is given."""
 
-    def __init__(self, app: Starlette, limits: ServingLimits) -> None:
+    def __init__(
+        self, app: Starlette, limits: ServingLimits, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.connections = Connections(limits)
+        self.handshakes = None if tls is None else Handshakes(tls, limits, self._protocol)
+        self._http_protocol = self.connections.http_protocol()
+        self._accepting: list[asyncio.Task[None]] = []
         frame_bytes = frames.HEADER.size + 3 * limits.frame_pixels
         config = uvicorn.Config(
             app,
-            http=self.connections.http_protocol(),
+            http=self._http_protocol,
             ws=self.connections.websocket_protocol(),
             loop="asyncio",
             lifespan="off",
@@ -143,8 +180,30 @@ class QuietServer(uvicorn.Server):
         # of connections that end while they are written to
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to accept connections."""
+        if self.handshakes is None:
+            await super().startup(sockets)
+            return
+        await super().startup(sockets=[])
+        self._accepting = [
+            asyncio.create_task(self.handshakes.accept_from(own)) for own in sockets or []
+        ]
+
+    def _protocol(self) -> asyncio.Protocol:
+        """Of one connection, as uvicorn makes it where it accepts connections itself."""
+        return self._http_protocol(
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+            _loop=asyncio.get_running_loop(),
+        )
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let nobody keep the process from ending."""
+        for task in self._accepting:
+            task.cancel()
+        await asyncio.gather(*self._accepting, return_exceptions=True)
         await super().shutdown(sockets)
         self.connections.cut_all()
 
@@ -152,6 +211,8 @@ class QuietServer(uvicorn.Server):
 def run(app: Starlette, listener: BoundAddress, limits: ServingLimits) -> None:
     """Serve until Ctrl-C or a signal, and raise `KeyboardInterrupt` when that is done."""
     try:
-        QuietServer(app, limits).run(sockets=[listener.socket])
+        certificate = listener.certificate
+        tls = None if certificate is None else certificate.context
+        QuietServer(app, limits, tls).run(sockets=[listener.socket])
     finally:
         listener.socket.close()

@@ -1,11 +1,14 @@
 """nstc serve: what it prints, that its pictures are those of nstc stylize, and how it ends."""
 
+import hashlib
 import http.client
 import io
 import os
 import queue
+import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import webbrowser
@@ -25,6 +28,9 @@ from nstc.runtime.control import Control, blended
 from nstc.runtime.serving.listening import network_address
 
 PATIENCE_S = 60
+needs_openssl = pytest.mark.skipif(
+    shutil.which("openssl") is None, reason="openssl is not installed"
+)
 
 
 def started(*arguments: object) -> "tuple[subprocess.Popen[str], str, list[str]]":
@@ -167,6 +173,37 @@ def test_with_the_link_of_a_network_comes_a_warning() -> None:
     assert said[1].startswith("warning: whoever has this link can use the page")
 
 
+@needs_openssl
+def test_by_https_its_fingerprint_is_printed() -> None:
+    process, link, said = started("--https")
+    place = urlsplit(link)
+    assert (place.scheme, place.hostname) == ("https", "127.0.0.1")
+    served = ssl.get_server_certificate((place.hostname, place.port), timeout=PATIENCE_S)
+    digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(served)).hexdigest()
+    assert said[1] == (
+        "the browser will warn of a self-signed certificate. Its SHA-256 fingerprint must be "
+        f"{digest}\n"
+    )
+    assert ended(process, signal.SIGTERM) == (0, "", "")
+
+
+@needs_openssl
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_the_link_of_a_network_is_also_a_code(nstc, monkeypatch, scheme) -> None:
+    place = "nstc.runtime.serving"
+    monkeypatch.setattr(f"{place}.listening.network_address", lambda: "192.0.2.7")
+    monkeypatch.setattr(f"{place}.listening.run", lambda _app, own, _limits: own.socket.close())
+    monkeypatch.setattr(f"{place}.link_code.terminal_code", lambda link, _: f"code of {link}\n")
+    typed = ["--https"] if scheme == "https" else []
+    done = nstc("serve", "zoo:udnie", "--port", 0, "--host", "0.0.0.0", *typed)  # noqa: S104
+    assert done.code == 0
+    link, code = done.out.splitlines()
+    assert link.startswith(f"{scheme}://192.0.2.7:")
+    assert code == f"code of {link}"
+    assert ("not encrypted" in done.err) == (scheme == "http")
+    assert "whoever has this link can use the page" in done.err
+
+
 class TestRefused:
     def test_a_port_in_use(self, nstc) -> None:
         with socket.create_server(("127.0.0.1", 0)) as other:
@@ -190,6 +227,14 @@ class TestRefused:
         done = nstc("serve", model)
         assert done.code == 20
         assert done.out == ""
+
+    def test_https_without_openssl(self, nstc, monkeypatch, tmp_path) -> None:
+        monkeypatch.setenv("PATH", str(tmp_path))
+        done = nstc("serve", "zoo:udnie", "--port", 0, "--https")
+        assert (done.code, done.out) == (5, "")
+        assert done.error == (
+            "nstc: openssl is not installed: install it (Debian: apt install openssl)."
+        )
 
     def test_weights_alone(self, nstc) -> None:
         done = nstc("serve", "zoo:udnie/teacher")

@@ -132,7 +132,7 @@ class OutputError(NstcError, exit_code=40):
 
 
 class ServeError(NstcError, exit_code=41):
-    """An address that can't be served on: a port in use, or not one of this machine."""
+    """An address that can't be served on: a port in use, not of this machine, no certificate."""
 
 
 class DivergedError(NstcError, exit_code=50):

@@ -3,6 +3,7 @@
 import http.client
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +15,7 @@ import pytest
 from starlette.applications import Starlette
 from websockets.sync.client import ClientConnection, connect
 
+from nstc.runtime.serving.certificates import Certificate
 from nstc.runtime.serving.guard import ServingLimits
 from nstc.runtime.serving.listening import QuietServer, listen
 from nstc.runtime.serving.served_models import ServedModels, find_models
@@ -99,6 +101,8 @@ class Running:
     app: Starlette
     port: int
     token: str
+    link: str
+    certificate: Certificate | None  # None for plain HTTP
     reported: list[BaseException]
     clients: list[socket.socket] = field(default_factory=list)
 
@@ -111,11 +115,28 @@ class Running:
     def host(self) -> str:
         return f"127.0.0.1:{self.port}"
 
+    @property
+    def origin(self) -> str:
+        return f"{'http' if self.certificate is None else 'https'}://{self.host}"
+
+    @property
+    def trusting(self) -> ssl.SSLContext | None:
+        """What a client needs that takes any certificate; None for plain HTTP."""
+        if self.certificate is None:
+            return None
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return context
+
     def ask(
         self, method: str, path: str = "/", body: Any = None, headers: Any = None, **options: Any
     ) -> Reply:
         """One request, in a connection of its own."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
+        to: Any = ("127.0.0.1", self.port)
+        if self.certificate is None:
+            connection = http.client.HTTPConnection(*to, timeout=PATIENCE_S)
+        else:
+            connection = http.client.HTTPSConnection(*to, timeout=PATIENCE_S, context=self.trusting)
         try:
             connection.request(method, path, body, headers or {}, **options)
             reply = connection.getresponse()
@@ -129,7 +150,7 @@ class Running:
         return self.ask("POST", f"/stylize?{query}", body, kind | headers)
 
     def raw(self, content: bytes = b"") -> socket.socket:
-        """A connection in which these bytes were sent."""
+        """A connection in which these bytes were sent, without encryption."""
         client = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_S)
         self.clients.append(client)
         client.sendall(content)
@@ -137,9 +158,12 @@ class Running:
 
     def camera(self, **options: Any) -> ClientConnection:
         """A WebSocket to send frames through."""
-        options = {"origin": f"http://{self.host}", "compression": None} | options
+        options = {"origin": self.origin, "compression": None, "ssl": self.trusting} | options
         return connect(
-            f"ws://{self.host}/frames", open_timeout=PATIENCE_S, max_size=None, **options
+            f"{self.origin.replace('http', 'ws', 1)}/frames",
+            open_timeout=PATIENCE_S,
+            max_size=None,
+            **options,
         )
 
 
@@ -155,19 +179,29 @@ def serve(negatives) -> Iterator[Serve]:
         models: ServedModels | None = None,
         content: Mapping[str, Any] | None = None,
         host: str = "127.0.0.1",
+        https: bool = False,
         **limits: Any,
     ) -> Running:
         bounds = ServingLimits(**limits)
-        listener = listen(host, port=0)
+        listener = listen(host, port=0, https=https)
         reported: list[BaseException] = []
         models = models or negatives()
         files = {"index.html": b"<p>the page"} if content is None else content
         app = create_app(models, files, listener.access, bounds, report=reported.append)
-        server = QuietServer(app, bounds)
+        certificate = listener.certificate
+        server = QuietServer(app, bounds, None if certificate is None else certificate.context)
         thread = threading.Thread(target=server.run, args=([listener.socket],))
         thread.start()
-        access = listener.access
-        running = Running(models, server, app, access.port, access.token, reported)
+        running = Running(
+            models=models,
+            server=server,
+            app=app,
+            port=listener.access.port,
+            token=listener.access.token,
+            link=listener.link,
+            certificate=certificate,
+            reported=reported,
+        )
         started.append((running, thread))
         return running
 

@@ -39,7 +39,7 @@ def test_the_fingerprint_is_that_of_what_clients_get(tmp_path: Path) -> None:
     certificate = self_signed("192.0.2.7", "[::1]", "localhost", days=3)
     der = shown_to(certificate)
     assert certificate.fingerprint == hashlib.sha256(der).hexdigest()
-    assert certificate.warning.endswith(f"\n  {certificate.fingerprint}")
+    assert certificate.warning.endswith(f" must be {certificate.fingerprint}")
     (tmp_path / "der").write_bytes(der)
     command = ["openssl", "x509", "-inform", "der", "-noout", "-text", "-in", str(tmp_path / "der")]
     text = child_processes.run_to_end(command, timeout_s=60).output

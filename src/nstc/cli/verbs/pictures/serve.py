@@ -5,13 +5,16 @@ import os
 import sys
 import threading
 import webbrowser
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nstc.cli.options import flag, with_flags
 from nstc.cli.output import say, tell
 from nstc.core.recipe.settings import parse_bytes
+
+if TYPE_CHECKING:
+    from nstc.runtime.serving.listening import BoundAddress
 
 
 @with_flags
@@ -31,6 +34,10 @@ def serve(
         "use the page by a secret link.",
     ),
     port: int = flag(8765, "Port to serve on; 0 for any that is free."),
+    https: bool = flag(
+        False,
+        "Serve by HTTPS with a self-signed certificate, which phones require for the camera.",
+    ),
     open_page: bool = flag(False, "Open the page in a browser.", "--open"),
     threads: int | None = flag(None, "Number of threads. Default: one per core."),
     max_upload: str = flag("32MiB", "Largest photograph that may be sent.", metavar="SIZE"),
@@ -56,16 +63,10 @@ def serve(
     )
     if missing:
         tell(f"the page runs networks on this machine alone: {missing}.")
-    listener = listen(host, port)
+    listener = listen(host, port, https=https)
     app = create_app(served, content, listener.access, limits, report=_report)
     with contextlib.suppress(KeyboardInterrupt):  # by which it is meant to end
-        say(listener.link)
-        if not listener.is_local:
-            _show_code(listener.link)
-            tell(
-                "warning: whoever has this link can use the page, and others in this network can "
-                "read what is sent: it is not encrypted."
-            )
+        _announce(listener)
         tell(f"serves {', '.join(served.by_name)}; Ctrl-C ends it.")
         if open_page:
             _open(listener.link)
@@ -89,9 +90,18 @@ def _report(error: BaseException) -> None:
     tell(f"nstc: a request failed: {str(error) or type(error).__name__}")
 
 
-def _show_code(link: str) -> None:
-    """Print the link as a QR code, where a terminal can show one."""
-    import segno
+def _announce(listener: "BoundAddress") -> None:
+    """Print the link, and what those who open it elsewhere have to be told."""
+    from nstc.runtime.serving.link_code import terminal_code
 
-    if sys.stdout.isatty() and (sys.stdout.encoding or "").lower().startswith("utf"):
-        segno.make(link).terminal(sys.stdout, compact=True)
+    say(listener.link)
+    if not listener.is_local:
+        typer.echo(terminal_code(listener.link, sys.stdout), nl=False)
+    if listener.certificate is not None:
+        tell(listener.certificate.warning)
+    if not listener.is_local:
+        readers = ", and others in this network can read what is sent: it is not encrypted"
+        tell(
+            "warning: whoever has this link can use the page"
+            f"{'' if listener.certificate is not None else readers}."
+        )
