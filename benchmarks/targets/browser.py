@@ -125,6 +125,7 @@ class WebTarget:
                 f"network, and keep it in front:\n\n  {link}\n\nThis machine serves it on its "
                 f"network address {host} until the run is over, to whoever opens the link first."
             )
+            progress.show_link(link)
             if certificate is None:
                 progress.note("Over plain http a browser has one thread; --https gives it more.")
             else:

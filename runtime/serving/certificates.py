@@ -30,7 +30,7 @@ class Certificate:
     def warning(self) -> str:
         """What to say of it to whoever opens the link."""
         return (
-            "the browser will warn of a self-signed certificate. Its SHA-256 fingerprint must be "
+            "The browser will warn of a self-signed certificate. Its SHA-256 fingerprint must be "
             f"{self.fingerprint}"
         )
 

@@ -1,6 +1,8 @@
 """The pace of progress for people, with a clock that is set by hand."""
 
+import io
 import re
+import sys
 
 import pytest
 
@@ -120,3 +122,20 @@ def test_a_terminal_has_one_live_line_of_80_columns_at_most(
     assert "2500/2500 1:02:05 left 0:00:00" in lines[-1]
     assert set(re.findall(r"style[0-9] (\S+)", lines[-1])) <= {"0.123"}
     assert ("style0 0.123" in lines[-1]) == (title == "perceptual")
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_link_is_also_a_code_on_a_terminal(monkeypatch, is_terminal) -> None:
+    class Stream(io.TextIOWrapper):
+        def isatty(self) -> bool:
+            return is_terminal
+
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stderr", Stream(written, encoding="utf-8", write_through=True))
+    monkeypatch.setenv("COLUMNS", "80")
+    with Bar() as bar:
+        bar.begin("latency", 3, 0)
+        bar.show_link("https://192.0.2.7:8765/secret/")
+    codes = [line for line in written.getvalue().decode().splitlines() if "█▀▀▀" in line]
+    assert bool(codes) == is_terminal
+    assert all(line.isascii() or len(line) <= 80 for line in codes)

@@ -181,7 +181,7 @@ def test_by_https_its_fingerprint_is_printed() -> None:
     served = ssl.get_server_certificate((place.hostname, place.port), timeout=PATIENCE_S)
     digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(served)).hexdigest()
     assert said[1] == (
-        "the browser will warn of a self-signed certificate. Its SHA-256 fingerprint must be "
+        "The browser will warn of a self-signed certificate. Its SHA-256 fingerprint must be "
         f"{digest}\n"
     )
     assert ended(process, signal.SIGTERM) == (0, "", "")

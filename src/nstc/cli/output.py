@@ -235,6 +235,13 @@ class Bar(Progress):
         else:
             tell(message)
 
+    def show_link(self, link: str) -> None:
+        """Print a QR code of it, where standard error is a terminal that can show one."""
+        from nstc.runtime.serving.link_code import terminal_code
+
+        for line in terminal_code(link, self._console.file).splitlines():
+            self._console.print(line)
+
     def close(self) -> None:
         """End the stage: its line stays, with the time that it took."""
         if self._bar is not None:

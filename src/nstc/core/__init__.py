@@ -18,6 +18,9 @@ class Progress:
     def note(self, message: str) -> None:
         """One line for the user."""
 
+    def show_link(self, link: str) -> None:
+        """A link that was noted is for another device: a terminal may show it as a QR code."""
+
 
 class Silent(Progress):
     """A `Progress` that reports nothing."""

@@ -121,6 +121,7 @@ class Notes(Silent):
 
     def __init__(self, page: Page) -> None:
         self.said = ""
+        self.shown: list[str] = []  # links
         self._page = page
         self._opened: threading.Thread | None = None
 
@@ -130,6 +131,9 @@ class Notes(Silent):
         if link is not None:
             self._opened = threading.Thread(target=self._page.run, args=(link,))
             self._opened.start()
+
+    def show_link(self, link: str) -> None:
+        self.shown.append(link)
 
     def close(self) -> None:
         assert self._opened is not None
@@ -230,6 +234,8 @@ def test_another_device_opens_a_link(page, sessions, monkeypatch):
     reading = target.measure(sessions, PICTURE, RECIPE, notes)
     notes.close()
     assert "network address 127.0.0.1" in notes.said
+    (shown,) = notes.shown
+    assert f"\n  {shown}\n" in notes.said
     assert "one thread; --https" in notes.said
     assert (reading.place["threads"], reading.place["secure_context"]) == (1, False)
     # a figure from this host is never called another device's
