@@ -5,17 +5,27 @@ import http.server
 import io
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 import nstc.runtime.serving
-from nstc.core import zoo
-from nstc.core.photos import sample_photos
+from nstc.core.bundle import open_bundle
+from nstc.core.images import Pixels
+from nstc.runtime.serving import guard
+from nstc.runtime.serving.site import (
+    INDEX,
+    SERVICE_WORKER,
+    USUAL_LIMITS,
+    SiteLimits,
+    included_photos,
+    offered_models,
+    site_content,
+)
+from nstc.runtime.serving.web_runtime import WebRuntime
 
 PAGE = Path(nstc.runtime.serving.__file__).parent / "page"
 TYPES = {
@@ -29,75 +39,67 @@ TYPES = {
     ".jpg": "image/jpeg",
     ".webmanifest": "application/manifest+json",
 }
-HEADERS = {
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Embedder-Policy": "require-corp",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Content-Security-Policy": "default-src 'none'; connect-src 'self'; style-src 'self'; "
-    "img-src 'self'; manifest-src 'self'; script-src 'self' 'wasm-unsafe-eval'; "
-    "worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "no-store",
-}
-TITLES = {
-    "starry-night": "Starry Night",
-    "great-wave": "Great Wave",
-    "the-scream": "The Scream",
-    "udnie": "Udnie",
-}
+HEADERS = {name.title(): value for name, value in guard.SECURITY_HEADERS}
+STYLES = ("starry-night", "great-wave", "the-scream", "udnie")
+PHOTOS = ("astronaut", "chelsea", "coffee")
+
+# Of scripts: the bytes of the downloaded result, waits, and a setting by its control.
+STEPS = """
+    const result = async () => {
+        const [file] = await Promise.all([page.waitForEvent("download"), page.click("#download")]);
+        const { readFile } = process.getBuiltinModule("node:fs/promises");
+        return [...await readFile(await file.path())];
+    };
+    const said = (id, text) => page.waitForFunction(
+        ([id, text]) => document.getElementById(id).textContent.includes(text), [id, text]);
+    const done = (text) => said("said", text);
+    const noticed = (text) => said("notice-line", text);
+    const notice = () => page.textContent("#notice-line");
+    const set = (id, to) => page.$eval(`#${id}`, (control, to) => {
+        control.value = to;
+        control.dispatchEvent(new Event("input", { bubbles: true }));
+        control.dispatchEvent(new Event("change", { bubbles: true }));
+    }, to);
+    const choose = (name, bytes) => page.setInputFiles("#chooser", {
+        name, mimeType: "image/png", buffer: Buffer.from(bytes) });
+    const open = async (settings, text) => {
+        await page.goto(`${value.link}#${settings}`);
+        await done(text);
+    };
+"""
 
 Content = Mapping[str, bytes | Path]
 Reply = tuple[int, Mapping[str, str], bytes]
 Answer = Callable[[str, Mapping[str, str], bytes], Reply]  # to a path, its options, and a body
 
 
-def page_content(dist: Path, **changed: Any) -> Content:
-    """Every file of the page by its address; `changed` are fields of site.json."""
-    content: dict[str, bytes | Path] = {
-        path.name: path for path in PAGE.iterdir() if path.name != "service-worker.js"
-    }
-    content[""] = PAGE / "index.html"
-    photos = [path for path in sample_photos() if path.stem in ("astronaut", "chelsea", "coffee")]
-    content |= {f"photos/{path.name}": path for path in photos}
-    content |= {f"runtime/{path.name}": path for path in dist.glob("ort*") if path.is_file()}
-    models = []
-    for name, title in TITLES.items():
-        files = []
-        for precision, file, kind in (
-            ("int8", "model.int8.onnx", "uint8"),
-            ("float", "model.onnx", "float32"),
-        ):
-            path = zoo.resolve_model_path(f"zoo:{name}") / file
-            address = f"models/{name}/{file}"
-            content[address] = path
-            files.append(
-                {
-                    "precision": precision,
-                    "file": address,
-                    "bytes": path.stat().st_size,
-                    "input": "image",
-                    "output": "stylized",
-                    "dtype": kind,
-                }
-            )
-        models.append(
-            {"name": name, "title": title, "server": [], "browser": files, "size_multiple": 1}
-        )
-    site = {
-        "schema": "nstc.site/1",
-        "version": "0.0.0",
-        "server": False,
-        "photos": [{"name": path.stem, "file": f"photos/{path.name}"} for path in photos],
-        "models": models,
-        "runtime": {"folder": "runtime/", "version": "0.0.0", "webgpu": False},
-        "limits": {"bytes": 33554432, "pixels": 50_000_000},
-    }
-    if changed.get("server"):
-        for model in models:
-            model["server"] = ["int8", "float"]
-    content["site.json"] = json.dumps(site | changed).encode()
-    return content
+def page_content(
+    runtime: WebRuntime | None, *, server: bool = False, limits: SiteLimits = USUAL_LIMITS
+) -> Content:
+    """Every file of the page by its address, without the service worker, which keeps them."""
+    models = offered_models((open_bundle(f"zoo:{style}"), ("int8", "float")) for style in STYLES)
+    photos = included_photos(PHOTOS)
+    own = site_content(models, server=server, runtime=runtime, photos=photos, limits=limits)
+    content = {name: file for name, file in own.items() if name != SERVICE_WORKER}
+    return content | {"": content[INDEX]}
+
+
+def picture(values: Sequence[int]) -> Pixels:
+    """The pixels of an image file's bytes."""
+    return np.asarray(Image.open(io.BytesIO(bytes(values))))
+
+
+def png(pixels: Pixels) -> list[int]:
+    """The bytes of an image file of pixels."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return list(file.getvalue())
+
+
+def near(pixels: Pixels, expected: Pixels) -> float:
+    """Share of values at most one level apart, as other machines' sums may be."""
+    assert pixels.shape == expected.shape
+    return float((np.abs(pixels.astype(int) - expected) <= 1).mean())
 
 
 @contextlib.contextmanager

@@ -62,12 +62,6 @@ def runtime(tmp_path_factory: pytest.TempPathFactory) -> WebRuntime:
 
 
 @pytest.fixture(scope="session")
-def dist(runtime: WebRuntime) -> Path:
-    """The folder of onnxruntime-web's files."""
-    return runtime.node_module.parent
-
-
-@pytest.fixture(scope="session")
 def chromium(runtime: WebRuntime) -> Iterator[Callable[..., Any]]:
     """Runs a script, the body of an async function of `page`, `value` and `context`.
 
@@ -96,6 +90,14 @@ def chromium(runtime: WebRuntime) -> Iterator[Callable[..., Any]]:
 
         yield run
         driver.stdin.close()
+
+
+@pytest.fixture
+def play(chromium: Callable[..., Any]) -> Callable[..., Any]:
+    """Runs a script with `live_pages.STEPS` on a page of a link."""
+    return lambda script, link, **value: chromium(
+        live_pages.STEPS + script, {"link": link, **value}
+    )
 
 
 @pytest.fixture(scope="session")

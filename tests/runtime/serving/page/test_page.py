@@ -1,74 +1,27 @@
 """The live page in headless Chromium."""
 
-import io
-
 import live_pages
 import numpy as np
 import pytest
+from live_pages import STEPS, near, picture, png
 from PIL import Image
 
 from nstc.core.images import read_picture
 from nstc.core.photos import sample_photos
 from nstc.runtime.control import Control, blended
+from nstc.runtime.serving.site import SiteLimits
 from nstc.runtime.stylizer import Stylizer
 
 pytestmark = pytest.mark.web
 
 PHOTOS = {path.stem: path for path in sample_photos()}
 
-# Of scripts: the bytes of the downloaded result, waits, and a setting by its control.
-STEPS = """
-    const result = async () => {
-        const [file] = await Promise.all([page.waitForEvent("download"), page.click("#download")]);
-        const { readFile } = process.getBuiltinModule("node:fs/promises");
-        return [...await readFile(await file.path())];
-    };
-    const done = (text) => page.waitForFunction(
-        (text) => document.getElementById("said").textContent.includes(text), text);
-    const noticed = (text) => page.waitForFunction(
-        (text) => document.getElementById("notice-line").textContent.includes(text), text);
-    const notice = () => page.textContent("#notice-line");
-    const set = (id, to) => page.$eval(`#${id}`, (control, to) => {
-        control.value = to;
-        control.dispatchEvent(new Event("input", { bubbles: true }));
-        control.dispatchEvent(new Event("change", { bubbles: true }));
-    }, to);
-    const choose = (name, bytes) => page.setInputFiles("#chooser", {
-        name, mimeType: "image/png", buffer: Buffer.from(bytes) });
-    const open = async (settings, text) => {
-        await page.goto(`${value.link}#${settings}`);
-        await done(text);
-    };
-"""
-
 
 @pytest.fixture(scope="module")
-def link(dist):
+def link(runtime):
     """Of a page without a server, as a folder of some host."""
-    with live_pages.served(live_pages.page_content(dist)) as own:
+    with live_pages.served(live_pages.page_content(runtime)) as own:
         yield own
-
-
-def picture(values) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(bytes(values))))
-
-
-def near(pixels, expected) -> float:
-    """Share of values at most one level apart, as other machines' sums may be."""
-    assert pixels.shape == expected.shape
-    return float((np.abs(pixels.astype(int) - expected) <= 1).mean())
-
-
-@pytest.fixture
-def play(chromium):
-    """Runs a script with `STEPS`."""
-    return lambda script, link, **value: chromium(STEPS + script, {"link": link, **value})
-
-
-def png(pixels) -> list[int]:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    return list(file.getvalue())
 
 
 def photo_of(name) -> np.ndarray:
@@ -217,8 +170,8 @@ class TestFaults:
             True,
         ]
 
-    def test_limits_of_bytes_and_pixels(self, play, dist) -> None:
-        content = live_pages.page_content(dist, limits={"bytes": 200_000, "pixels": 300_000})
+    def test_limits_of_bytes_and_pixels(self, play, runtime) -> None:
+        content = live_pages.page_content(runtime, limits=SiteLimits(bytes=200_000, pixels=300_000))
         wide = np.zeros((1000, 1000, 3), np.uint8)
         noise = np.random.default_rng(1).integers(0, 256, (300, 300, 3), dtype=np.uint8)
 
@@ -244,8 +197,8 @@ class TestFaults:
             "noise.png has 1 MB: the limit is 1 MB. Choose a smaller photo.",
         ]
 
-    def test_without_onnxruntime_web_the_page_says_how_to_get_it(self, play, dist) -> None:
-        with live_pages.served(live_pages.page_content(dist, runtime=None)) as link:
+    def test_without_onnxruntime_web_the_page_says_how_to_get_it(self, play) -> None:
+        with live_pages.served(live_pages.page_content(None)) as link:
             line = play(
                 "await page.goto(value.link); await noticed('web-setup'); return notice();", link
             )
@@ -434,8 +387,8 @@ class TestUse:
     ],
     ids=["phone", "laptop"],
 )
-def test_it_is_accessible_and_fits_its_screen(chromium, dist, axe, options) -> None:
-    content = live_pages.page_content(dist, server=True)
+def test_it_is_accessible_and_fits_its_screen(chromium, runtime, axe, options) -> None:
+    content = live_pages.page_content(runtime, server=True)
     with live_pages.served(content, live_pages.negatives) as link:
         given = chromium(
             STEPS

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 import live_pages
 import numpy as np
 import pytest
+from live_pages import picture
 from PIL import Image
 
 from nstc.core.images import read_picture
@@ -17,16 +18,6 @@ from nstc.runtime.control import Control, blended
 pytestmark = pytest.mark.web
 
 CHELSEA = next(path for path in sample_photos() if path.stem == "chelsea")
-
-STEPS = """
-    const result = async () => {
-        const [file] = await Promise.all([page.waitForEvent("download"), page.click("#download")]);
-        const { readFile } = process.getBuiltinModule("node:fs/promises");
-        return [...await readFile(await file.path())];
-    };
-    const said = (id, text) => page.waitForFunction(
-        ([id, text]) => document.getElementById(id).textContent.includes(text), [id, text]);
-"""
 
 # A server of frames in the place of the socket: gives negatives, and keeps what it was sent.
 SOCKET = """
@@ -53,18 +44,9 @@ SOCKET = """
 """
 
 
-@pytest.fixture
-def play(chromium):
-    return lambda script, link, **value: chromium(STEPS + script, {"link": link, **value})
-
-
 @pytest.fixture(scope="module")
-def content(dist):
-    return live_pages.page_content(dist, server=True)
-
-
-def picture(values) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(bytes(values))))
+def content(runtime):
+    return live_pages.page_content(runtime, server=True)
 
 
 def test_a_download_is_the_servers_picture_to_the_bit(play, content) -> None:
