@@ -30,8 +30,9 @@ answering({
  * What was open stays if this one can't be read.
  */
 async function open({ number, blob, name, limits }) {
+  refuseBytes(blob, name, limits);
   const header = photoHeader(await blob.slice(0, HEADER_BYTES).arrayBuffer());
-  if (header) refuseMany(header, name, limits);
+  if (header) refusePixels(header, name, limits);
   // as nstc: colours of a profile become sRGB, and without one the values are taken as they are
   const colorSpaceConversion = header && !header.hasProfile ? "none" : "default";
   let bitmap;
@@ -44,7 +45,7 @@ async function open({ number, blob, name, limits }) {
       "Choose a JPEG, PNG or WebP file.";
     return { fault };
   }
-  refuseMany(bitmap, name, limits);
+  refusePixels(bitmap, name, limits);
   taken(number, pixelsOf(bitmap, bitmap.width, bitmap.height));
   return { long: Math.max(photo.height, photo.width) };
 }
@@ -62,13 +63,24 @@ function taken(number, picture) {
   layers.clear();
 }
 
-function refuseMany({ width, height }, name, limits) {
+function refuseBytes({ size }, name, limits) {
+  if (size <= limits.bytes) return;
+  const [has, most] = inMillions(size, limits.bytes);
+  throw new PageError(`${name} has ${has} MB: the limit is ${most} MB. Choose a smaller photo.`);
+}
+
+function refusePixels({ width, height }, name, limits) {
   if (width * height <= limits.pixels) return;
-  const [has, most] = [width * height, limits.pixels].map((n) => Math.round(n / 1e6));
+  const [has, most] = inMillions(width * height, limits.pixels);
   throw new PageError(
     `${name} has ${width} × ${height} pixels (${has} million): the limit is ${most} million. ` +
       "Choose a smaller photo.",
   );
+}
+
+/** Rounded so that what is beyond a limit never reads as if it were within. */
+function inMillions(has, most) {
+  return [Math.ceil(has / 1e5) / 10, Math.floor(most / 1e5) / 10];
 }
 
 function pixelsOf(bitmap, width, height, mirrored = false) {

@@ -66,10 +66,6 @@ export class Studio {
 
   /** Show a photo file. `PageError` if it can't be; what was shown stays. */
   async open(blob, name) {
-    if (blob.size > this.#site.limits.bytes) {
-      const [has, most] = [blob.size, this.#site.limits.bytes].map((n) => Math.ceil(n / 2 ** 20));
-      throw new PageError(`${name} has ${has} MB: the limit is ${most} MB. Choose a smaller photo.`);
-    }
     const number = ++this.#numbers;
     const { limits } = this.#site;
     const { fault, ...here } = await this.#pictures.call("open", { number, blob, name, limits });
@@ -102,11 +98,13 @@ export class Studio {
   change(settings) {
     const before = this.#settings;
     this.#settings = settings;
-    const fields = ["model", "second", "brush", "size", "engine", "precision"];
+    const isOther = (field) => settings[field] !== before[field];
     if (this.#camera.isOn) {
-      if (settings.engine !== before.engine) this.#filming.disconnect();
-    } else if (fields.some((field) => settings[field] !== before[field])) this.#redevelop();
-    else this.#composing.ask();
+      if (isOther("engine")) this.#filming.disconnect();
+      if (["model", "frame", "brush", "precision"].some(isOther)) this.#forgetTimes();
+    } else if (["model", "second", "brush", "size", "engine", "precision"].some(isOther)) {
+      this.#redevelop();
+    } else this.#composing.ask();
   }
 
   /** The result as a PNG file, or null if there is none. */
@@ -245,6 +243,11 @@ export class Studio {
 
   #thumbed = 0; // the photograph whose small pictures are shown
 
+  /** Times of both engines are shown beside one another: let them be of the same frames. */
+  #forgetTimes() {
+    for (const engine of ["device", "server"]) this.#view.measured(engine, null);
+  }
+
   #can(engine, name) {
     const model = this.#model(name);
     if (engine === "server") return this.#site.server && model.server.length > 0;
@@ -256,6 +259,7 @@ export class Studio {
     await this.#camera.start(() => this.stopCamera());
     this.#view.cameraTurned();
     this.#view.fault("");
+    this.#forgetTimes();
     this.#request.abort(new DOMException("the camera is on", "AbortError"));
     this.#view.busy(false);
     const now = () => ({

@@ -192,9 +192,9 @@ class TestFaults:
             )
 
         assert given == [
-            "wide.png has 1000 × 1000 pixels (1 million): the limit is 0 million. "
+            "wide.png has 1000 × 1000 pixels (1 million): the limit is 0.3 million. "
             "Choose a smaller photo.",
-            "noise.png has 1 MB: the limit is 1 MB. Choose a smaller photo.",
+            "noise.png has 0.3 MB: the limit is 0.2 MB. Choose a smaller photo.",
         ]
 
     def test_without_onnxruntime_web_the_page_says_how_to_get_it(self, play) -> None:
