@@ -18,7 +18,7 @@ ZOO := $(patsubst models/zoo/%/student,zoo:%,$(wildcard models/zoo/*/student))
 	test-lowest test-lowest-compress test-gate-proof test-fuzz test-kills test-batch test-deploy \
 	test-memory emulators test-emulated \
 	bench-gate bench-startup bench-repeatability bench-device bench-calibration-memory \
-	bench-integers bench-quantization-modes calibrators
+	bench-integers bench-quantization-modes calibrators live-rates
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -119,6 +119,9 @@ bench-integers: $(READY)  ## what int8 costs and gives beside float, on a quiet 
 
 bench-quantization-modes: $(READY)  ## every mode's bytes, speed and quality, on a quiet machine
 	$(BIN)/python -m lab.quantization_modes
+
+live-rates: $(READY) web-setup  ## frames a second of the live page, on a quiet machine; needs chromium
+	$(BIN)/python -m lab.live_rates
 
 calibrators: $(READY)  ## the table of docs/research/quantization.md
 	$(BIN)/python -m lab.calibrator_table
