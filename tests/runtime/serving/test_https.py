@@ -129,6 +129,14 @@ class TestStalledHandshakes:
         eventually(lambda: len(server.server.handshakes) == 1)
 
 
+def test_a_client_that_reads_nothing_is_cut(serve, eventually) -> None:
+    server = serve(content={"large": bytes(50_000_000)}, https=True, stall_s=0.3)
+    with server.trusting.wrap_socket(server.raw()) as client:
+        client.sendall(f"GET /large HTTP/1.1\r\nHost: {server.host}\r\n\r\n".encode())
+        eventually(lambda: len(server.server.connections) == 1)
+        eventually(lambda: len(server.server.connections) == 0)
+
+
 class TestTheKey:
     def test_it_is_gone_before_anything_is_served(self, monkeypatch, tmp_path) -> None:
         monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
