@@ -15,6 +15,8 @@ export class Camera {
   #video;
   #stream = null;
   #facing = "user";
+  #asked = 0; // how often it was opened or closed: a stream that comes for an older call is closed
+  #isOpening = false;
 
   /** @param {HTMLVideoElement} video Where its picture goes; some browsers want it in the page. */
   constructor(video) {
@@ -26,6 +28,11 @@ export class Camera {
     return this.#stream !== null;
   }
 
+  /** Whether it was asked for, and is neither there nor refused yet. */
+  get isOpening() {
+    return this.#isOpening;
+  }
+
   /** Whether its pictures are shown as in a mirror: those of a camera that faces the user. */
   get isMirrored() {
     return this.#facing === "user";
@@ -35,20 +42,37 @@ export class Camera {
    * Ask for the camera, and open it.
    *
    * @param {() => void} onEnd Called if it stops by itself: pulled out, or no longer permitted.
+   * @returns {Promise<boolean>} Whether it is on: not if it was closed, or asked for again, meanwhile.
    */
   async start(onEnd) {
     if (!navigator.mediaDevices?.getUserMedia) {
       throw new PageError("Browsers give a camera to secure pages only: use localhost or https.");
     }
-    const video = { ...WANTED, facingMode: this.#facing };
+    const own = ++this.#asked;
+    this.#isOpening = true;
+    let stream = null;
     try {
-      this.#stream = await navigator.mediaDevices.getUserMedia({ video, audio: false });
+      const video = { ...WANTED, facingMode: this.#facing };
+      stream = await navigator.mediaDevices.getUserMedia({ video, audio: false });
+      if (own === this.#asked) {
+        this.#video.srcObject = stream;
+        await this.#video.play();
+      }
     } catch (error) {
-      throw new PageError(FAULTS[error.name] ?? `The camera can't be opened: ${error.message}.`);
+      if (own === this.#asked) {
+        close(stream);
+        this.stop();
+        throw new PageError(FAULTS[error.name] ?? `The camera can't be opened: ${error.message}.`);
+      }
     }
-    this.#stream.getVideoTracks()[0].addEventListener("ended", onEnd);
-    this.#video.srcObject = this.#stream;
-    await this.#video.play();
+    if (own !== this.#asked) {
+      close(stream);
+      return false;
+    }
+    this.#isOpening = false;
+    this.#stream = stream;
+    stream.getVideoTracks()[0].addEventListener("ended", onEnd);
+    return true;
   }
 
   /** Whether there is another one to turn to. */
@@ -57,16 +81,18 @@ export class Camera {
     return devices.filter(({ kind }) => kind === "videoinput").length > 1;
   }
 
-  /** From the front camera to the back one, or the other way. */
+  /** From the front camera to the back one, or the other way; as `start`. */
   async flip(onEnd) {
-    this.stop();
+    this.stop(); // phones give one camera at a time
     this.#facing = this.isMirrored ? "environment" : "user";
-    await this.start(onEnd);
+    return this.start(onEnd);
   }
 
-  /** Close it: its light goes out. */
+  /** Close it, or give it up if it is not there yet: its light goes out. */
   stop() {
-    for (const track of this.#stream?.getTracks() ?? []) track.stop();
+    this.#asked++;
+    this.#isOpening = false;
+    close(this.#stream);
     this.#stream = null;
     this.#video.srcObject = null;
   }
@@ -79,4 +105,8 @@ export class Camera {
     });
     return createImageBitmap(this.#video);
   }
+}
+
+function close(stream) {
+  for (const track of stream?.getTracks() ?? []) track.stop();
 }

@@ -17,6 +17,8 @@ export class Filming {
   #engines;
   #view;
   #streams = []; // to the server: one for each style
+  #runs = 0; // a run ends where a newer one begins: the camera was closed and opened in between
+  #frames = 0; // counted through all runs: the worker of pictures keeps frames by number
 
   /**
    * @param {import("./camera.mjs").Camera} camera
@@ -29,24 +31,28 @@ export class Filming {
   }
 
   /**
-   * Show frames until the camera is off.
+   * Show frames until the camera is off, or another run begins.
    *
    * @param {() => Now} now
    */
   async run(now) {
+    const run = ++this.#runs;
+    const isOver = () => run !== this.#runs || !this.#camera.isOn;
     const flying = new Set();
     const rate = new Rate();
     let fault = null;
     let newest = -1;
-    for (let number = 0; this.#camera.isOn; number++) {
+    while (!isOver()) {
       const depth = now().settings.engine === "server" ? this.#stream(0).depth : 1;
       while (flying.size >= depth) await Promise.race(flying);
+      if (isOver()) return;
       if (fault) throw fault;
-      if (!this.#camera.isOn) return;
-      const bitmap = await this.#camera.frame();
+      const bitmap = await this.#next(isOver);
+      if (!bitmap) return;
+      const number = this.#frames++;
       const one = this.#frame(number, bitmap, now())
         .then((given) => {
-          if (!given || number < newest || !this.#camera.isOn) return;
+          if (!given || number < newest || isOver()) return;
           newest = number;
           this.#view.shown(given.before, given.after);
           this.#view.measured(given.engine, { ...given.time, rate: rate.count() });
@@ -61,6 +67,18 @@ export class Filming {
   disconnect() {
     for (const stream of this.#streams) stream.end();
     this.#streams = [];
+  }
+
+  /** The camera's next picture, or null if there is to be none. */
+  async #next(isOver) {
+    try {
+      const bitmap = await this.#camera.frame();
+      if (!isOver()) return bitmap;
+      bitmap.close();
+    } catch (error) {
+      if (!isOver()) throw error; // a camera that was closed has no picture
+    }
+    return null;
   }
 
   async #frame(number, bitmap, { settings, models, mixing }) {

@@ -172,23 +172,29 @@ async function main() {
   }
 
   function showCamera() {
-    const isOn = camera.isOn;
-    element("camera").setAttribute("aria-pressed", String(isOn));
+    const { isOn, isOpening } = camera;
+    // not `disabled`, which would take the focus away
+    for (const id of ["camera", "flip"]) element(id).ariaDisabled = String(isOpening);
     element("camera-text").textContent = isOn ? "Stop camera" : "Camera";
-    if (!isOn) element("flip").hidden = true;
+    if (!isOn && !isOpening) element("flip").hidden = true;
     element("before-name").textContent = isOn ? "Camera" : "Photo";
     document.body.classList.toggle("is-live", isOn);
     controls.forCamera(isOn);
   }
 
   async function turnCamera() {
+    if (camera.isOpening) return;
     if (camera.isOn) await studio.stopCamera();
-    else {
-      await studio.startCamera();
+    else if (await studio.startCamera()) {
       settings.photo = "";
-      element("flip").hidden = !(await camera.hasSeveral());
+      const hasSeveral = await camera.hasSeveral();
+      element("flip").hidden = !(hasSeveral && camera.isOn);
     }
     show();
+  }
+
+  async function flipCamera() {
+    if (!camera.isOpening) await studio.flipCamera();
   }
 
   async function download() {
@@ -222,7 +228,7 @@ async function main() {
   takePhotos(element("chooser"), element("drop"), (file) => attempt(() => usePhoto(file)));
   element("choose").addEventListener("click", () => element("chooser").click());
   element("camera").addEventListener("click", () => attempt(turnCamera));
-  element("flip").addEventListener("click", () => attempt(() => studio.flipCamera()));
+  element("flip").addEventListener("click", () => attempt(flipCamera));
   element("download").addEventListener("click", () => attempt(download));
   element("copy").addEventListener("click", () => attempt(copyLink));
   element("reset").addEventListener("click", reset);

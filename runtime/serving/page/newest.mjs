@@ -4,7 +4,7 @@
 export class Newest {
   #work;
   #waiting = null;
-  #running = false;
+  #running = null; // until no job waits
 
   /** @param {(job: any) => Promise<void>} work Handles its own errors. */
   constructor(work) {
@@ -16,11 +16,18 @@ export class Newest {
     return this.#waiting !== null;
   }
 
-  /** Do this job, in the place of any that waits. */
-  async ask(job) {
+  /**
+   * Do this job, in the place of any that waits.
+   *
+   * @returns {Promise<void>} Over when no job is left.
+   */
+  ask(job) {
     this.#waiting = { job };
-    if (this.#running) return;
-    this.#running = true;
+    this.#running ??= this.#workAll();
+    return this.#running;
+  }
+
+  async #workAll() {
     try {
       while (this.#waiting !== null) {
         const { job: next } = this.#waiting;
@@ -28,7 +35,7 @@ export class Newest {
         await this.#work(next);
       }
     } finally {
-      this.#running = false;
+      this.#running = null;
     }
   }
 }

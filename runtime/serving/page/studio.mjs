@@ -17,7 +17,7 @@ const THUMB = 160; // pixels of the long side
  * @property {(before: object) => void} opened A photograph, RGBA; its result comes later.
  * @property {(before: object | null, after: object | null) => void} shown RGBA pictures; null for
  *   one that stays.
- * @property {() => void} cameraTurned It is on now, or off.
+ * @property {() => void} cameraTurned It is on now, or off, or being opened.
  * @property {(engine: string, time: {ms: number, where: string, rate?: number} | null) => void} measured
  * @property {(model: string, picture: object) => void} thumb
  */
@@ -115,7 +115,7 @@ export class Studio {
 
   #redevelop() {
     this.#request.abort(new DOMException("something newer is asked for", "AbortError"));
-    this.#developing.ask();
+    return this.#developing.ask();
   }
 
   #styles() {
@@ -150,7 +150,7 @@ export class Studio {
     try {
       for (const name of this.#styles()) {
         await this.#layer(engine, name);
-        if (this.#developing.isOutdated) return;
+        if (this.#developing.isOutdated || this.#camera.isOn) return;
       }
       this.#view.fault("");
       await this.#show(engine);
@@ -254,10 +254,30 @@ export class Studio {
     return this.#device.fault === "" && model.browser.length > 0 && this.#photo.isDecoded;
   }
 
-  /** Open the camera, and stylise its frames until it is stopped. */
+  /** Open the camera, and stylise its frames until it is stopped; whether it is on. */
   async startCamera() {
-    await this.#camera.start(() => this.stopCamera());
+    return this.#film(this.#camera.start(() => this.stopCamera()));
+  }
+
+  /** Turn to the other camera; whether it is on. */
+  async flipCamera() {
+    if (!this.#camera.isOn) return false;
+    try {
+      return await this.#film(this.#camera.flip(() => this.stopCamera()));
+    } catch (error) {
+      await this.#freeze(); // of the camera before
+      this.#redevelop();
+      throw error;
+    }
+  }
+
+  async #film(opening) {
     this.#view.cameraTurned();
+    try {
+      if (!(await opening)) return false;
+    } finally {
+      this.#view.cameraTurned();
+    }
     this.#view.fault("");
     this.#forgetTimes();
     this.#request.abort(new DOMException("the camera is on", "AbortError"));
@@ -267,25 +287,30 @@ export class Studio {
       models: this.#styles().map((name) => this.#model(name)),
       mixing: this.#mixing(),
     });
-    this.#filming.run(now).catch((error) => {
-      this.#closeCamera();
-      this.#view.fault(lineOf(error));
-    });
+    this.#filming.run(now).catch((error) => this.#endFilming(error));
+    return true;
   }
 
-  /** Turn to the other camera. */
-  async flipCamera() {
-    await this.#camera.flip(() => this.stopCamera());
+  async #endFilming(error) {
+    this.#closeCamera();
+    await this.#freeze();
+    this.#view.fault(lineOf(error));
+    await this.#redevelop(); // which takes the line away if it succeeds
+    if (!this.#camera.isOn) this.#view.fault(lineOf(error));
   }
 
   /** Close the camera; its last frame becomes the photograph. */
   async stopCamera() {
     if (!this.#camera.isOn) return;
     this.#closeCamera();
+    await this.#freeze();
+    this.#redevelop();
+  }
+
+  async #freeze() {
     const number = ++this.#numbers;
     const last = await this.#pictures.call("freeze", { number });
     if (last) this.#photo = { number, ...last, name: "camera", isDecoded: true };
-    this.#redevelop();
   }
 
   #closeCamera() {

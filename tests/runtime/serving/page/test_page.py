@@ -285,14 +285,131 @@ class TestCamera:
             await open("size=256", "Starry Night");
             await page.click("#camera");
             await noticed("camera");
-            return [await notice(), await page.getAttribute("#camera", "aria-pressed")];
+            return [await notice(), await page.textContent("#camera-text")];
             """,
             link,
             error=error,
         )
 
         assert given[0].startswith(line)
-        assert given[1] == "false"
+        assert given[1] == "Camera"
+
+
+# A camera that takes its time, whose tracks are kept; and whether frames still come.
+CAMERA = """
+    await page.addInitScript(() => {
+        window.tracks = [];
+        window.frames = 0;
+        const own = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+        navigator.mediaDevices.getUserMedia = async (wanted) => {
+            await new Promise((resolve) => setTimeout(resolve, 200));
+            if (window.refused) throw new DOMException("no", "NotReadableError");
+            const stream = await own(wanted);
+            window.tracks.push(...stream.getTracks());
+            return stream;
+        };
+        const { putImageData } = CanvasRenderingContext2D.prototype;
+        CanvasRenderingContext2D.prototype.putImageData = function (...given) {
+            window.frames += this.canvas.id === "after";
+            return putImageData.apply(this, given);
+        };
+    });
+    const press = (id, times = 1) => page.evaluate(([id, times]) => {
+        for (let i = 0; i < times; i++) document.getElementById(id).click();
+    }, [id, times]);
+    const filmed = async () => {
+        const before = await page.evaluate(() => window.frames);
+        await page.waitForFunction((count) => window.frames > count + 5, before);
+    };
+    const stopped = () => page.waitForFunction(
+        () => document.getElementById("camera-text").textContent === "Camera"
+            && !document.getElementById("download").disabled
+            && !document.querySelector(".is-busy"));
+    const live = () => page.evaluate(
+        () => window.tracks.filter(({ readyState }) => readyState === "live").length);
+    await open("photo=chelsea&size=256&frame=192", "256 by 170");
+"""
+
+
+class TestCameraTurned:
+    def test_frames_come_after_a_turn_to_the_other_camera(self, play, link) -> None:
+        assert play(
+            CAMERA
+            + """
+            await press("camera");
+            await filmed();
+            for (let i = 0; i < 3; i++) {
+                await press("flip");
+                await page.waitForFunction((i) => window.tracks.length === i + 2, i);
+                await filmed();
+            }
+            return [await live(), await page.textContent("#camera-text")];
+            """,
+            link,
+        ) == [1, "Stop camera"]
+
+    def test_a_turn_that_fails_leaves_the_last_frame(self, play, link) -> None:
+        given = play(
+            CAMERA
+            + """
+            await press("camera");
+            await filmed();
+            await page.evaluate(() => (window.refused = true));
+            await press("flip");
+            await stopped();
+            return [await live(), await page.textContent("#result-size")];
+            """,
+            link,
+        )
+
+        assert given == [0, "192 × 144"]
+
+    def test_one_press_more_while_it_opens_is_one_camera(self, play, link) -> None:
+        given = play(
+            CAMERA
+            + """
+            await press("camera", 2);
+            await filmed();
+            const opened = [await live(), await page.evaluate(() => window.tracks.length)];
+            await press("camera");
+            await stopped();
+            return [opened, await live()];
+            """,
+            link,
+        )
+
+        assert given == [[1, 1], 0]
+
+    def test_a_stopped_run_asks_for_no_more_frames(self, play, link) -> None:
+        """Or each start would leave one more loop, each of which takes frames from the others."""
+        given = play(
+            CAMERA
+            + """
+            await page.evaluate(() => {
+                window.callbacks = 0;
+                const own = HTMLVideoElement.prototype.requestVideoFrameCallback;
+                HTMLVideoElement.prototype.requestVideoFrameCallback = function (call) {
+                    window.callbacks += 1;
+                    return own.call(this, (...given) => { window.callbacks -= 1; call(...given); });
+                };
+            });
+            let most = 0;
+            for (let i = 0; i < 4; i++) {
+                await press("camera");
+                await filmed();
+                for (let k = 0; k < 10; k++) {
+                    await page.waitForTimeout(20);
+                    if (i) most = Math.max(most, await page.evaluate(() => window.callbacks));
+                }
+                await press("camera");
+                await stopped();
+            }
+            return most;
+            """,
+            link,
+        )
+
+        assert given <= 1
 
 
 class TestUse:
