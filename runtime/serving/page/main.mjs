@@ -11,6 +11,7 @@ import { Split } from "./split.mjs";
 import { Studio } from "./studio.mjs";
 
 const SCHEMA = "nstc.site/1";
+const ADDRESS_WAIT_MS = 300; // browsers refuse an address that is written many times a second
 
 const element = (id) => document.getElementById(id);
 const imageOf = ({ data, height, width }) => new ImageData(data, width, height);
@@ -131,12 +132,27 @@ async function main() {
   const controls = new Controls(site, change);
 
   function show() {
-    settings = settled(site, settings);
     styles.show(settings.model);
     controls.show(settings);
     samples.show(settings.photo);
     element("after-name").textContent = nameOf(settings);
-    history.replaceState(null, "", `#${fragmentOf(settings)}`);
+    writeAddress();
+  }
+
+  let writing = 0;
+  function writeAddress() {
+    clearTimeout(writing);
+    writing = setTimeout(() => {
+      try {
+        history.replaceState(null, "", linkOf(settings));
+      } catch (error) {
+        console.warn(error); // too often even so: the next change writes it
+      }
+    }, ADDRESS_WAIT_MS);
+  }
+
+  function linkOf(own) {
+    return new URL(`#${fragmentOf(own, initial)}`, location.href).href;
   }
 
   function nameOf({ model, second }) {
@@ -145,9 +161,18 @@ async function main() {
   }
 
   function change(changed) {
-    settings = { ...settings, ...changed };
-    show();
+    settings = settled(site, { ...settings, ...changed });
     studio.change(settings);
+    show();
+  }
+
+  /** Follow an address that was changed by hand. */
+  function follow({ newURL }) {
+    const { photo, ...changed } = settingsOf(new URL(newURL).hash, initial);
+    const named = site.photos.find(({ name }) => name === photo);
+    const isOther = named && photo !== settings.photo;
+    change(changed);
+    if (isOther) useSampleSafely(named);
   }
 
   async function attempt(work) {
@@ -210,7 +235,7 @@ async function main() {
   async function copyLink() {
     const text = element("copy-text");
     try {
-      await navigator.clipboard.writeText(location.href);
+      await navigator.clipboard.writeText(linkOf(settings));
       text.textContent = "Copied";
       element("said").textContent = "The link to these settings is copied.";
     } catch {
@@ -233,7 +258,7 @@ async function main() {
   element("copy").addEventListener("click", () => attempt(copyLink));
   element("reset").addEventListener("click", reset);
   element("dismiss").addEventListener("click", () => lines.set("fault", ""));
-  addEventListener("hashchange", () => change(settingsOf(location.hash, initial)));
+  addEventListener("hashchange", follow);
 
   element("engine-server").hidden = !site.server;
   const device = element("engine-device");

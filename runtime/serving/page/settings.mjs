@@ -75,16 +75,17 @@ export function settingsOf(fragment, now) {
 }
 
 /**
- * The fragment of an address, without "#": what differs from the initial settings.
+ * The fragment of an address, without "#": what differs from the settings that hold without one.
  *
  * @param {Settings} settings
+ * @param {Settings} initial As `settingsOf` gets them where the address is read.
  * @returns {string}
  */
-export function fragmentOf(settings) {
+export function fragmentOf(settings, initial) {
   const given = new URLSearchParams();
-  for (const [key, { initial, write }] of Object.entries(FIELDS)) {
+  for (const [key, { write }] of Object.entries(FIELDS)) {
     if (key === "share" && settings.second === "") continue;
-    if (settings[key] !== initial) given.set(key, write(settings[key]));
+    if (settings[key] !== initial[key]) given.set(key, write(settings[key]));
   }
   return given.toString();
 }

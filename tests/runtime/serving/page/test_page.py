@@ -71,7 +71,7 @@ class TestPhotos:
             await page.waitForFunction(() => !document.querySelector(".is-busy"));
             await set("strength", 1);
             await set("share", 1);
-            await page.waitForTimeout(300);
+            await page.waitForFunction(() => location.hash.includes("share=1"));
             return { plain, mixed, same, second: await result(), address: page.url() };
             """,
             link,
@@ -256,6 +256,8 @@ class TestCamera:
             });
             await page.click("#camera");
             await done("192 by 144");
+            await page.waitForFunction(
+                () => /strength=0&size=256&frame=192$/.test(location.hash));
             return { live, address: page.url(), text: await page.textContent("#camera-text") };
             """,
             link,
@@ -464,6 +466,63 @@ class TestUse:
         )
 
         assert given == ["1.25", "2", True, "256", "true"]
+
+    def test_settings_hold_where_the_address_cannot_be_written(self, play, link) -> None:
+        """As in browsers that refuse it after a hundred times in half a minute."""
+        given = play(
+            """
+            await context.grantPermissions(["clipboard-read", "clipboard-write"]);
+            await page.addInitScript(() => {
+                window.written = 0;
+                history.replaceState = () => {
+                    window.written += 1;
+                    throw new DOMException("The operation is insecure.", "SecurityError");
+                };
+            });
+            await open("model=udnie&photo=chelsea&size=256", "Udnie, 256 by 170");
+            await page.evaluate(() => {
+                const control = document.getElementById("strength");
+                for (let i = 200; i >= 0; i--) {
+                    control.value = i / 200;
+                    control.dispatchEvent(new Event("input", { bubbles: true }));
+                }
+            });
+            await page.waitForFunction(() => {
+                const [before, after] = ["before", "after"].map((id) => {
+                    const { width, height } = document.getElementById(id);
+                    return document.getElementById(id).getContext("2d")
+                        .getImageData(0, 0, width, height).data;
+                });
+                return before.every((value, i) => value === after[i]);
+            });
+            await page.click("#copy");
+            await done("copied");
+            return [
+                await page.textContent("#strength-now"),
+                await page.evaluate(() => navigator.clipboard.readText()),
+                await page.evaluate(() => window.written < 100),
+                await page.isHidden("#notice"),
+            ];
+            """,
+            link,
+        )
+
+        copied = f"{link}#model=udnie&strength=0&size=256&photo=chelsea"
+        assert given == ["0 %", copied, True, True]
+
+    def test_an_address_that_names_another_photo_shows_it(self, play, link) -> None:
+        given = play(
+            """
+            await open("photo=chelsea&size=256", "256 by 170");
+            await page.evaluate(() => (location.hash = "#photo=coffee&size=384"));
+            await done("384 by 256");
+            await page.waitForSelector(".sample[title=coffee][aria-pressed=true]");
+            return [await page.inputValue("#size"), await notice()];
+            """,
+            link,
+        )
+
+        assert given == ["384", ""]
 
     def test_a_linked_style_is_in_view_on_a_phone(self, chromium, link) -> None:
         left, right, scrolled = chromium(

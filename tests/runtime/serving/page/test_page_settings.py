@@ -5,13 +5,17 @@ import pytest
 pytestmark = pytest.mark.web
 
 READ = "return module.settingsOf(value, module.initialSettings());"
-AGAIN = "return module.fragmentOf(module.settingsOf(value, module.initialSettings()));"
+AGAIN = """
+    const initial = { ...module.initialSettings(), engine: value.engine };
+    return module.fragmentOf(module.settingsOf(value.fragment, initial), initial);
+"""
 
 
 @pytest.mark.parametrize(
     "fragment",
     [
         "",
+        "engine=device",
         "model=udnie&strength=0.8",
         "model=udnie&second=the-scream&share=0.25&colors=1&brush=1.5&size=512&engine=server"
         "&precision=float&photo=coffee",
@@ -19,7 +23,13 @@ AGAIN = "return module.fragmentOf(module.settingsOf(value, module.initialSetting
     ],
 )
 def test_an_address_says_what_was_set(in_node, fragment):
-    assert in_node("settings.mjs", AGAIN, fragment) == fragment
+    """On each kind of page what differs from its own first settings, and nothing else."""
+    engines = ["device", "server"]
+    given = [
+        in_node("settings.mjs", AGAIN, {"fragment": fragment, "engine": own}) for own in engines
+    ]
+
+    assert given == [fragment.removeprefix("engine=device"), fragment.replace("&engine=server", "")]
 
 
 @pytest.mark.parametrize(
