@@ -185,15 +185,18 @@ async function main() {
   }
 
   async function usePhoto(file, name = "") {
-    await studio.open(file, file.name || "The picture");
+    if (!(await studio.open(file, file.name || "The picture"))) return;
     settings.photo = name;
     show();
   }
 
   async function useSample({ name, file }) {
+    const turn = studio.turn();
     const response = await fetch(file);
+    const blob = await response.blob();
+    if (studio.isOutdated(turn)) return;
     if (!response.ok) throw new PageError(`${name} can't be fetched (status ${response.status}).`);
-    await usePhoto(new File([await response.blob()], `${name}.jpg`), name);
+    await usePhoto(new File([blob], `${name}.jpg`), name);
   }
 
   function showCamera() {

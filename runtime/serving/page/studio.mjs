@@ -33,6 +33,7 @@ export class Studio {
   #server;
   #photo = null; // { number, blob, name, long, isDecoded }; its long side in pixels
   #numbers = 0;
+  #turns = 0; // of what is chosen to be shown, photo or camera
   #times = new Map(); // of networks, by layer's key
   #developing = new Newest(() => this.#develop());
   #composing = new Newest(() => this.#compose());
@@ -64,20 +65,44 @@ export class Studio {
     return this.#photo?.name ?? "photo";
   }
 
-  /** Show a photo file. `PageError` if it can't be; what was shown stays. */
+  /** Begin to choose what is shown, in the place of what was chosen before. */
+  turn() {
+    return ++this.#turns;
+  }
+
+  /** Whether something else was chosen since this turn. */
+  isOutdated(turn) {
+    return turn !== this.#turns;
+  }
+
+  /**
+   * Show a photo file; whether it is on show, and not the camera or a photo that was chosen later.
+   * `PageError` if it can't be; what was shown stays.
+   */
   async open(blob, name) {
     const number = ++this.#numbers;
     const { limits } = this.#site;
+    const turn = this.turn();
     const { fault, ...here } = await this.#pictures.call("open", { number, blob, name, limits });
     const { long } = fault ? await this.#openElsewhere(number, blob, fault) : here;
-    if (number !== this.#numbers) return; // another was chosen meanwhile
-    this.#closeCamera();
+    if (this.#isPast(number)) return false;
+    // the worker has it open now, so that it is the photo, whatever was chosen meanwhile
+    if (!this.isOutdated(turn)) this.#closeCamera();
     this.#photo = { number, blob, name: name.replace(/\.\w+$/, ""), long, isDecoded: !fault };
+    if (this.#camera.isOn) return false;
     if (!fault) {
       const { size } = this.#settings;
-      this.#view.opened(await this.#pictures.call("original", { size }));
+      const before = await this.#pictures.call("original", { size });
+      if (this.#isPast(number) || this.#camera.isOn) return false;
+      this.#view.opened(before);
     }
     this.#redevelop();
+    return true;
+  }
+
+  /** Whether a later photo is open: the rule by which the worker, too, takes one or not. */
+  #isPast(number) {
+    return number < (this.#photo?.number ?? 0);
   }
 
   /** The server may read what this browser can't; if it can't either, the fault is thrown. */
@@ -256,6 +281,7 @@ export class Studio {
 
   /** Open the camera, and stylise its frames until it is stopped; whether it is on. */
   async startCamera() {
+    this.turn();
     return this.#film(this.#camera.start(() => this.stopCamera()));
   }
 
@@ -310,11 +336,11 @@ export class Studio {
   async #freeze() {
     const number = ++this.#numbers;
     const last = await this.#pictures.call("freeze", { number });
-    if (last) this.#photo = { number, ...last, name: "camera", isDecoded: true };
+    if (last && !this.#isPast(number)) this.#photo = { number, ...last, name: "camera", isDecoded: true };
   }
 
   #closeCamera() {
-    if (!this.#camera.isOn) return;
+    if (!this.#camera.isOn && !this.#camera.isOpening) return;
     this.#camera.stop();
     this.#filming.disconnect();
     this.#view.cameraTurned();

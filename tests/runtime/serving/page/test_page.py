@@ -130,6 +130,57 @@ class TestPhotos:
             files=files,
         )
 
+    def test_what_was_chosen_last_is_shown_though_a_sample_comes_later(self, play, link) -> None:
+        given = play(
+            """
+            await open("photo=chelsea&size=256&frame=192", "256 by 170");
+            let release;
+            await page.route("**/photos/coffee.jpg", async (route) => {
+                await new Promise((resolve) => (release = resolve));
+                await route.continue();
+            });
+            const late = async () => {
+                const arrived = page.waitForResponse("**/photos/coffee.jpg");
+                release();
+                await (await arrived).finished();
+                await page.waitForTimeout(200);
+            };
+            await page.click(".sample[title=coffee]");
+            await choose("own.png", value.file);
+            await done("30 by 20");
+            await late();
+            const seen = [await page.textContent("#result-size")];
+            await page.click(".sample[title=coffee]");
+            await page.click("#camera");
+            await page.waitForFunction(() => document.getElementById("after").width === 192);
+            await late();
+            seen.push(await page.textContent("#camera-text"));
+            seen.push(await page.$$eval(".sample[aria-pressed=true]", (all) => all.length));
+            return seen;
+            """,
+            link,
+            file=png(np.zeros((20, 30, 3), np.uint8)),
+        )
+
+        assert given == ["30 × 20", "Stop camera", 0]
+
+    def test_a_photo_is_shown_though_one_that_cannot_be_follows_at_once(self, play, link) -> None:
+        given = play(
+            """
+            await open("photo=chelsea&size=256", "256 by 170");
+            await choose("own.png", value.file);
+            await choose("broken.png", [1, 2, 3]);
+            await done("30 by 20");
+            await page.click(".tile:nth-child(2)");
+            await done("Great Wave, 30 by 20");
+            return await result();
+            """,
+            link,
+            file=png(np.zeros((20, 30, 3), np.uint8)),
+        )
+
+        assert picture(given).shape == (20, 30, 3)
+
     def test_transparency_is_kept(self, play, link) -> None:
         photo = np.full((24, 24, 4), 200, np.uint8)
         photo[:12, :, 3] = 0
