@@ -22,13 +22,14 @@ export class Calls {
   #worker;
   #waiting = new Map();
   #number = 0;
+  #fault = null; // why it answers no more
 
   /** @param {string} module Its file, beside this one. */
   constructor(module) {
     this.#worker = new Worker(new URL(module, import.meta.url), { type: "module", name: module });
     this.#worker.addEventListener("message", ({ data }) => this.#settle(data));
     this.#worker.addEventListener("error", (event) => {
-      this.#end(new Error(event.message || `${module} could not be started`));
+      this.#end(new Error(event.message || `${module} could not be started: reload the page.`));
     });
   }
 
@@ -39,13 +40,17 @@ export class Calls {
    */
   call(name, given, moved = []) {
     return new Promise((resolve, reject) => {
+      if (this.#fault) {
+        reject(this.#fault);
+        return;
+      }
       const number = this.#number++;
       this.#waiting.set(number, { resolve, reject });
       this.#worker.postMessage({ number, name, given }, moved);
     });
   }
 
-  /** End the worker; calls that wait are refused. */
+  /** End the worker; calls that wait, and later ones, are refused. */
   end() {
     this.#worker.terminate();
     this.#end(new Error("the worker was ended"));
@@ -60,6 +65,7 @@ export class Calls {
   }
 
   #end(error) {
+    this.#fault ??= error;
     for (const { reject } of this.#waiting.values()) reject(error);
     this.#waiting.clear();
   }

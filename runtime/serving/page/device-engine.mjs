@@ -8,11 +8,16 @@ const PROBE = 256; // pixels a side of the picture by which the faster of two is
 export class DeviceEngine {
   #folder;
   #hasGpu;
-  #workers = new Map(); // by backend: { calls, threads }, as promises
+  #remedy;
+  #workers = new Map(); // by backend: { calls, started }, a promise of { calls, threads }
   #faster = null; // the backend that "auto" means, once measured
 
-  /** @param {{folder: string, webgpu: boolean} | null} runtime As site.json has it. */
-  constructor(runtime) {
+  /**
+   * @param {{folder: string, webgpu: boolean} | null} runtime As site.json has it.
+   * @param {string} remedy What to do where onnxruntime-web can't be loaded.
+   */
+  constructor(runtime, remedy) {
+    this.#remedy = remedy;
     this.#folder = runtime && new URL(runtime.folder, document.baseURI).href;
     this.#hasGpu = Boolean(runtime?.webgpu && navigator.gpu);
   }
@@ -84,12 +89,20 @@ export class DeviceEngine {
   }
 
   #worker(backend) {
-    if (!this.#workers.has(backend)) {
-      const calls = new Calls("./engine-worker.mjs");
-      const started = calls.call("start", { folder: this.#folder, wanted: backend });
-      this.#workers.set(backend, started.then((threads) => ({ calls, threads })));
-    }
-    return this.#workers.get(backend);
+    const known = this.#workers.get(backend);
+    if (known) return known.started;
+    const calls = new Calls("./engine-worker.mjs");
+    const given = { folder: this.#folder, wanted: backend, remedy: this.#remedy };
+    const started = calls.call("start", given).then((threads) => ({ calls, threads }));
+    this.#workers.set(backend, { calls, started });
+    started.catch(() => this.#drop(backend, calls));
+    return started;
+  }
+
+  /** End a worker that failed, in whatever state it is; the next run starts another. */
+  #drop(backend, calls) {
+    calls.end();
+    if (this.#workers.get(backend)?.calls === calls) this.#workers.delete(backend);
   }
 
   async #run(backend, model, file, { data, height, width }) {
@@ -101,8 +114,7 @@ export class DeviceEngine {
       return await calls.call("run", { model: own, data, height, width }, [data.buffer]);
     } catch (error) {
       if (error.name === "PageError") throw error;
-      calls.end(); // what state it is in is unknown; the next run starts another
-      this.#workers.delete(backend);
+      this.#drop(backend, calls);
       if (error.name !== "OutOfMemory") throw error;
       const pixels = `${width} × ${height} pixels`;
       throw new PageError(`${pixels} are too many for this device's memory: choose a smaller size.`);

@@ -11,18 +11,18 @@ const MODULES = { wasm: "ort.wasm.min.mjs", webgpu: "ort.webgpu.min.mjs" };
 let ort = null;
 let backend = "wasm";
 let before = Promise.resolve(); // the run before: sessions of one runtime can't run at once
-const sessions = new Map(); // by the file's address, the oldest first
+const sessions = new Map(); // by the file's address, the least recently used first
 
 answering({ start, run });
 
 /** Load onnxruntime-web; how many threads it has, or null where WebGPU is not to be had. */
-async function start({ folder, wanted }) {
+async function start({ folder, wanted, remedy }) {
   backend = wanted;
   if (backend === "webgpu" && !(await navigator.gpu?.requestAdapter())) return null;
   try {
     ort = await import(new URL(MODULES[backend], folder));
   } catch (error) {
-    throw new PageError(`onnxruntime-web can't be loaded (${error.message}): run nstc web-setup.`);
+    throw new PageError(`onnxruntime-web can't be loaded (${error.message}): ${remedy}.`);
   }
   const threads = globalThis.crossOriginIsolated
     ? Math.min(4, Math.ceil((navigator.hardwareConcurrency || 1) / 2))
@@ -53,7 +53,11 @@ async function runNow({ model, data, height, width }) {
 
 async function opened(model) {
   const known = sessions.get(model.address);
-  if (known) return known;
+  if (known) {
+    sessions.delete(model.address);
+    sessions.set(model.address, known);
+    return known;
+  }
   const response = await fetch(model.address);
   if (!response.ok) throw new PageError(`The model can't be fetched (status ${response.status}).`);
   const bytes = new Uint8Array(await response.arrayBuffer());

@@ -49,7 +49,8 @@ export class Studio {
    */
   constructor(site, settings, camera, view) {
     [this.#site, this.#settings, this.#camera, this.#view] = [site, settings, camera, view];
-    this.#device = new DeviceEngine(site.runtime);
+    const remedy = site.server ? "run nstc web-setup" : "reload the page";
+    this.#device = new DeviceEngine(site.runtime, remedy);
     this.#server = new ServerEngine(view.server);
     const engines = { device: this.#device, server: this.#server };
     this.#filming = new Filming(camera, this.#pictures, engines, view);

@@ -256,6 +256,39 @@ class TestFaults:
 
         assert line == "onnxruntime-web is not installed: run nstc web-setup."
 
+    def test_an_engine_that_could_not_be_loaded_is_tried_again(self, play, link) -> None:
+        given = play(
+            """
+            await page.route("**/ort.wasm*.mjs", (route) => route.abort(), { times: 1 });
+            await page.goto(`${value.link}#size=256`);
+            await noticed("onnxruntime-web can't be loaded");
+            const line = await notice();
+            await page.click(".tile:nth-child(2)");
+            await done("Great Wave");
+            return [line, await page.isHidden("#notice")];
+            """,
+            link,
+        )
+
+        assert given[0].endswith(": reload the page.")
+        assert given[1]
+
+    def test_a_worker_that_is_missing_is_said(self, play, link) -> None:
+        given = play(
+            """
+            await page.route("**/picture-worker.mjs", (route) => route.abort());
+            await page.goto(value.link);
+            await noticed("could not be started");
+            await page.click("#dismiss");
+            await page.click(".sample[title=coffee]");
+            await noticed("could not be started");
+            return notice();
+            """,
+            link,
+        )
+
+        assert given == ("It failed: ./picture-worker.mjs could not be started: reload the page.")
+
     def test_memory_that_runs_out_asks_for_a_smaller_size(self, play, link) -> None:
         given = play(
             """
