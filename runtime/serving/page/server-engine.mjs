@@ -48,7 +48,8 @@ export class ServerEngine {
   }
 
   /**
-   * Stylise a photo file; tries again, later and later, while the server is away or busy.
+   * Stylise a photo file; tries again, later and later, while the server is away or busy, and says
+   * so, for as long as it is not aborted.
    *
    * @param {Blob} blob
    * @param {Record<string, string | number>} options model, precision, size, style_scale.
@@ -56,11 +57,25 @@ export class ServerEngine {
    * @returns {Promise<{photo: import("./pixels.mjs").Picture, stylised: Uint8Array, ms: number}>}
    */
   async stylise(blob, options, signal) {
-    const address = new URL("stylize", this.#base);
-    for (const [name, value] of Object.entries(options)) address.searchParams.set(name, value);
+    try {
+      return await this.#stylised(blob, options, signal);
+    } catch (error) {
+      if (signal?.aborted) this.#tell("");
+      throw error;
+    }
+  }
+
+  /** As `stylise`, for what nobody waits for: one try, and not a word if it fails. */
+  async tryOnce(blob, options, signal) {
+    const response = await this.#posted(blob, options, signal);
+    if (response?.ok) return pairOf(response);
+    throw new Error(`the server gave no picture (status ${response?.status ?? "none"})`);
+  }
+
+  async #stylised(blob, options, signal) {
     const backoff = new Backoff();
     for (;;) {
-      const response = await this.#posted(address, blob, signal);
+      const response = await this.#posted(blob, options, signal);
       if (response?.ok) {
         this.#tell("");
         return pairOf(response);
@@ -76,7 +91,9 @@ export class ServerEngine {
     }
   }
 
-  async #posted(address, blob, signal) {
+  async #posted(blob, options, signal) {
+    const address = new URL("stylize", this.#base);
+    for (const [name, value] of Object.entries(options)) address.searchParams.set(name, value);
     const headers = { "Content-Type": "application/octet-stream" };
     try {
       return await fetch(address, { method: "POST", headers, body: blob, signal });
@@ -130,8 +147,8 @@ export class FrameStream {
   #chosen = "";
   #flying = new Map(); // by number: how to settle it
   #backoff = new Backoff();
-  #refusal = ""; // what the last connection said of itself, if it never gave a picture
   #mustWait = false;
+  #pause = null; // until the next try
   #ended = new AbortController();
   #number = 0;
 
@@ -154,6 +171,7 @@ export class FrameStream {
    *   connection.
    */
   async stylise(choice, { data, height, width }) {
+    await this.#pause;
     const socket = await this.#connected();
     if (!socket) return null;
     const wanted = JSON.stringify({ model: choice.model, precision: choice.precision });
@@ -179,6 +197,19 @@ export class FrameStream {
     this.#ended.abort(new Error("ended"));
     this.#socket?.close();
     this.#settleAll();
+    this.#tell("");
+  }
+
+  /** Wait before the next try, longer each time; who asks meanwhile waits for the same. */
+  #wait(why) {
+    this.#pause ??= this.#waited(why).finally(() => (this.#pause = null));
+    return this.#pause;
+  }
+
+  async #waited(why) {
+    const seconds = this.#backoff.next();
+    this.#tell(`${why} Trying again in ${seconds} s.`);
+    await sleep(seconds, this.#ended.signal).catch(() => {}); // at once where it has ended
   }
 
   async #connected() {
@@ -190,15 +221,12 @@ export class FrameStream {
   async #open() {
     while (!this.#ended.signal.aborted) {
       if (this.#mustWait) {
-        const seconds = this.#backoff.next();
-        const why = this.#refusal || "The server does not answer.";
-        this.#tell(`${why} Trying again in ${seconds} s.`);
-        await sleep(seconds, this.#ended.signal).catch(() => {});
+        await this.#wait("The server does not answer.");
         if (this.#ended.signal.aborted) return null;
       }
       this.#mustWait = true; // unless it gives a picture, the next one comes later
-      this.#refusal = "";
       const socket = new WebSocket(this.#address);
+      this.#socket = socket;
       socket.binaryType = "arraybuffer";
       socket.addEventListener("message", ({ data }) => this.#take(data));
       const isOpen = await new Promise((resolve) => {
@@ -210,18 +238,19 @@ export class FrameStream {
       });
       if (!isOpen) continue;
       this.#chosen = "";
-      this.#socket = socket;
       return socket;
     }
     return null;
   }
 
   #take(message) {
+    if (this.#ended.signal.aborted) return;
     if (typeof message === "string") {
       const { error } = JSON.parse(message);
       if (!error) return;
-      this.#refusal = String(error).slice(0, 300);
-      this.#tell(this.#refusal);
+      this.#chosen = ""; // what was refused may be the choice of a model
+      this.#mustWait = false; // longer than for this refusal, if the connection ends by it
+      this.#wait(String(error).slice(0, 300));
       this.#settleAll();
       return;
     }

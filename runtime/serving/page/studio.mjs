@@ -211,19 +211,20 @@ export class Studio {
   }
 
   /** See to it that a style's picture by an engine is kept. */
-  async #layer(engine, name) {
+  async #layer(engine, name, isAside = false) {
     const key = this.#key(engine, name);
     const [settings, own] = [this.#settings, this.#photo];
     const [isMissing] = await this.#pictures.call("missing", { keys: [key] });
     if (!isMissing) return;
-    const { ms, where, photo, stylised } = await this.#stylised(engine, name, settings, own);
+    const { ms, where, photo, stylised } = await this.#stylised(
+      engine, name, settings, own, isAside);
     const { size } = settings;
     await this.#pictures.call("keep", { number: own.number, key, size, stylised, photo });
     this.#times.set(key, { ms, where });
   }
 
   /** The photograph in a style at a size: { ms, where, stylised, photo } with the server's photo. */
-  async #stylised(engine, name, { size, brush, precision }, own) {
+  async #stylised(engine, name, { size, brush, precision }, own, isAside) {
     const model = this.#model(name);
     const multiple = model.size_multiple;
     if (engine === "device") {
@@ -235,13 +236,16 @@ export class Studio {
     const chosen = servedPrecision(model, precision);
     const options = { model: name, precision: chosen, style_scale: brush };
     if (size && size < own.long) options.size = size; // the server would enlarge it
-    const given = await this.#server.stylise(own.blob, options, this.#request.signal);
+    const { signal } = this.#request;
+    const given = isAside
+      ? await this.#server.tryOnce(own.blob, options, signal)
+      : await this.#server.stylise(own.blob, options, signal);
     const { height, width } = given.photo;
     const stylised = { data: given.stylised, height, width };
     return { ms: given.ms, where: chosen, stylised, photo: given.photo };
   }
 
-  /** What can wait: the other engine's time for the same photo, and small pictures of all styles. */
+  /** What can wait: small pictures of all styles, and the other engine's time for the same photo. */
   async #workAside() {
     const photo = this.#photo;
     const isOver = () =>
@@ -249,19 +253,18 @@ export class Studio {
     const { engine, model } = this.#settings;
     const other = engine === "device" ? "server" : "device";
     try {
-      if (this.#can(other, model)) {
-        const key = this.#key(other, model);
-        await this.#layer(other, model);
-        if (!isOver()) this.#view.measured(other, this.#times.get(key) ?? null);
-      }
       const own = this.#can("device", model) ? "device" : engine;
       const small = { size: THUMB, brush: 1, precision: "auto" };
       for (const { name } of this.#thumbed === photo.number ? [] : this.#site.models) {
         if (isOver()) return;
-        const { stylised } = await this.#stylised(own, name, small, photo);
+        const { stylised } = await this.#stylised(own, name, small, photo, true);
         if (!isOver()) this.#view.thumb(name, stylised);
       }
       this.#thumbed = photo.number;
+      if (isOver() || !this.#can(other, model)) return;
+      const key = this.#key(other, model);
+      await this.#layer(other, model, true);
+      if (!isOver()) this.#view.measured(other, this.#times.get(key) ?? null);
     } catch (error) {
       if (error.name !== "AbortError") console.warn(error); // nobody asked for it
     }

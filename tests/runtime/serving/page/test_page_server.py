@@ -219,6 +219,103 @@ def test_frames_go_to_the_server_and_come_back(play, content) -> None:
     assert given["texts"] == models
 
 
+# A server in the place of the socket that refuses the first choices of a model, at once or late.
+REFUSING = """
+    class Socket extends EventTarget {
+        static OPEN = 1;
+        static all = [];
+        readyState = 0;
+        sent = [];
+        constructor() {
+            super();
+            Socket.all.push(this);
+            setTimeout(() => {
+                if (this.readyState !== 0) return;
+                this.readyState = 1;
+                this.dispatchEvent(new Event("open"));
+            }, value.opening);
+        }
+        send(message) {
+            this.sent.push(typeof message === "string" ? "choice" : "frame");
+            const choices = this.sent.filter((own) => own === "choice").length;
+            const isGood = choices > value.refused;
+            const give = (data) => setTimeout(
+                () => this.dispatchEvent(Object.assign(new Event("message"), { data })), 1);
+            if (!isGood) give('{"error": "it is too much at a time."}');
+            else if (typeof message !== "string") {
+                const { buffer } = new Uint8Array([...message.slice(0, 8), 0, 0, 0, 0, 9, 9, 9]);
+                give(buffer);
+            }
+        }
+        close() {
+            this.readyState = 3;
+            this.dispatchEvent(new Event("close"));
+        }
+    }
+    globalThis.WebSocket = Socket;
+    const lines = [];
+    const stream = new module.FrameStream("http://host/frames", (line) => lines.push(line));
+    const stylise = () => stream.stylise(
+        { model: "udnie", precision: "int8" }, { data: new Uint8Array(3), height: 1, width: 1 });
+    const socket = () => Socket.all[0];
+"""
+
+
+def test_a_model_that_is_refused_is_chosen_again_later(in_node) -> None:
+    given = in_node(
+        "server-engine.mjs",
+        REFUSING
+        + """
+        const first = await stylise();
+        const second = await stylise();
+        return [first, [...second.data], socket().sent, lines];
+        """,
+        {"opening": 1, "refused": 1},
+    )
+
+    assert given == [
+        None,
+        [9, 9, 9],
+        ["choice", "frame", "choice", "frame"],
+        ["it is too much at a time. Trying again in 1 s.", ""],
+    ]
+
+
+def test_a_connection_that_was_ended_before_it_opened_is_closed(in_node) -> None:
+    given = in_node(
+        "server-engine.mjs",
+        REFUSING
+        + """
+        const frame = stylise();
+        await new Promise((resolve) => setTimeout(resolve, 1));
+        stream.end();
+        return [await frame, socket().readyState, socket().sent, lines];
+        """,
+        {"opening": 50, "refused": 0},
+    )
+
+    assert given == [None, 3, [], [""]]
+
+
+def test_a_server_that_is_away_is_not_spoken_of_once_the_device_stylises(play, content) -> None:
+    with live_pages.served(content, lambda *_: (503, {}, b"")) as link:
+        given = play(
+            """
+            await page.goto(`${value.link}#photo=chelsea&size=256`);
+            await said("notice-line", "does not answer");
+            await page.click("#engine-device");
+            await said("said", "256 by 170");
+            await page.waitForFunction(
+                () => document.querySelectorAll(".tile canvas.is-made").length === 4);
+            await page.waitForTimeout(300);
+            return page.isHidden("#notice");
+            """,
+            link,
+        )
+
+    assert given
+
+
 def test_a_connection_that_is_refused_is_tried_again_later(play, content) -> None:
     with live_pages.served(content, live_pages.negatives) as link:
         given = play(
