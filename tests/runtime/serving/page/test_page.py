@@ -198,6 +198,26 @@ class TestPhotos:
 
         assert np.array_equal(picture(given)[:, :, 3], photo[:, :, 3])
 
+    def test_the_photo_does_not_show_through_a_transparent_result(self, play, link) -> None:
+        given = play(
+            """
+            await page.emulateMedia({ reducedMotion: "reduce" });
+            await open("photo=chelsea&size=256", "256 by 170");
+            await choose("own.png", value.file);
+            await done("24 by 24");
+            const { x, y, width, height } = await page.locator("#picture").boundingBox();
+            const clip = { x: x + 0.8 * width, y: y + height / 2, width: 4, height: 4 };
+            const shot = async () => [...await page.screenshot({ clip })];
+            const both = await shot();
+            await page.$eval("#before", (canvas) => (canvas.style.visibility = "hidden"));
+            return [both, await shot()];
+            """,
+            link,
+            file=png(np.full((24, 24, 4), (220, 30, 40, 100), np.uint8)),
+        )
+
+        assert np.array_equal(picture(given[0]), picture(given[1]))
+
 
 class TestFaults:
     def test_a_file_that_is_no_picture_leaves_the_one_on_show(self, play, link) -> None:
