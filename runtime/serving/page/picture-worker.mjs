@@ -12,6 +12,7 @@ import { resized, scaledSize } from "./resize.mjs";
 const HEADER_BYTES = 1 << 20; // a JPEG's metadata, which come first, may be long
 const MOST_BYTES = 400e6; // of stylised pictures that are kept
 const MOST_FRAMES = 4;
+const MOST_CANVAS = 2 ** 22; // pixels: a larger canvas may be blank on a phone, or not to be had
 const LAST_FRAME = "camera"; // the key of what the camera showed last
 
 let photo = null;
@@ -85,16 +86,35 @@ function inMillions(has, most) {
 
 function pixelsOf(bitmap, width, height, mirrored = false) {
   try {
-    const canvas = new OffscreenCanvas(width, height);
+    const rows = Math.min(height, Math.max(1, Math.floor(MOST_CANVAS / width)));
+    const canvas = new OffscreenCanvas(width, rows);
     const context = canvas.getContext("2d", { willReadFrequently: true });
+    context.globalCompositeOperation = "copy"; // nothing of the band before
     if (mirrored) context.setTransform(-1, 0, 0, 1, width, 0);
-    context.drawImage(bitmap, 0, 0, width, height);
-    return fromImageData(context.getImageData(0, 0, width, height));
+    const bands = [];
+    for (let top = 0; top < height; top += rows) {
+      context.drawImage(bitmap, 0, -top, width, height);
+      bands.push(fromImageData(context.getImageData(0, 0, width, Math.min(rows, height - top))));
+    }
+    return bands.length === 1 ? bands[0] : joined(bands, height, width);
   } catch (error) {
     throw isOutOfMemory(error) || error.name === "InvalidStateError" ? tooMuch() : error;
   } finally {
     bitmap.close();
   }
+}
+
+/** Bands of a picture, from the top, as one. */
+function joined(bands, height, width) {
+  const picture = { data: new Uint8Array(3 * height * width), height, width };
+  if (bands.some(({ alpha }) => alpha)) picture.alpha = new Uint8Array(height * width).fill(255);
+  let top = 0;
+  for (const { data, alpha, height: rows } of bands) {
+    picture.data.set(data, 3 * width * top);
+    if (alpha) picture.alpha.set(alpha, width * top);
+    top += rows;
+  }
+  return picture;
 }
 
 function tooMuch() {

@@ -198,6 +198,35 @@ class TestPhotos:
 
         assert np.array_equal(picture(given)[:, :, 3], photo[:, :, 3])
 
+    def test_a_photo_is_read_in_bands(self, play, link) -> None:
+        """As one of many pixels, for which a phone has no canvas."""
+        photo = np.random.default_rng(3).integers(0, 256, (37, 50, 4), dtype=np.uint8)
+        photo[:, :, 3] = 255
+        photo[9:12, 5:, 3] = 0
+        photo[9:12, 5:, :3] = 0
+
+        given = play(
+            """
+            let count = 0;
+            await page.route("**/picture-worker.mjs", async (route) => {
+                const response = await route.fetch();
+                const text = await response.text();
+                const body = text.replace("MOST_CANVAS = 2 ** 22", "MOST_CANVAS = 500");
+                count += body !== text;
+                await route.fulfill({ response, body });
+            });
+            await open("size=256&strength=0", "Starry Night");
+            await choose("own.png", value.file);
+            await done("50 by 37");
+            return [count, await result()];
+            """,
+            link,
+            file=png(photo),
+        )
+
+        assert given[0] == 1
+        assert np.array_equal(picture(given[1]), photo)
+
     def test_the_photo_does_not_show_through_a_transparent_result(self, play, link) -> None:
         given = play(
             """
