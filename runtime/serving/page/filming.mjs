@@ -55,6 +55,7 @@ export class Filming {
           if (!given || number < newest || isOver()) return;
           newest = number;
           this.#view.shown(given.before, given.after);
+          this.#view.ready(true);
           this.#view.measured(given.engine, { ...given.time, rate: rate.count() });
         })
         .catch((error) => (fault = error))

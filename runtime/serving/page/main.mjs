@@ -49,6 +49,7 @@ function viewOf(picker, isChosen, cameraTurned) {
   let isFirst = true;
   return {
     busy: (isBusy) => element("picture").classList.toggle("is-busy", isBusy),
+    ready: (isReady) => (element("download").disabled = !isReady),
     fault: (line) => lines.set("fault", line),
     server: (line) => lines.set("server", line),
     said: (line) => (element("said").textContent = line),
@@ -64,7 +65,6 @@ function viewOf(picker, isChosen, cameraTurned) {
       element("result-size").textContent = `${width} × ${height}`;
       if (!after) return;
       element("picture").classList.add("has-result");
-      element("download").disabled = false;
       if (isFirst) split.reveal();
       isFirst = false;
     },

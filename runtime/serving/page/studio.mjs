@@ -11,6 +11,7 @@ const THUMB = 160; // pixels of the long side
 /**
  * @typedef {object} View What a studio tells the page.
  * @property {(isBusy: boolean) => void} busy
+ * @property {(isReady: boolean) => void} ready Whether there is a result to save.
  * @property {(line: string) => void} fault One line, or "" when it is over.
  * @property {(line: string) => void} server How it is with the server; "" when it answers.
  * @property {(line: string) => void} said What was done, for who can't see it.
@@ -140,6 +141,7 @@ export class Studio {
   }
 
   #redevelop() {
+    this.#view.ready(false);
     this.#request.abort(new DOMException("something newer is asked for", "AbortError"));
     return this.#developing.ask();
   }
@@ -206,8 +208,13 @@ export class Studio {
 
   async #compose() {
     if (!this.#photo || this.#camera.isOn) return;
-    const after = await this.#pictures.call("composed", this.#recipe());
-    if (after) this.#view.shown(null, after);
+    const recipe = this.#recipe();
+    const after = await this.#pictures.call("composed", recipe);
+    const { first, second } = this.#recipe();
+    const isWanted = recipe.first === first && recipe.second === second && !this.#camera.isOn;
+    if (!after || !isWanted) return;
+    this.#view.shown(null, after);
+    this.#view.ready(true);
   }
 
   /** See to it that a style's picture by an engine is kept. */
@@ -312,6 +319,7 @@ export class Studio {
     this.#forgetTimes();
     this.#request.abort(new DOMException("the camera is on", "AbortError"));
     this.#view.busy(false);
+    this.#view.ready(false);
     const now = () => ({
       settings: this.#settings,
       models: this.#styles().map((name) => this.#model(name)),

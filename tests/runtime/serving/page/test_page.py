@@ -338,6 +338,35 @@ class TestFaults:
 
         assert given == ("It failed: ./picture-worker.mjs could not be started: reload the page.")
 
+    def test_what_is_not_ready_cannot_be_downloaded(self, play, link) -> None:
+        given = play(
+            """
+            let release;
+            await page.route("**/models/udnie/**", async (route) => {
+                await new Promise((resolve) => (release = resolve));
+                await route.abort();
+            });
+            const ready = () => page.isEnabled("#download");
+            await page.goto(value.link);
+            const seen = [await ready()];
+            await open("size=256", "Starry Night");
+            seen.push(await ready());
+            await page.click(".tile:nth-child(4)");
+            await page.waitForSelector(".is-busy");
+            seen.push(await ready());
+            while (!release) await page.waitForTimeout(20);
+            release();
+            await noticed("It failed");
+            seen.push(await ready());
+            await page.click(".tile:nth-child(1)");
+            await page.waitForFunction(() => !document.getElementById("download").disabled);
+            return seen;
+            """,
+            link,
+        )
+
+        assert given == [False, True, False, False]
+
     def test_memory_that_runs_out_asks_for_a_smaller_size(self, play, link) -> None:
         given = play(
             """
@@ -498,6 +527,33 @@ class TestCameraTurned:
         )
 
         assert given == [0, "192 × 144"]
+
+    def test_filming_that_fails_leaves_the_last_frame_and_says_why(self, play, link) -> None:
+        given = play(
+            """
+            await page.route("**/filming.mjs", async (route) => {
+                const response = await route.fetch();
+                const text = await response.text();
+                const body = text.replace(
+                    "if (fault) throw", "fault ??= window.fault; if (fault) throw");
+                await route.fulfill({ response, body });
+            });
+            """
+            + CAMERA
+            + """
+            await press("camera");
+            await filmed();
+            await page.evaluate(() => (window.fault = new Error("the network is odd")));
+            await noticed("the network is odd");
+            await stopped();
+            await done("192 by 144");
+            await noticed("the network is odd"); // though the last frame could be stylised
+            return [await live(), await page.textContent("#result-size"), await notice()];
+            """,
+            link,
+        )
+
+        assert given == [0, "192 × 144", "It failed: the network is odd"]
 
     def test_one_press_more_while_it_opens_is_one_camera(self, play, link) -> None:
         given = play(
