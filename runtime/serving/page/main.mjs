@@ -260,7 +260,10 @@ async function main() {
   element("download").addEventListener("click", () => attempt(download));
   element("copy").addEventListener("click", () => attempt(copyLink));
   element("reset").addEventListener("click", reset);
-  element("dismiss").addEventListener("click", () => lines.set("fault", ""));
+  element("dismiss").addEventListener("click", () => {
+    lines.set("fault", "");
+    element("choose").focus(); // what comes next, as the button is gone
+  });
   addEventListener("hashchange", follow);
 
   element("engine-server").hidden = !site.server;

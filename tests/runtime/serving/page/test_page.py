@@ -338,6 +338,22 @@ class TestFaults:
 
         assert given == ("It failed: ./picture-worker.mjs could not be started: reload the page.")
 
+    def test_a_dismissed_line_leaves_the_focus_on_a_button(self, play, link) -> None:
+        given = play(
+            """
+            await open("size=256", "Starry Night");
+            await choose("broken.png", [1, 2, 3]);
+            await noticed("broken.png");
+            await page.focus("#dismiss");
+            await page.keyboard.press("Enter");
+            return [await page.isHidden("#notice"),
+                await page.evaluate(() => document.activeElement.id)];
+            """,
+            link,
+        )
+
+        assert given == [True, "choose"]
+
     def test_what_is_not_ready_cannot_be_downloaded(self, play, link) -> None:
         given = play(
             """
