@@ -226,7 +226,7 @@ class TestNumbers:
             (["export", "m", "--static", "512"], "such as 512x512"),
             (["stylize", "a.png", "-o", "b.psd"], "use one of .png"),
             (["serve", "--max-upload", "much"], "max-upload is much: expected a size"),
-            (["serve", "--max-upload", "1TB"], "expected from 1KiB to 256MiB"),
+            (["serve", "--max-upload", "1GB"], "expected from 1KiB to 256MiB"),
         ],
     )
     def test_other_settings_that_can_not_be(self, nstc, bundle, arguments, told) -> None:

@@ -48,9 +48,11 @@ def distill(nstc, record, made, tmp_path):
 
 @pytest.mark.parametrize(("words", "field", "value"), rows_of(DistillRecipe))
 def test_each_setting_arrives_in_the_recipe(distill, words, field, value) -> None:
-    recipe = distill(*words)["recipe"]
+    needed = {"style_strength": 0.5} if field == "strength_by" else {}
+    flags = ["--style-strength", "0.5"] if needed else []
+    recipe = distill(*words, *flags)["recipe"]
     assert getattr(recipe, field) == value
-    assert recipe == DistillRecipe(**{field: value})
+    assert recipe == DistillRecipe(**needed, **{field: value})
 
 
 def test_the_weight_of_flicker_has_its_old_name_too_which_help_hides(nstc, distill) -> None:

@@ -120,6 +120,11 @@ def test_of_several_processes_the_first_one_reports(
     assert (done.code, done.out) == (0, "")
 
 
+def test_what_a_strength_changes(train) -> None:
+    recipe = train("--style-strength", "0.5", "--strength-by", "statistics")["recipe"]
+    assert recipe == TrainRecipe(style_strength=0.5, strength_by="statistics")
+
+
 def test_no_flag_is_forgotten_here(flags_of) -> None:
-    tested = {row[0] for row in IN_THE_RECIPE + FOR_THE_VERB}
+    tested = {row[0] for row in IN_THE_RECIPE + FOR_THE_VERB} | {"--strength-by"}
     assert flags_of("train") == tested | {"--style", "--output", "--photos", "--recipe", "--preset"}
