@@ -230,6 +230,7 @@ def test_a_variant_that_diverges_does_not_stop_the_others(
     assert "| eighth | failed: " in (tmp_path / "out" / "report.md").read_text()
 
 
+@pytest.mark.slow
 def test_variants_start_from_the_student_that_the_plan_names(
     make_styled_bundle: Callable[..., Bundle],
     teacher: Path,
@@ -253,6 +254,7 @@ def test_variants_start_from_the_student_that_the_plan_names(
         assert student.manifest.architecture == start.manifest.architecture
 
 
+@pytest.mark.slow
 def test_each_variant_is_made_and_measured_once(
     make_styled_bundle: Callable[..., Bundle],
     photos: PhotoSet,

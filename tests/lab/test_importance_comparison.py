@@ -41,6 +41,7 @@ def write(tmp_path: Path) -> Callable[[str], Path]:
     return written
 
 
+@pytest.mark.slow
 def test_each_importance_is_judged_with_and_without_fine_tuning(
     make_styled_bundle: Callable[..., Bundle],
     photos: PhotoSet,

@@ -49,6 +49,7 @@ def test_48_of_50_pairs_must_overlap(monkeypatch, capsys, lost, status):
     assert row["enough"] is (status == 0)
 
 
+@pytest.mark.slow
 def test_real_runs_in_processes_of_their_own(make_bundle, capsys):
     bundle = make_bundle("tiny", {"onnx": 0.5})
     main([str(bundle.path), "--pairs", "1", "--size", "32", "--rounds", "3"])

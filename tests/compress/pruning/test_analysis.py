@@ -78,6 +78,7 @@ def test_quality_is_lost_by_both(found: Analysis) -> None:
     assert halved["stem"].distance > found.layers[0].rounded.distance
 
 
+@pytest.mark.slow
 def test_layers_hold_what_a_student_has_learned_that_their_bytes_hold(
     bundle: Bundle, photos: PhotoSet, tmp_path: Path
 ) -> None:
