@@ -168,8 +168,14 @@ class TestPhotos:
         given = play(
             """
             await open("photo=chelsea&size=256", "256 by 170");
-            await choose("own.png", value.file);
-            await choose("broken.png", [1, 2, 3]);
+            await page.evaluate((files) => {
+                for (const bytes of files) {
+                    const data = new DataTransfer();
+                    data.items.add(new File([new Uint8Array(bytes)], "own.png"));
+                    document.dispatchEvent(
+                        new DragEvent("drop", { dataTransfer: data, bubbles: true }));
+                }
+            }, [value.file, [1, 2, 3]]);
             await done("30 by 20");
             await page.click(".tile:nth-child(2)");
             await done("Great Wave, 30 by 20");
@@ -516,6 +522,7 @@ class TestCameraTurned:
         assert play(
             CAMERA
             + """
+            await set("frame", "640"); // long in the network
             await press("camera");
             await filmed();
             for (let i = 0; i < 3; i++) {
