@@ -151,3 +151,12 @@ def test_licences_say_whose_a_model_is(udnie, make_bundle, tmp_path):
     assert "the model udnie | included in nstc as zoo:udnie; style: Francis Picabia" in text
     assert "the model own | made with nstc" in text
     assert Path(site.__file__).with_name("onnxruntime-web-licence.txt").read_text().count("MIT")
+
+
+def test_a_folder_has_scripts_without_their_comments(udnie):
+    folder, served = of([udnie]), of([udnie], server=True)
+    assert b"\n/**" in site.bytes_of(served["compose.mjs"])
+    for name in ("compose.mjs", "style.css", "studio.mjs"):
+        lines = site.bytes_of(folder[name]).splitlines()
+        assert not [line for line in lines if line.strip().startswith((b"//", b"/*"))]
+        assert [line for line in site.bytes_of(served[name]).splitlines() if line in lines] == lines
