@@ -263,6 +263,7 @@ def test_a_folder_of_the_users_own_is_not_written_into(
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_was_replaced_is_imported_anew(
     tmp_path: Path, photos: PhotoSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:

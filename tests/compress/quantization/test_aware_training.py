@@ -233,6 +233,7 @@ class TestWarmStart:
         )
         assert {title: total for title, total, _ in told.begun}["rounding"] == 1
 
+    @pytest.mark.slow
     def test_interrupted_while_it_rounds_it_goes_on(
         self, learned: Bundle, distill_tiny: Distill, tmp_path: Path, recorder: type
     ) -> None:
