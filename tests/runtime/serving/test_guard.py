@@ -124,6 +124,10 @@ class TestToken:
         assert "the link is not complete" in reply.error
         assert token.encode() not in reply.body
 
+    def test_the_last_slash_is_asked_for(self, server) -> None:
+        reply = server.ask("GET", f"/{server.token}")
+        assert (reply.status, reply.error) == (404, "the link ends with a slash: add it.")
+
     @pytest.mark.parametrize(
         ("name", "status"),
         [("192.0.2.7", 200), ("[2001:db8::7]", 200), ("localhost", 200), ("evil.example", 403)],
