@@ -20,6 +20,7 @@ from nstc.runtime.serving.certificates import Certificate, self_signed
 from nstc.runtime.serving.connections import Connections
 from nstc.runtime.serving.guard import LOOPBACK_NAMES, MOST_HEADER_BYTES, Access, ServingLimits
 from nstc.runtime.serving.handshakes import Handshakes
+from nstc.runtime.serving.network import network_address
 
 DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 8765
@@ -96,18 +97,6 @@ def _address_of(bound: socket.socket, name: str, scheme: str) -> BoundAddress:
             else None
         ),
     )
-
-
-def network_address() -> str:
-    """This machine's address in the network that phones share; `ServeError` if it is in none."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))  # which sends nothing: it is a datagram socket
-        except OSError as error:
-            raise ServeError(
-                "this machine is in no network, so nothing else can open its page: connect it."
-            ) from error
-        return str(probe.getsockname()[0])
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -25,7 +25,7 @@ from PIL import Image
 from nstc.core.errors import ServeError
 from nstc.core.images import read_picture
 from nstc.runtime.control import Control, blended
-from nstc.runtime.serving.listening import network_address
+from nstc.runtime.serving.network import network_address
 
 PATIENCE_S = 60
 needs_openssl = pytest.mark.skipif(

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, cast
 
 from nstc.benchmarks.targets.web.exchange import Exchange, RefusedMessageError
-from nstc.core.errors import TargetError
+from nstc.core.errors import ServeError, TargetError
+from nstc.runtime.serving import network
 
 Content = bytes | Path  # a served file's bytes, or where they are
 LOOPBACK: Final = "127.0.0.1"
@@ -86,14 +87,10 @@ def serving(
 
 def network_address() -> str:
     """This machine's address in the network that phones share; `TargetError` if it is in none."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))  # which sends nothing: it is a datagram socket
-        except OSError as error:
-            raise TargetError(
-                "this machine is in no network, so nothing else can open its page: connect it."
-            ) from error
-        return str(probe.getsockname()[0])
+    try:
+        return network.network_address()
+    except ServeError as error:
+        raise TargetError(str(error)) from error
 
 
 class _Server(ThreadingHTTPServer):
