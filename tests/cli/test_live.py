@@ -8,6 +8,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from unplugged_cameras import unplug_after
 
 pytest.importorskip("av", reason='not installed: pip install "nstc[video]"')
 
@@ -15,7 +16,6 @@ import av
 import numpy as np
 
 from nstc.core.errors import DisplayError
-from nstc.runtime.video import frame_reader
 
 CAMERA = "lavfi:testsrc=size=64x48:rate=60"
 
@@ -128,21 +128,8 @@ def test_a_virtual_camera(nstc, bundle, monkeypatch) -> None:
 
 
 def test_a_camera_that_is_unplugged(nstc, bundle, windows, monkeypatch, tmp_path) -> None:
-    class Unplugged:
-        def __init__(self, container):
-            self._container = container
-
-        def __getattr__(self, name):
-            return getattr(self._container, name)
-
-        def demux(self, *streams):
-            for number, packet in enumerate(self._container.demux(*streams)):
-                if number == 3:
-                    raise av.FFmpegError(19, "No such device")
-                yield packet
-
-    opened, out = frame_reader.opened, tmp_path / "out.mp4"
-    monkeypatch.setattr(frame_reader, "opened", lambda origin: Unplugged(opened(origin)))
+    unplug_after(3, monkeypatch)
+    out = tmp_path / "out.mp4"
     done = nstc("stylize", "--camera", CAMERA, "--show", "-m", bundle.path, "-o", out)
     assert (done.code, done.error) == (
         15,

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from PIL import Image
+from unplugged_cameras import unplug_after
 
 pytest.importorskip("av", reason='not installed: pip install "nstc[video]"')
 
-import av
 
 from nstc.core.errors import (
     DisplayError,
@@ -371,23 +371,7 @@ class TestBad:
     def test_a_camera_that_is_unplugged(
         self, read_clip, stylizer, tmp_path, monkeypatch, threads_left
     ) -> None:
-        class Unplugged:
-            """A container whose device goes away after five packets."""
-
-            def __init__(self, container):
-                self._container = container
-
-            def __getattr__(self, name):
-                return getattr(self._container, name)
-
-            def demux(self, *streams):
-                for number, packet in enumerate(self._container.demux(*streams)):
-                    if number == 5:
-                        raise av.FFmpegError(19, "No such device")
-                    yield packet
-
-        opened = frame_reader.opened
-        monkeypatch.setattr(frame_reader, "opened", lambda origin: Unplugged(opened(origin)))
+        unplug_after(5, monkeypatch)
         output = tmp_path / "out.mp4"
         outcome = stylize_live(camera_source(CAMERA), stylizer, [Display()], output=output)
         assert outcome.damage == "it breaks off: No such device after 5 frames"
