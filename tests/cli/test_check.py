@@ -147,6 +147,7 @@ def test_a_first_baseline_is_not_written_over_another(bundle, tmp_path):
     assert path.read_text() == "precious"
 
 
+@pytest.mark.slow
 def test_from_the_first_baseline_to_an_update(foreign, tmp_path):
     """bench --save-baseline, check and baseline update on a real file, quality and all."""
     baseline = tmp_path / "baseline.json"

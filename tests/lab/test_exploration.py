@@ -231,6 +231,7 @@ def test_a_variant_that_diverges_does_not_stop_the_others(
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_variants_start_from_the_student_that_the_plan_names(
     make_styled_bundle: Callable[..., Bundle],
     teacher: Path,

@@ -114,6 +114,7 @@ def test_a_network_of_other_layers_is_no_narrower_one() -> None:
         with_weights(graph, Student(8, [8, 8]))
 
 
+@pytest.mark.slow
 def test_a_narrower_network_is_faster_and_times_agree(probe: PruningProbe) -> None:
     torch.manual_seed(5)
     network = Student(64, [64, 64], "plain").eval()

@@ -260,7 +260,7 @@ class TestWarmStart:
 class TestPruning:
     RECIPE = PruneRecipe(ratio=0.5, steps=1)
 
-    @pytest.mark.parametrize("aware", [False, True])
+    @pytest.mark.parametrize("aware", [False, pytest.param(True, marks=pytest.mark.slow)])
     def test_has_ranges_of_its_own_fine_tuning_or_none(
         self, learned: Bundle, painter: Bundle, photos: PhotoSet, tmp_path: Path, aware: bool
     ) -> None:

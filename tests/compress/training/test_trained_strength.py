@@ -85,6 +85,7 @@ def test_the_style_weight_is_of_both(train_tiny: Train) -> None:
         assert doubled[name] == pytest.approx(factor * one[name], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(train_tiny: Train, recorder: type) -> None:
     whole = train_tiny("whole", steps=12)
     with pytest.raises(Interrupted):
@@ -154,6 +155,7 @@ class TestStatistics:
         assert half["content/level"] == whole["content/level"]
         assert half["style"] != whole["style"]
 
+    @pytest.mark.slow
     def test_a_run_that_was_stopped_ends_as_one_that_was_not(
         self, train_tiny: Train, recorder: type
     ) -> None:
