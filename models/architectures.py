@@ -20,7 +20,13 @@ from nstc.core.bundle import QUANTIZATION_FILE, STYLE_FILE, WEIGHTS_FILE, Bundle
 from nstc.core.decoding import DecodingError
 from nstc.core.manifest import Architecture, Contract, Manifest, Origin, Stage, Step
 from nstc.models import student as students
-from nstc.models.student import ADDED, ResidualBlock, Student
+from nstc.models.student import (
+    ADDED,
+    ResidualBlock,
+    Student,
+    StudentNetwork,
+    TwoScaleStudent,
+)
 from nstc.models.style import StyleSource
 from nstc.models.tensors import load_tensors, save_tensors
 from nstc.models.transformer import TransformerNet
@@ -30,9 +36,10 @@ EXTENSIONS: Final = "extensions"
 MAX_PARAMETERS: Final = 100_000_000  # of a bundle's network; full-size teachers have 1.7 million
 REFERENCE_SIZE: Final = 512
 
-ARCHITECTURES: Final[Mapping[str, type[TransformerNet] | type[Student]]] = {
+ARCHITECTURES: Final[Mapping[str, type[TransformerNet] | type[StudentNetwork]]] = {
     "transformer": TransformerNet,
     "student": Student,
+    "two-scale-student": TwoScaleStudent,
 }
 
 
@@ -179,6 +186,8 @@ def saturate(network: nn.Module, ranges: Mapping[str, tuple[float, float]]) -> N
         for block in network.modules()
         if isinstance(block, ResidualBlock)
     }
+    if isinstance(network, TwoScaleStudent):
+        added.add(students.last_convolution_of(network.up))
     for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d) and name in ranges and module not in added:
             module.register_forward_hook(partial(clamp, *ranges[name]))
@@ -208,7 +217,7 @@ def _refuse_missing_block(bundle: Bundle) -> None:
     """Refuse a student with blocks of a package that is not installed, and name the package."""
     manifest = bundle.manifest
     block = manifest.architecture.arguments.get("block")
-    if manifest.architecture.name != "student" or not isinstance(block, str):
+    if not manifest.architecture.name.endswith("student") or not isinstance(block, str):
         return
     if block in recipe.BLOCKS or block in ADDED.names():
         return
@@ -266,7 +275,7 @@ class Core(nn.Module):
 
     def forward(self, padded: Tensor, images: Tensor) -> Tensor:
         """See the class."""
-        student = isinstance(self.network, Student)
+        student = isinstance(self.network, StudentNetwork)
         given = (padded, students.channel_statistics(images)) if student else (padded,)
         result: Tensor = self.network(*given)
         return result

@@ -32,6 +32,7 @@ SIZE_MULTIPLE: Final = "size_multiple"
 MINIMUM_SIZE: Final = "minimum_size"
 MAXIMUM_SIZE: Final = "maximum_size"
 DEVIATION_FLOOR: Final = "deviation_floor"
+SHARED_DEVIATION: Final = "shared_deviation"
 
 _STANDARD_ERROR: Final = 2
 # Held while standard error is led elsewhere, and while XNNPACK's pool or the set of open programs
@@ -191,6 +192,7 @@ class ExecutorchSession:
         self._multiple, self._minimum, self._maximum = (int(constant(size)) for size in sizes)
         named = DEVIATION_FLOOR in program.method_names
         self._floor = constant(DEVIATION_FLOOR) if named else None
+        self._shares_deviation = SHARED_DEVIATION in program.method_names
 
     def reopened(self) -> "ExecutorchSession":
         """The same program loaded again, on the threads that XNNPACK has."""
@@ -213,7 +215,10 @@ class ExecutorchSession:
         tensors = [torch.from_numpy(arrays.to_unit_nchw(enlarged))]
         if self._floor is not None:
             mean, deviation = arrays.channel_statistics(rgb)
-            for values in (mean, np.maximum(deviation, self._floor)):
+            deviation = np.maximum(deviation, self._floor)
+            if self._shares_deviation:
+                deviation = np.full_like(deviation, np.sqrt(np.mean(np.square(deviation))))
+            for values in (mean, deviation):
                 tensors.append(torch.tensor(values, dtype=torch.float32).view(1, 3, 1, 1))
         return tensors, (height, width)
 

@@ -29,7 +29,7 @@ from nstc.core.photos import PhotoSet
 from nstc.core.recipe import SHAPE, STUDENTS, DistillRecipe
 from nstc.models.architectures import EXTENSIONS, learned_ranges, load, network_bundle
 from nstc.models.losses import LOSSES
-from nstc.models.student import Student, fold, student_named
+from nstc.models.student import StudentNetwork, fold, student_named
 from nstc.models.style import StyleSource
 from nstc.models.tensors import best_device
 from nstc.models.vgg import VggFeatures, load_vgg
@@ -125,7 +125,7 @@ class DistillationRun:
     painting: Path | None = None  # for the recipe's terms that compare with it
 
     def carry_out(
-        self, network: Student | None, start: Bundle | None, output: Path, name: str
+        self, network: StudentNetwork | None, start: Bundle | None, output: Path, name: str
     ) -> Bundle:
         """Distill in both stages and write the bundle; the network is that of `start`."""
         recipe = self.recipe
@@ -144,7 +144,7 @@ class DistillationRun:
             output, network, ranges, name=name, verb="distill", stage="distilled", parent=start
         )
 
-    def pixel_stage(self, start: Student | None) -> Student:
+    def pixel_stage(self, start: StudentNetwork | None) -> StudentNetwork:
         """A student trained on the teacher's pixels, its batch normalisation folded away."""
         recipe = self.recipe
         torch.manual_seed(recipe.seed)
@@ -335,15 +335,15 @@ def _packages_used(recipe: DistillRecipe) -> dict[str, Any]:
     return {EXTENSIONS: packages} if packages else {}
 
 
-def fresh_student(recipe: DistillRecipe) -> Student:
+def fresh_student(recipe: DistillRecipe) -> StudentNetwork:
     """A student of the recipe's shape with random weights."""
     shape = {name: getattr(recipe, name) for name in SHAPE}
     return student_named(recipe.student, learning=True, **shape)
 
 
-def _student_of(start: Bundle) -> Student:
+def _student_of(start: Bundle) -> StudentNetwork:
     network = load(start)
-    if not isinstance(network, Student):
+    if not isinstance(network, StudentNetwork):
         raise errors.OptionError(f"--init {start.path} is not a student: give a distilled bundle.")
     refuse_unusable_network(network, start.path)
     return network

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeGuard
 
 import numpy as np
 import torch
@@ -35,7 +35,7 @@ from nstc.models.losses import (
     checkerboard_energy,
     flicker_map,
 )
-from nstc.models.student import SCALE, Student, channel_statistics
+from nstc.models.student import SCALE, StudentNetwork, channel_statistics
 from nstc.models.tensors import images_to_tensor, mixed_precision
 
 
@@ -291,7 +291,9 @@ class PerceptualObjective:
             names=tuple(f"{name} {part}" for name in names),
             pairs=self.pairs,
             teacher=self.own,
-            period=network.scale if isinstance(network, Student | FakeQuantizedStudent) else SCALE,
+            period=network.scale
+            if isinstance(network, StudentNetwork | FakeQuantizedStudent)
+            else SCALE,
             flicker_map=map_of_flicker,
             content_balance=self.balance if isinstance(self.balance, ContentBalance) else None,
         )
@@ -314,6 +316,10 @@ class PerceptualObjective:
         return {"content": self.recipe.style_weight / self.recipe.content_weight}
 
 
+def _is_student(network: nn.Module) -> TypeGuard[StudentNetwork | FakeQuantizedStudent]:
+    return isinstance(network, StudentNetwork | FakeQuantizedStudent)
+
+
 def _stylised(network: nn.Module, photographs: Tensor, surroundings: int = 0) -> Tensor:
     """The student's pictures (N, 3, size, size).
 
@@ -323,7 +329,7 @@ def _stylised(network: nn.Module, photographs: Tensor, surroundings: int = 0) ->
     margin = min(surroundings, photographs.shape[-1] // 16 * 8)
     around = F.pad(photographs, (margin,) * 4, mode="reflect")
     inside = slice(margin, margin + photographs.shape[-1])
-    student = isinstance(network, Student | FakeQuantizedStudent)
+    student = _is_student(network)
     with mixed_precision(photographs.device):
         given = (around, channel_statistics(photographs)) if student else (around,)
         outputs: Tensor = network(*given)

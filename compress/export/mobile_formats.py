@@ -14,7 +14,14 @@ from torch.export import Dim, ExportedProgram, export
 
 from nstc.core import errors, files, manifest
 from nstc.models.architectures import pad
-from nstc.models.student import DEVIATION_FLOOR, SCALE, Student, channel_statistics
+from nstc.models.student import (
+    DEVIATION_FLOOR,
+    SCALE,
+    StudentNetwork,
+    TwoScaleStudent,
+    channel_statistics,
+    last_convolution_of,
+)
 from nstc.runtime import onnx_session, programs
 
 # Pixels a side of the largest picture of a network that runs in one delegate. What passes the
@@ -70,10 +77,10 @@ class _Source:
         self._multiple, self._minimum = contract.size_multiple, contract.minimum_size
         in_parts = any(isinstance(m, nn.ReflectionPad2d) for m in network.modules())
         self._maximum = MAXIMUM_SIDE_IN_PARTS if in_parts else MAXIMUM_SIDE
-        self._is_student = isinstance(network, Student)
+        self._student = network if isinstance(network, StudentNetwork) else None
         # whether nothing else is worth converting to int8
         self.convolutions_only = any(isinstance(m, nn.InstanceNorm2d) for m in network.modules())
-        if isinstance(network, Student):
+        if isinstance(network, StudentNetwork):
             self.module: nn.Module = _StudentGivenStatistics(network)
         else:
             self.module = copy.deepcopy(network)
@@ -85,20 +92,24 @@ class _Source:
     def inputs(self, images: Tensor) -> tuple[Tensor, ...]:
         """What the module takes for a picture (1, 3, H, W) in [0, 1], of any size."""
         padded = pad(images, self._multiple, self._minimum)
-        if not self._is_student:
+        if self._student is None:
             return (padded,)
-        mean, deviation = channel_statistics(images).unbind(1)
+        mean, deviation = self._student.usable(channel_statistics(images)).unbind(1)
         return padded, mean[..., None, None], deviation[..., None, None]
 
     @property
     def constants(self) -> dict[str, float]:
         """What a session reads off the program."""
-        return {
+        found: dict[str, float] = {
             programs.SIZE_MULTIPLE: self._multiple,
             programs.MINIMUM_SIZE: self._minimum,
             programs.MAXIMUM_SIZE: self._maximum,
-            **({programs.DEVIATION_FLOOR: DEVIATION_FLOOR} if self._is_student else {}),
         }
+        if self._student is not None:
+            found[programs.DEVIATION_FLOOR] = DEVIATION_FLOOR
+            if self._student.shares_deviation:
+                found[programs.SHARED_DEVIATION] = 1
+        return found
 
     def exported(self, module: nn.Module) -> ExportedProgram:
         """A program of the module, or of what quantizing made of it."""
@@ -146,20 +157,30 @@ class _StudentGivenStatistics(nn.Module):
     """A student as a function of the padded picture and the statistics of the unpadded one.
 
     One operator puts its pixels in their places, for which the head's channels are sorted by
-    colour; written out with sizes that are not known it would take a second delegate.
+    colour; written out with sizes that are not known it would take a second delegate. So it is
+    where a body moves channels to places inside.
     """
 
-    def __init__(self, student: Student) -> None:
+    def __init__(self, student: StudentNetwork) -> None:
         super().__init__()
         self.student = copy.deepcopy(student)
-        by_colour = torch.arange(3 * SCALE * SCALE).reshape(SCALE * SCALE, 3).T.flatten()
-        head = self.student.to_pixels
-        head.weight.data = head.weight.data[by_colour]
-        if head.bias is not None:
-            head.bias.data = head.bias.data[by_colour]
+        _sort_by_channel(self.student.to_pixels, SCALE)
+        if isinstance(self.student, TwoScaleStudent):
+            scale = self.student.apart.scale
+            _sort_by_channel(last_convolution_of(self.student.up), scale)
+            self.student.set_submodule("apart", nn.PixelShuffle(scale))
 
     def forward(self, padded: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
-        return F.pixel_shuffle(self.student.body((padded - mean) / deviation), SCALE)
+        entered = self.student.enter_normalised((padded - mean) / deviation)
+        return F.pixel_shuffle(self.student.body(entered), SCALE)
+
+
+def _sort_by_channel(layer: nn.Conv2d, scale: int) -> None:
+    """Sort filters by channel, row and column, as `pixel_shuffle` has them, not by channel last."""
+    filters = torch.arange(layer.out_channels).reshape(scale * scale, -1).T.flatten()
+    layer.weight.data = layer.weight.data[filters]
+    if layer.bias is not None:
+        layer.bias.data = layer.bias.data[filters]
 
 
 def write_ort(source: Path, target: Path) -> None:

@@ -19,12 +19,13 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from nstc.compress.graphs import surgery
-from nstc.compress.graphs.deployed import INPUT, OUTPUT
+from nstc.compress.graphs.deployed import OUTPUT
+from nstc.compress.graphs.edge_nodes import INPUT
 from nstc.compress.graphs.surgery import Array, GraphIndex, graphs_of, replace_all
 from nstc.core import decoding, errors, manifest, unusable_models
 from nstc.core.graph_form import GraphFlags, GraphForm
 from nstc.models.architectures import AnySize, Core, any_size, pad
-from nstc.models.student import Student, channel_statistics, normalise
+from nstc.models.student import StudentNetwork, channel_statistics
 from nstc.runtime.foreign import contracts, networks, probing, trial
 from nstc.runtime.model_files import model_sha256
 
@@ -37,6 +38,7 @@ _EXAMPLE_BODY: Final = (64, 72)
 SCALE_A_CHANNEL: Final = 13  # the first opset whose DequantizeLinear takes a scale for each channel
 FOUR_BITS: Final = 21  # the first opset whose DequantizeLinear takes four bits
 OWN_DOMAINS: Final = ("", "ai.onnx")  # of ONNX's own operators
+_SPACE_FROM_DEPTH: Final = [0, 3, 4, 1, 5, 2]  # of (N, row, column, channel, H, W)
 _FLOAT: Final = TensorProto.FLOAT
 _OTHER_FLOATS: Final = (TensorProto.FLOAT16, TensorProto.DOUBLE)
 _FIRST_WITHOUT_INPUTS: Final = 4  # version of ONNX whose constants need not be listed as inputs
@@ -64,14 +66,16 @@ def onnx_graph(
 def body_graph(network: nn.Module) -> onnx.ModelProto:
     """The part of a network that is quantized, float32: from `body_input` to raw pixels."""
     example = torch.rand(1, 3, *_EXAMPLE_BODY)
-    return exported(_Body(network).eval(), example, (BODY_INPUT, BODY_OUTPUT), fixed=False)
+    if isinstance(network, StudentNetwork):
+        example = network.enter(example, channel_statistics(example)).detach()
+    return exported(Body(network).eval(), example, (BODY_INPUT, BODY_OUTPUT), fixed=False)
 
 
 def body_input(network: nn.Module, contract: manifest.Contract, images: Tensor) -> Tensor:
     """The input of a network's body for pictures (1, 3, H, W) in [0, 1]."""
     padded = pad(images, contract.size_multiple, contract.minimum_size)
-    if isinstance(network, Student):
-        return normalise(padded, channel_statistics(images))
+    if isinstance(network, StudentNetwork):
+        return network.enter(padded, channel_statistics(images)).detach()
     return padded
 
 
@@ -92,13 +96,16 @@ def torchscript(network: nn.Module, contract: manifest.Contract) -> torch.jit.Sc
     return compiled
 
 
-class _Body(nn.Module):
+class Body(nn.Module):
+    """The part of a network that is quantized, as a module."""
+
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, x: Tensor) -> Tensor:
-        if isinstance(self.network, Student):
+        """What it is given to raw pixels: see `StudentNetwork.body`."""
+        if isinstance(self.network, StudentNetwork):
             return self.network.body(x)
         result: Tensor = self.network(x)
         return result
@@ -123,6 +130,7 @@ def exported(
     model = program.model_proto
     graph = model.graph
     _drop_idle_relus(model)
+    _name_depth_to_space(model)
     # the exporter notes source lines and folders of this machine
     for noted in (model, graph, *graph.node, *graph.initializer, *graph.input, *graph.output):
         del noted.metadata_props[:]
@@ -143,6 +151,36 @@ def _drop_idle_relus(model: onnx.ModelProto) -> None:
             and index.value(clip.input[1]) >= 0
         ):
             index.bypass(relu)
+
+
+def _name_depth_to_space(model: onnx.ModelProto) -> None:
+    """Make one DepthToSpace of each of `nstc.models.student.depth_to_space`, in place.
+
+    The exporter has a transposition of six axes, for which ONNX Runtime takes twice as long or
+    more, between reshapes to sizes that are computed.
+    """
+    index = GraphIndex(model)
+    shapes = {value.name: value.type.tensor_type.shape.dim for value in model.graph.value_info}
+    for node in index.nodes("Transpose"):
+        if surgery.attribute(node, "perm", []) != _SPACE_FROM_DEPTH:
+            continue
+        apart, together = index.producers[node.input[0]], index.only_reader(node.output[0])
+        scale = shapes[node.input[0]][1].dim_value
+        if together is None or (apart.op_type, together.op_type) != ("Reshape", "Reshape"):
+            continue
+        node.CopyFrom(
+            helper.make_node(
+                "DepthToSpace",
+                [apart.input[0]],
+                [together.output[0]],
+                name=node.name,
+                blocksize=scale,
+                mode="DCR",
+            )
+        )
+        model.graph.node.remove(apart)
+        model.graph.node.remove(together)
+    surgery.drop_unread(model)
 
 
 def probe_usable(

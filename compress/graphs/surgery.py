@@ -121,6 +121,18 @@ class GraphIndex:
         self.constants = {tensor.name: tensor for tensor in graph.initializer}
 
 
+def drop_unread(model: onnx.ModelProto) -> None:
+    """Take out, in place, the nodes whose outputs nothing reads, and what only they read."""
+    while True:
+        read = {value.name for value in model.graph.output}
+        read.update(name for node in model.graph.node for name in names_read(node))
+        kept = [node for node in model.graph.node if read & set(node.output)]
+        if len(kept) == len(model.graph.node):
+            break
+        replace_all(model.graph.node, kept)
+    GraphIndex(model).drop_unread_constants()
+
+
 def graphs_of(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
     """A graph, and those inside its If, Loop and Scan nodes."""
     yield graph

@@ -14,9 +14,9 @@ from nstc.benchmarks.timing.machine import ConvolutionTimes, convolution_times, 
 from nstc.compress.distillation.teachers import open_teacher, style_of_teacher
 from nstc.compress.export.checking import refuse_unusable_network
 from nstc.compress.export.export_model import made_artifact
+from nstc.compress.graphs.stored_weights import LARGEST_WEIGHT
 from nstc.compress.pruning.channels import capture_inputs, channel_groups, importance_named
 from nstc.compress.pruning.probe import PruningProbe, Sensitivity
-from nstc.compress.quantization.integer_body import LARGEST_WEIGHT
 from nstc.core import Progress, Silent, files
 from nstc.core.bundle import artifact_name, open_bundle
 from nstc.core.errors import ArtifactError, MissingExtraError, OptionError

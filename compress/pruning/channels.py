@@ -91,6 +91,8 @@ def _traced(network: nn.Module) -> tuple[Any, list[tuple[ChannelGroup, Any]]]:
                 norms.add(module)
         ordered: list[Any] = [tuple(m for m in names if m in role) for role in roles]
         first = ordered[0][0]
+        if any(layer.out_channels != first.out_channels for layer in ordered[0]):
+            continue  # one writes several places of each channel: all of them stay
         found.append((ChannelGroup(names[first], first.out_channels, *ordered), traced))
     order = list(names.values())
     return graph, sorted(found, key=lambda pair: order.index(pair[0].name))

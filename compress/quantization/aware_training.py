@@ -20,7 +20,7 @@ from nstc.core.manifest import Contract
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import QuantizeRecipe
 from nstc.models.architectures import AnySize, describe
-from nstc.models.student import Student
+from nstc.models.student import Student, StudentNetwork
 from nstc.models.tensors import images_to_tensor, save_tensors, tensor_to_images
 from nstc.runtime.arrays import LEAST_NEAR_PIXELS, Difference, channel_statistics
 from nstc.runtime.session import Session
@@ -42,14 +42,14 @@ _LEAST: Final = 1e-3  # of the largest channel: a smaller one counts as that, to
 _COMPARED_SIZES: Final = ((128, 160), (67, 93), (256, 256))  # of a file and its training graph
 
 
-def require_qat_student(network: nn.Module) -> Student:
+def require_qat_student(network: nn.Module) -> StudentNetwork:
     """The network; an OptionError if it is not a student, or has instance normalisation."""
-    if not isinstance(network, Student):
+    if not isinstance(network, StudentNetwork):
         raise errors.OptionError(
             "quantize-aware is for students only, whose graph is integer from end to end: leave it "
             "out for a full-size network."
         )
-    if network.norm == "instance":
+    if isinstance(network, Student) and network.norm == "instance":
         raise errors.OptionError(
             "quantize-aware needs a graph that is integer from end to end, but this student has "
             "instance normalisation, which computes in float: leave it out, or take norm none."
@@ -58,7 +58,10 @@ def require_qat_student(network: nn.Module) -> Student:
 
 
 def calibrated_qat_student(
-    student: Student, photos: PhotoSet, progress: Progress, recipe: QuantizeRecipe | None = None
+    student: StudentNetwork,
+    photos: PhotoSet,
+    progress: Progress,
+    recipe: QuantizeRecipe | None = None,
 ) -> FakeQuantizedStudent:
     """Fake-quantize a student on the CPU, to start training from.
 
@@ -86,7 +89,7 @@ def calibrated_qat_student(
 
 
 def equalise_channels(
-    student: Student, activations: Sequence[Activation], pictures: Sequence[Pixels]
+    student: StudentNetwork, activations: Sequence[Activation], pictures: Sequence[Pixels]
 ) -> None:
     """Make the channels of each activation more alike in size, in place; the output stays.
 
@@ -109,7 +112,7 @@ def equalise_channels(
 
 
 def _channel_groups(
-    student: Student, activations: Sequence[Activation]
+    student: StudentNetwork, activations: Sequence[Activation]
 ) -> Iterator[tuple[list[str], list[nn.Conv2d], list[nn.Conv2d]]]:
     """Activations that are added, or one; the convolutions that make and those that read them.
 
@@ -128,12 +131,12 @@ def _channel_groups(
     for name in dict.fromkeys(root.values()):
         writes = [layer for each, layer in layers if root[each.module] == name]
         reads = [layer for each, layer in layers if root[each.reads[0]] == name]
-        if name != root[fake_quantization.INPUT] and student.to_pixels not in writes:
+        if name != root[student.entry] and student.to_pixels not in writes:
             yield [module for module, of in root.items() if of == name], writes, reads
 
 
 def _channel_sizes(
-    student: Student, activations: Sequence[Activation], pictures: Sequence[Pixels]
+    student: StudentNetwork, activations: Sequence[Activation], pictures: Sequence[Pixels]
 ) -> Mapping[str, Tensor]:
     """Size of each channel over the largest, (C,), not below `_LEAST`, by module."""
     parts: dict[str, list[Tensor]] = {each.module: [] for each in activations[1:]}
@@ -161,7 +164,9 @@ def _channel_sizes(
 
 
 def restored_qat_student(
-    student: Student, ranges: Mapping[str, calibration.Range], body: onnx.ModelProto | None = None
+    student: StudentNetwork,
+    ranges: Mapping[str, calibration.Range],
+    body: onnx.ModelProto | None = None,
 ) -> FakeQuantizedStudent:
     """Fake-quantize a student, on the CPU in evaluation mode, with the ranges it was trained with.
 

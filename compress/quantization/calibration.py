@@ -35,14 +35,15 @@ from nstc.core.photos import PhotoSet
 from nstc.models.tensors import images_to_tensor
 
 LEVELS: Final = 256  # of a byte
-# What becomes integers. The last two are depth to space in front of a full-size convolution.
-LOCAL_OPERATORS: Final = ("Conv", "Relu", "Add", "Reshape", "Transpose")
+LOCAL_OPERATORS: Final = ("Conv", "Relu", "Add")  # what becomes integers
+MOVES: Final = ("DepthToSpace",)  # what only moves them
 # Where float normalisation follows every convolution, adding in bytes only costs conversions.
 OPERATORS_BETWEEN_NORMS: Final = ("Conv", "Relu")
 # Bins on either side of zero; at least half of a side is in use, eight bins for each level.
 HALF: Final = 4096
 _FIRST_WIDTH: Final = 2.0**-40
 _AT_ONCE: Final = 2**18  # values whose bins are in memory together: these take more than the values
+_ADDED: Final = ("Conv", "Add", "Relu", *MOVES)  # what makes stored ones
 _CANDIDATES: Final = 100
 _NARROWEST: Final = 0.1
 _EXACT_BITS: Final = 24  # float32 has every whole number up to 2^24
@@ -243,17 +244,26 @@ class Addition(NamedTuple):
 def additions_in(graph: onnx.ModelProto) -> Iterator[Addition]:
     """A float graph's, by the names of its tensors.
 
-    Where bytes are only moved between making and adding, or a ReLU is behind, one scale serves
-    several tensors: those additions are left out.
+    The sum is what is stored: behind a ReLU, if that alone reads it.
     """
     index = GraphIndex(graph)
+    stored = {value.name for value in graph.graph.input}
+    stored.update(
+        name for node in graph.graph.node if node.op_type in _ADDED for name in node.output
+    )
     for node in index.nodes("Add"):
-        makers = [index.producers.get(name) for name in node.input]
         behind = index.only_reader(node.output[0])
-        computed = all(each and each.op_type in {"Conv", "Add", "Relu"} for each in makers)
-        if computed and (behind is None or behind.op_type != "Relu"):
+        if stored.issuperset(node.input):
+            relu = behind is not None and behind.op_type == "Relu"
+            total = behind.output[0] if behind is not None and relu else node.output[0]
             first, second = map(str, node.input)
-            yield Addition(str(node.output[0]), (first, second))
+            yield Addition(str(total), (first, second))
+
+
+def with_moved(graph: onnx.ModelProto, ranges: Mapping[str, Range]) -> dict[str, Range]:
+    """Ranges in which a tensor has that of what is moved to other places of it."""
+    moved = {node.input[0]: node.output[0] for node in graph.graph.node if node.op_type in MOVES}
+    return {name: ranges.get(moved.get(name, name), found) for name, found in ranges.items()}
 
 
 def with_portable_additions(

@@ -16,6 +16,7 @@ Activations are named by the modules that make them, as an exporter's names of t
 """
 
 import contextlib
+import dataclasses
 import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,25 +26,40 @@ from typing import Final
 import numpy as np
 import onnx
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from nstc.compress.graphs import deployed, float_graphs, surgery
-from nstc.compress.quantization import calibration, integer_body
+from nstc.compress.graphs import byte_stem, float_graphs, surgery
+from nstc.compress.graphs.edge_nodes import HIGHEST_BYTE, LEVEL
+from nstc.compress.graphs.stored_weights import weight_scale
+from nstc.compress.quantization import calibration
 from nstc.compress.quantization.calibration import Addition, Range, scale_and_zero_point
-from nstc.models.student import DEVIATION_FLOOR, ResidualBlock, Student, channel_statistics
+from nstc.models.student import (
+    DEVIATION_FLOOR,
+    INPUT,
+    ResidualBlock,
+    StudentNetwork,
+    Sum,
+    TwoScaleStudent,
+    channel_statistics,
+    depth_to_space,
+    last_convolution_of,
+)
 
-INPUT: Final = "input"
+_STEM: Final = TwoScaleStudent.entry
 
 
 @dataclass(frozen=True, kw_only=True)
 class Activation:
     """A tensor of a student that its integer file stores in bytes."""
 
-    module: str  # the name of what makes it, or `INPUT`
+    module: str  # the name of what makes it, or `INPUT` for the normalised picture
     # Its name in the float body's graph. If only a ReLU reads it also, in front, the name of the
-    # ReLU's output: the saturation of the bytes does the ReLU's work.
+    # ReLU's output: the saturation of the bytes does the ReLU's work. If it is only moved to where
+    # it is read, behind them, its name there.
     tensors: tuple[str, ...]
+    has_relu: bool = False  # whether a ReLU follows, whose output is stored
     # The `module` of what a convolution reads, or of both that a sum adds.
     reads: tuple[str, ...] = ()
 
@@ -52,13 +68,8 @@ class Activation:
         """Whether two activations are added to make it."""
         return len(self.reads) > 1
 
-    @property
-    def has_relu(self) -> bool:
-        """Whether a ReLU follows, whose output is stored."""
-        return len(self.tensors) > 1
 
-
-def activations_of(student: Student, body: onnx.ModelProto) -> tuple[Activation, ...]:
+def activations_of(student: StudentNetwork, body: onnx.ModelProto) -> tuple[Activation, ...]:
     """Those of a student without instance normalisation and its `body_graph`, in order.
 
     The body's input is the first, its output the last. ValueError if the graph is another's.
@@ -70,7 +81,8 @@ def activations_of(student: Student, body: onnx.ModelProto) -> tuple[Activation,
         if node.op_type == "Conv"
         or (node.op_type == "Add" and not any(map(index.is_constant, node.input)))
     ]
-    found = {float_graphs.BODY_INPUT: Activation(module=INPUT, tensors=(float_graphs.BODY_INPUT,))}
+    entered = float_graphs.BODY_INPUT
+    found = {entered: Activation(module=student.entry, tensors=(entered,))}
     for (name, module), node in zip(_in_order(student), nodes, strict=True):
         is_here = (node.op_type == "Conv") == isinstance(module, nn.Conv2d)
         if is_here and isinstance(module, nn.Conv2d):
@@ -80,25 +92,31 @@ def activations_of(student: Student, body: onnx.ModelProto) -> tuple[Activation,
             raise ValueError(f"the graph has another layer in the place of {name}")
         made: tuple[str, ...] = (str(node.output[0]),)
         behind = index.only_reader(made[0])
-        if behind is not None and behind.op_type == "Relu":
+        has_relu = behind is not None and behind.op_type == "Relu"
+        if behind is not None and has_relu:
             made = (str(behind.output[0]), *made)
         reads = []
         for tensor in node.input[:1] if node.op_type == "Conv" else node.input:
             maker = index.producers.get(tensor)
-            while maker is not None and maker.op_type in {"Reshape", "Transpose"}:
-                tensor = maker.input[0]
-                maker = index.producers.get(tensor)
+            if maker is not None and maker.op_type in calibration.MOVES:
+                source = str(maker.input[0])
+                found[source] = dataclasses.replace(
+                    found[source], tensors=(*found[source].tensors, str(tensor))
+                )
+                tensor = source
             reads.append(found[str(tensor)].module)
-        found[made[0]] = Activation(module=name, tensors=made, reads=tuple(reads))
+        found[made[0]] = Activation(
+            module=name, tensors=made, reads=tuple(reads), has_relu=has_relu
+        )
     return tuple(found.values())
 
 
-def _in_order(student: Student) -> list[tuple[str, nn.Module]]:
-    """Convolutions and residual blocks, in the order in which they run."""
+def _in_order(student: StudentNetwork) -> list[tuple[str, nn.Module]]:
+    """Convolutions and sums of the body, in the order in which they run."""
     done: list[tuple[str, nn.Module]] = []
     with torch.no_grad(), contextlib.ExitStack() as hooks:
         for name, module in student.named_modules():
-            if isinstance(module, nn.Conv2d | ResidualBlock):
+            if isinstance(module, nn.Conv2d | ResidualBlock | Sum) and name != student.entry:
                 note = functools.partial(lambda each, *_: done.append(each), (name, module))
                 hooks.enter_context(module.register_forward_hook(note))
         student(torch.zeros(1, 3, 64, 64, device=next(student.parameters()).device))
@@ -106,9 +124,9 @@ def _in_order(student: Student) -> list[tuple[str, nn.Module]]:
 
 
 def additions_of(activations: Sequence[Activation]) -> Iterator[Addition]:
-    """Those without a ReLU behind, by the names of modules."""
+    """Those of two activations each, by the names of modules."""
     for each in activations:
-        if each.is_sum and not each.has_relu:
+        if each.is_sum:
             first, second = each.reads
             yield Addition(total=each.module, addends=(first, second))
 
@@ -123,21 +141,13 @@ def fake_quantize(steps: Tensor, zero_point: Tensor) -> Tensor:
 
     Rounded half to even, saturated at both ends.
     """
-    return round_ste(steps).clamp(-zero_point, deployed.HIGHEST_BYTE - zero_point)
+    return round_ste(steps).clamp(-zero_point, HIGHEST_BYTE - zero_point)
 
 
 def scale_gradient(scale: Tensor, count: int) -> Tensor:
     """The scale of `count` values, its gradient over the root of their levels, as in LSQ."""
-    slow = scale / math.sqrt(count * deployed.HIGHEST_BYTE)
+    slow = scale / math.sqrt(count * HIGHEST_BYTE)
     return scale.detach() + (slow - slow.detach())
-
-
-def weight_scale(weight: Tensor) -> Tensor:
-    """The step that each filter of weights (out, in, k, k) is stored in, (out, 1, 1, 1)."""
-    largest = weight.detach().abs().amax(dim=(1, 2, 3), keepdim=True)
-    of_all = largest.max()
-    silent = integer_body.NEXT_TO_NOTHING * torch.where(of_all > 0, of_all, 1.0)
-    return torch.where(largest > 0, largest, silent) / integer_body.LARGEST_WEIGHT
 
 
 def stored_bias(bias: Tensor, unit: Tensor) -> Tensor:
@@ -162,7 +172,10 @@ class FakeQuantizedStudent(nn.Module):
     """
 
     def __init__(
-        self, student: Student, activations: Sequence[Activation], ranges: Mapping[str, Range]
+        self,
+        student: StudentNetwork,
+        activations: Sequence[Activation],
+        ranges: Mapping[str, Range],
     ) -> None:
         super().__init__()
         self.student = student
@@ -183,16 +196,15 @@ class FakeQuantizedStudent(nn.Module):
         """The student's `scale`."""
         return self.student.scale
 
-    def forward(self, images: Tensor, statistics: Tensor | None = None) -> Tensor:
-        """As the student's, in levels of 1/255; in float32 even under autocast.
+    @property
+    def period(self) -> int:
+        """The student's `period`."""
+        return self.student.period
 
-        The picture is normalised on the scale of bytes, by the operations that the file has.
-        """
+    def forward(self, images: Tensor, statistics: Tensor | None = None) -> Tensor:
+        """As the student's, in levels of 1/255; in float32 even under autocast."""
         if statistics is None:
             statistics = channel_statistics(images)
-        mean, deviation = statistics.unbind(dim=1)
-        floored = torch.stack([mean, deviation.clamp_min(DEVIATION_FLOOR)], dim=1)
-        given = (images * deployed.HIGHEST_BYTE, floored * deployed.HIGHEST_BYTE)
         stored: dict[str, Tensor] = {}  # parameters, for this call
         with torch.autocast(images.device.type, enabled=False), contextlib.ExitStack() as hooks:
             scales, zeros = (
@@ -200,16 +212,22 @@ class FakeQuantizedStudent(nn.Module):
                 for each in (self._scales(), self.zero_points)
             )
             arithmetic = _IntegerArithmetic(scales, zeros)
-            for activation in self.activations[1:]:  # the first is the input
+            for activation in self.activations[1:]:  # the first is what enters
                 layer = self.student.get_submodule(activation.module)
                 if isinstance(layer, nn.Conv2d):
                     stored |= arithmetic.stored_parameters(activation.module, layer)
-                if activation.reads == (INPUT,):
-                    hooks.enter_context(layer.register_forward_pre_hook(arithmetic.before))
                 after = functools.partial(arithmetic.after, activation)
                 hooks.enter_context(layer.register_forward_hook(after))
-            result: Tensor = functional_call(self.student, stored, given)
-        return result
+            if isinstance(self.student, TwoScaleStudent):
+                entered = arithmetic.read_bytes(
+                    last_convolution_of(self.student.stem), images, statistics
+                )
+            else:
+                entered = arithmetic.normalised(self.student, images, statistics)
+            of_body = {f"network.{name}": value for name, value in stored.items()}
+            body = float_graphs.Body(self.student)
+            result: Tensor = functional_call(body, of_body, (entered,))
+        return depth_to_space(result, self.scale)
 
     def ranges(self) -> dict[str, Range]:
         """The range of each activation, by `Activation.module`."""
@@ -252,10 +270,29 @@ class _IntegerArithmetic:
             stored[f"{name}.bias"] = torch.zeros_like(layer.bias)
         return stored
 
-    def before(self, _layer: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """A normalised picture, divided by its scale as QuantizeLinear does."""
-        steps = given[0] / self.scale(INPUT, given[0])
-        return (fake_quantize(steps, self.zero_points[INPUT]), *given[1:])
+    def normalised(self, student: StudentNetwork, images: Tensor, statistics: Tensor) -> Tensor:
+        """Pictures as their normalised values are stored, divided by the scale of those.
+
+        They are normalised on the scale of bytes, by the operations that the file has.
+        """
+        mean, deviation = statistics.unbind(dim=1)
+        floored = torch.stack([mean, deviation.clamp_min(DEVIATION_FLOOR)], dim=1)
+        x = student.enter(images * HIGHEST_BYTE, floored * HIGHEST_BYTE)
+        return fake_quantize(x / self.scale(INPUT, x), self.zero_points[INPUT])
+
+    def read_bytes(self, stem: nn.Conv2d, images: Tensor, statistics: Tensor) -> Tensor:
+        """What a stem makes of the pictures' bytes, as it is stored; see `graphs.byte_stem`."""
+        steps = weight_scale(stem.weight)  # (C, 1, 1, 1)
+        weight = round_ste(stem.weight / steps)
+        products = F.conv2d(images * HIGHEST_BYTE, weight, stride=stem.stride)
+        scale = byte_stem.input_scale(statistics)[:, None]  # (N, 1)
+        unit = scale * steps.flatten()  # (N, C)
+        offset = byte_stem.mean_in_products(statistics, weight.sum(dim=(2, 3)).T)
+        bias = torch.zeros_like(unit) if stem.bias is None else stem.bias
+        biases = round_ste(bias.double() / (scale.double() * steps.flatten().double()) - offset)
+        made = products + biases.float()[:, :, None, None]
+        by_scale = unit[:, :, None, None] / self.scale(_STEM, made)
+        return fake_quantize(made * by_scale, self.zero_points[_STEM])
 
     def after(
         self, activation: Activation, _layer: nn.Module, given: tuple[Tensor, ...], made: Tensor
@@ -268,7 +305,7 @@ class _IntegerArithmetic:
         if name in self.biases:
             made = made + stored_bias(self.biases[name].reshape(1, -1, 1, 1), unit)
         if name not in self.learned:  # the picture's clamp is left to the caller
-            return round_ste(made * (unit / deployed.LEVEL)) * deployed.LEVEL
+            return round_ste(made * (unit / LEVEL)) * LEVEL
         return fake_quantize(made * (unit / self.scale(name, made)), self.zero_points[name])
 
     def quantized_add(self, activation: Activation, first: Tensor, second: Tensor) -> Tensor:

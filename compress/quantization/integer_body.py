@@ -21,7 +21,9 @@ from onnxruntime.quantization.calibrate import TensorData, TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from torch import nn
 
-from nstc.compress.graphs import deployed, float_graphs, surgery
+from nstc.compress.graphs import float_graphs, surgery
+from nstc.compress.graphs.edge_nodes import LEVEL
+from nstc.compress.graphs.stored_weights import LARGEST_WEIGHT, NEXT_TO_NOTHING
 from nstc.compress.graphs.surgery import GraphIndex, outputs
 from nstc.compress.quantization import calibration
 from nstc.compress.quantization.calibration import Feeds, Range
@@ -31,12 +33,9 @@ from nstc.core.errors import ExportMismatchError
 from nstc.core.manifest import Contract
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import QuantizeRecipe
-from nstc.models.student import Student
+from nstc.models.student import StudentNetwork
 from nstc.runtime import arrays
 
-LARGEST_WEIGHT: Final = 64  # magnitude of a stored weight: of 7 bits
-# Of a layer's largest weight: what stands in a filter of zeros, so that it has a scale.
-NEXT_TO_NOTHING: Final = 2.0**-16
 _JUDGED_ON: Final = 4  # photographs at most, evenly spread, that a quality budget is measured on
 
 
@@ -53,7 +52,7 @@ class IntegerForm:
 
 def integer_form_of(network: nn.Module, contract: Contract, *, per_channel: bool) -> IntegerForm:
     """The form of a network's body."""
-    is_student = isinstance(network, Student)
+    is_student = isinstance(network, StudentNetwork)
     is_local = is_student and contract.locality == "exact"
     return IntegerForm(
         operators=calibration.LOCAL_OPERATORS if is_local else calibration.OPERATORS_BETWEEN_NORMS,
@@ -115,6 +114,7 @@ def quantized_statically(
     ranges = calibration.calibrate(body, form.operators, feeds.reporting("calibrate"), calibrator)
     if "Add" in form.operators:
         ranges = calibration.with_portable_additions(ranges, calibration.additions_in(body))
+        ranges = calibration.with_moved(body, ranges)
     make = functools.partial(integer_body, body, form, ranges)
     float_layers: tuple[FloatLayer, ...] = ()
     if recipe.quality_budget is not None:
@@ -222,7 +222,7 @@ def integer_body(
     limits = {name: TensorData(lowest=low, highest=high) for name, (low, high) in ends.items()}
     # Given with each tensor: those that ONNX Runtime makes of `limits` in float32 are a bit off.
     stored = {name: calibration.scale_and_zero_point(found) for name, found in ranges.items()}
-    stored |= dict.fromkeys(form.pixels, (deployed.LEVEL, 0))
+    stored |= dict.fromkeys(form.pixels, (LEVEL, 0))
     overrides = {
         name: [{"scale": np.array(scale, np.float32), "zero_point": np.array(zero, np.uint8)}]
         for name, (scale, zero) in stored.items()

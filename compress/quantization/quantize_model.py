@@ -9,7 +9,8 @@ import onnx
 from torch import nn
 
 from nstc.compress.export import checking, export_model
-from nstc.compress.graphs.deployed import INPUT, deployed_graph, edges_of
+from nstc.compress.graphs.deployed import deployed_graph, edges_of
+from nstc.compress.graphs.edge_nodes import INPUT
 from nstc.compress.graphs.float_graphs import body_graph
 from nstc.compress.quantization import aware_training, calibration, integer_body, summary
 from nstc.compress.quantization.fake_quantization import FakeQuantizedStudent

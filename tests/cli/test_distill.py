@@ -88,7 +88,10 @@ def test_flags_override_a_recipe_file(distill, recipe_file) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--student", "huge"], "student is huge: expected one of nano, tiny, small, separable"),
+        (
+            ["--student", "huge"],
+            "student is huge: expected one of nano, tiny, small, fast, separable",
+        ),
         (["--scale", "2"], "scale is 2: expected one of 4, 8"),
         (["--head", "none"], "head is none: expected one of plain, separable"),
         (["--norm", "batch"], "norm is batch: expected one of none, instance"),

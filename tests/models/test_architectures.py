@@ -36,7 +36,7 @@ from nstc.models.architectures import (
     saturate,
 )
 from nstc.models.losses import STYLE_LAYERS
-from nstc.models.student import Student
+from nstc.models.student import Student, TwoScaleStudent
 from nstc.models.style import StyleStatistics, style_of
 from nstc.models.tensors import save_tensors
 from nstc.models.transformer import TransformerNet
@@ -46,6 +46,7 @@ from nstc.runtime.onnx_session import OnnxSession
 NETWORKS = {
     "transformer": lambda: TransformerNet(down=(8, 6, 4), inner=(3, 5, 1), up=(7, 2)),
     "student": lambda: Student(8, [16, 8], "plain"),
+    "two-scale-student": lambda: TwoScaleStudent(16, [8, 16], 8, dilations=[2, 1]),
 }
 
 
@@ -86,7 +87,7 @@ def test_a_network_is_built_again_from_its_description(name):
 
     assert architecture.name == name
     assert type(rebuilt) is type(network)
-    images = torch.rand(1, 3, 16, 20)
+    images = torch.rand(1, 3, 16, 24)
     assert torch.equal(rebuilt.eval()(images), network(images))
 
 

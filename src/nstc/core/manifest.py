@@ -28,6 +28,7 @@ Stage = Literal["trained", "imported", "distilled", "pruned", "quantized"]
 Pixels = Annotated[int, Meta(ge=1, le=4096)]
 Level = Annotated[float, Meta(ge=-1e6, le=1e6)]
 Width = Annotated[int, Meta(ge=1, le=4096)]  # channels of a layer; recipes take up to 1024
+Dilation = Annotated[int, Meta(ge=1, le=64)]  # of a residual block's convolutions
 # Channels inside each residual block; recipes take up to 32 blocks.
 Blocks = Annotated[tuple[Width, ...], Meta(max_length=64)]
 
@@ -78,6 +79,19 @@ class _Student:
 
 
 @dataclass(frozen=True, kw_only=True)
+class _TwoScaleStudent:
+    """See `nstc.models.student.TwoScaleStudent`."""
+
+    width: Width
+    inner: Blocks
+    skip: Width
+    dilations: Annotated[tuple[Dilation, ...], Meta(max_length=64)]
+    block: Name = "separable"
+    head: Literal["plain", "separable"] = "separable"
+    batch_norm: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Transformer:
     """See `nstc.models.transformer.TransformerNet`."""
 
@@ -86,7 +100,11 @@ class _Transformer:
     up: Annotated[tuple[Width, ...], Meta(min_length=2, max_length=2)] = (64, 32)
 
 
-_SHAPES: Final[Mapping[str, type]] = {"student": _Student, "transformer": _Transformer}
+_SHAPES: Final[Mapping[str, type]] = {
+    "student": _Student,
+    "two-scale-student": _TwoScaleStudent,
+    "transformer": _Transformer,
+}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch import nn
 
+from nstc.compress.export.checking import eager_reference
 from nstc.compress.export.mobile_formats import executorch_program
 from nstc.core.errors import ImageError, MissingExtraError
 from nstc.core.manifest import Contract
 from nstc.models.architectures import describe
-from nstc.models.student import Student
+from nstc.models.student import Student, TwoScaleStudent
 from nstc.models.transformer import TransformerNet
 from nstc.runtime.programs import ExecutorchSession, Partition, partition_of
 
@@ -61,6 +62,21 @@ def test_a_student_is_one_delegate_and_one_operator(student: Student, tmp_path) 
     assert partition_of(written(tmp_path / "model.pte", program)) == Partition(
         delegates=1, operators_outside=1
     )
+
+
+@pytest.mark.executorch
+def test_a_student_of_two_scales_has_one_operator_more(tmp_path, pixels) -> None:
+    torch.manual_seed(3)
+    student = TwoScaleStudent(16, [16], 8).eval()
+    nn.init.normal_(student.to_pixels.weight, std=0.1)
+    contract = describe(student)[1]
+    path = written(tmp_path / "model.pte", executorch_program(student, contract))
+    assert partition_of(path) == Partition(delegates=2, operators_outside=2)
+    square = pixels[:36, :52]
+    found = ExecutorchSession(path, "pte").run(square).astype(int)
+    expected = eager_reference(student, contract)(square)
+    assert np.abs(found - expected).max() <= 1
+    assert expected.std() > 10
 
 
 @pytest.mark.executorch

@@ -18,7 +18,7 @@ from nstc.compress.pruning.channels import (
 )
 from nstc.core.errors import OptionError
 from nstc.core.recipe import recipes
-from nstc.models.student import Student
+from nstc.models.student import Student, TwoScaleStudent
 from nstc.models.transformer import TransformerNet
 
 DEAD = 5
@@ -55,6 +55,17 @@ def test_a_trunk_is_one_group_and_each_block_has_its_own() -> None:
             ["blocks.1.project.1"],
         ),
     }
+
+
+def test_channels_that_one_layer_writes_in_four_places_stay() -> None:
+    found = named(TwoScaleStudent(16, [24], 8))
+    assert list(found) == ["down", "blocks.0.expand.1"]
+    assert found["down"] == (
+        16,
+        ["down", "blocks.0.project.1"],
+        ["blocks.0.expand.0"],
+        ["blocks.0.expand.1", "up"],
+    )
 
 
 def test_instance_norms_of_a_full_size_network_go_with_their_channels() -> None:

@@ -14,6 +14,7 @@ from torch import nn
 from nstc.compress.export.checking import eager_reference
 from nstc.compress.graphs.deployed import deployed_graph, edges_of
 from nstc.compress.graphs.float_graphs import body_graph
+from nstc.compress.graphs.stored_weights import weight_scale
 from nstc.compress.quantization import aware_training
 from nstc.compress.quantization.aware_training import (
     agreement,
@@ -29,7 +30,6 @@ from nstc.compress.quantization.fake_quantization import (
     round_ste,
     scale_gradient,
     stored_bias,
-    weight_scale,
 )
 from nstc.compress.quantization.integer_body import integer_form_of
 from nstc.core import Silent
@@ -37,7 +37,7 @@ from nstc.core.images import Pixels
 from nstc.core.photos import PhotoSet, sample_photos
 from nstc.core.recipe import BLOCKS, QuantizeRecipe
 from nstc.models.architectures import describe, load
-from nstc.models.student import Student
+from nstc.models.student import Student, StudentNetwork, TwoScaleStudent
 from nstc.runtime.arrays import LEAST_NEAR_PIXELS, channel_statistics
 from nstc.runtime.onnx_session import OnnxSession
 
@@ -45,14 +45,16 @@ SMALL = QuantizeRecipe(calibration_photos=2, calibration_size=96)
 SHAPES: Mapping[str, Mapping[str, object]] = {
     **{kind: {"block": kind} for kind in BLOCKS},
     "eighth": {"scale": 8},
+    "two scales": {"skip": 8},
 }
 SIZES = ((64, 64), (120, 88), (67, 93))
 
 
-def painter(**shape: object) -> Student:
+def painter(**shape: object) -> StudentNetwork:
     """A student with random weights whose pictures have contrast, and biases of every sign."""
     torch.manual_seed(2)
-    network = Student(16, [16, 24], **shape)  # type: ignore[arg-type]
+    kind = TwoScaleStudent if "skip" in shape else Student
+    network: StudentNetwork = kind(16, [16, 24], **shape)  # type: ignore[arg-type]
     convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
     for module in convolutions:
         if module.bias is not None:
@@ -69,7 +71,9 @@ def trained_a_little(qat_student: FakeQuantizedStudent) -> FakeQuantizedStudent:
     return qat_student
 
 
-def integer_session(student: Student, ranges: Mapping[str, Range], folder: Path) -> OnnxSession:
+def integer_session(
+    student: StudentNetwork, ranges: Mapping[str, Range], folder: Path
+) -> OnnxSession:
     _, contract = describe(student)
     body = body_graph(student)
     form = integer_form_of(student, contract, per_channel=True)

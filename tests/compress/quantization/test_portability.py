@@ -14,6 +14,7 @@ from nstc.compress.quantization.calibration import (
     is_portable_addition,
     range_of_levels,
     scale_and_zero_point,
+    with_moved,
     with_portable_additions,
 )
 from nstc.compress.quantization.fake_quantization import activations_of, additions_of
@@ -235,13 +236,29 @@ def test_the_sums_of_a_student_are_those_of_its_residual_blocks() -> None:
     ]
 
 
-def test_the_sums_of_a_graph_are_those_of_computed_bytes_without_a_relu() -> None:
+def test_the_sums_of_a_graph_are_those_of_computed_bytes() -> None:
     graph = onnx.parser.parse_model(
         """<ir_version: 8, opset_import: ["" : 18]>
         sums (float[1, 2, 8, 8] x) => (float[1, 2, 8, 8] clipped)
         <float[2, 2, 1, 1] w = {1, 0, 0, 1}, float[2, 1, 1] b = {1, 2}>
         { a = Conv(x, w)  c = Conv(a, w)  sum = Add(a, c)  shifted = Add(sum, b)
-          turned = Transpose<perm = [0, 1, 3, 2]>(c)  of_moved = Add(shifted, turned)
-          last = Add(of_moved, c)  clipped = Relu(last) }"""
+          turned = Transpose<perm = [0, 1, 3, 2]>(c)  of_turned = Add(shifted, turned)
+          last = Add(of_turned, c)  clipped = Relu(last) }"""
     )
-    assert list(additions_in(graph)) == [Addition(total="sum", addends=("a", "c"))]
+    assert list(additions_in(graph)) == [
+        Addition(total="sum", addends=("a", "c")),
+        # what is stored is what the ReLU gives
+        Addition(total="clipped", addends=("of_turned", "c")),
+    ]
+
+
+def test_what_is_moved_to_where_it_is_added_counts_as_computed() -> None:
+    graph = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 18]>
+        moved (float[1, 4, 8, 8] x, float[1, 1, 16, 16] y) => (float[1, 1, 16, 16] sum)
+        <float[4, 4, 1, 1] w = {1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1}>
+        { deep = Conv(x, w)  wide = DepthToSpace<blocksize = 2>(deep)  sum = Add(wide, y) }"""
+    )
+    assert list(additions_in(graph)) == [Addition(total="sum", addends=("wide", "y"))]
+    ranges = {"deep": (0.0, 1.0), "wide": (0.0, 2.0), "sum": (-1.0, 3.0)}
+    assert with_moved(graph, ranges) == {**ranges, "deep": (0.0, 2.0)}

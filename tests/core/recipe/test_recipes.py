@@ -220,6 +220,10 @@ def test_values_that_contradict_are_refused():
             kind(strength_by="statistics")
     with pytest.raises(OptionError, match="style-strength belongs to the second stage"):
         DistillRecipe(style_strength=1, steps=0)
+    for shape in ({"scale": 4}, {"norm": "instance"}):
+        with pytest.raises(OptionError, match="student fast has two scales and no normalisation"):
+            DistillRecipe(student="fast", **shape)
+    assert DistillRecipe(student="fast", norm="none").scale is None
     with pytest.raises(OptionError, match="ratio and speedup were both given"):
         PruneRecipe(ratio=0.5, speedup=2)
 

@@ -29,11 +29,13 @@ from nstc.core.recipe.settings import (
 )
 from nstc.core.recipe.strength import STRENGTH_BY, StrengthOfStyle, refuse_strength_alone
 
-# Students of under 20, 42 and 64 thousand parameters.
+# Students of under 20, 42, 64 and 69 thousand parameters. With `skip`, channels at a quarter of the
+# resolution, the blocks are at an eighth.
 SIZES: Final[Mapping[str, Mapping[str, Any]]] = {
     "nano": {"width": 16, "blocks": 2, "block": "plain"},
     "tiny": {"width": 48, "blocks": 5, "head": "separable"},
     "small": {"width": 48, "blocks": 6},
+    "fast": {"width": 64, "blocks": 4, "head": "separable", "skip": 32},
 }
 # Kinds of a student's blocks, as an entry point names them; other packages may add kinds.
 BLOCKS: Final = {"separable": "nstc.models.student:SEPARABLE", "plain": "nstc.models.student:PLAIN"}
@@ -196,6 +198,12 @@ class DistillRecipe(StrengthOfStyle, Checked):
         if self.perceptual_size is not None and self.perceptual_size > self.size:
             raise OptionError(
                 f"perceptual-size is {self.perceptual_size}: expected at most size, {self.size}."
+            )
+        two_scales = "skip" in SIZES.get(self.student, {})
+        if two_scales and not (self.scale is None and self.norm in (None, "none")):
+            raise OptionError(
+                f"student {self.student} has two scales and no normalisation: leave out scale and "
+                "norm, or take another student."
             )
         if self.quantize_aware and self.norm == "instance":
             raise OptionError(

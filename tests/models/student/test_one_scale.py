@@ -365,7 +365,7 @@ def test_blocks_are_as_wide_inside_as_the_trunk():
 
 
 def test_an_unknown_name_lists_those_there_are():
-    with pytest.raises(ValueError, match="'huge': expected one of nano, tiny, small, separable"):
+    with pytest.raises(ValueError, match="'huge': expected one of nano, tiny, small, fast,"):
         student_named("huge")
 
 

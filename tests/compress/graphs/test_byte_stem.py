@@ -1,0 +1,149 @@
+"""The layer that reads bytes: its scale and biases by hand, and its file beside the float layer."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from onnx import TensorProto, helper
+from optimized_graphs import optimized
+
+from nstc.compress.export.checking import eager_reference, sample_picture
+from nstc.compress.graphs.byte_stem import byte_stem_of, input_scale, mean_in_products
+from nstc.compress.graphs.deployed import Edges, deployed_graph, edges_of, with_other_edges
+from nstc.compress.quantization.integer_body import quantized_body
+from nstc.compress.quantization.summary import count_integer_operators
+from nstc.core import Silent
+from nstc.core.images import Pixels
+from nstc.core.photos import PhotoSet
+from nstc.core.recipe import QuantizeRecipe
+from nstc.models.architectures import describe
+from nstc.models.student import DEVIATION_FLOOR, Student, TwoScaleStudent
+from nstc.runtime.arrays import channel_statistics
+
+SIZES = [(64, 96), (67, 45), (1, 1), (3, 130)]
+
+
+@pytest.fixture(scope="module")
+def two_scales() -> TwoScaleStudent:
+    torch.manual_seed(4)
+    network = TwoScaleStudent(16, [16], 8).eval()
+    for layer in (network.stem, network.up, network.to_pixels):
+        layer.bias.data += 0.1 * torch.randn(layer.out_channels)
+    network.to_pixels.weight.data += 0.05 * torch.randn(network.to_pixels.weight.shape)
+    return network
+
+
+@pytest.fixture(scope="module")
+def edges(two_scales: TwoScaleStudent) -> Edges:
+    return edges_of(two_scales, describe(two_scales)[1])
+
+
+@pytest.fixture(scope="module")
+def body(two_scales: TwoScaleStudent, photos: PhotoSet) -> onnx.ModelProto:
+    recipe = QuantizeRecipe(calibration_size=96)
+    return quantized_body(two_scales, describe(two_scales)[1], photos, recipe, Silent()).graph
+
+
+@pytest.fixture(scope="module")
+def deployed(body: onnx.ModelProto, edges: Edges) -> onnx.ModelProto:
+    return deployed_graph(body, edges)
+
+
+def run(
+    model: onnx.ModelProto, picture: Pixels, name: str = "stylized", **more: np.ndarray
+) -> Pixels:
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    result: Pixels = session.run([name], {"image": picture[None], **more})[0][0]
+    return result
+
+
+def test_other_students_read_what_is_normalised() -> None:
+    assert byte_stem_of(Student(8, [8])) is None
+
+
+def test_a_scale_by_hand() -> None:
+    statistics = torch.tensor([[[0.5] * 3, [0.3, 0.4, 1.2]], [[0.5] * 3, [0.0, 0.01, 0.02]]])
+    wanted = [1 / (255 * (1.69 / 3) ** 0.5), 1 / (255 * 0.02)]  # the second at the floor
+    torch.testing.assert_close(input_scale(statistics), torch.tensor(wanted))
+
+
+def test_a_mean_in_products_by_hand() -> None:
+    statistics = torch.tensor([[[0.2, 0.4, 0.6], [1.0] * 3]])
+    by_colour = torch.tensor([[1.0, 0.0], [10.0, 0.0], [100.0, -1.0]])
+    expected = torch.tensor([[51 + 1020 + 15300, -153]], dtype=torch.float64)
+    found = mean_in_products(statistics, by_colour)
+    torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-7)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_its_bytes_are_the_layer_of_the_normalised_picture(
+    deployed: onnx.ModelProto, two_scales: TwoScaleStudent, size: tuple[int, int]
+) -> None:
+    picture = sample_picture(*size)
+    made = next(node for node in deployed.graph.node if node.op_type == "QLinearConv")
+    scale = next(c for c in deployed.graph.initializer if c.name == made.input[6])
+    step = float(onnx.numpy_helper.to_array(scale))
+    with_output = onnx.ModelProto()
+    with_output.CopyFrom(deployed)
+    shown = helper.make_tensor_value_info(made.output[0], TensorProto.UINT8, None)
+    with_output.graph.output.append(shown)
+    found = run(with_output, picture, made.output[0])
+
+    padded = np.pad(picture, [(0, -size[0] % 8), (0, -size[1] % 8), (0, 0)], mode="edge")
+    images = torch.from_numpy(padded.astype(np.float32) / 255).permute(2, 0, 1)[None]
+    statistics = torch.from_numpy(channel_statistics(picture))[None]
+    statistics[:, 1].clamp_min_(DEVIATION_FLOOR)
+    with torch.no_grad():
+        wanted = two_scales.enter(images, statistics)
+    levels = (wanted[0].numpy() / step).clip(0, 255)
+    assert np.abs(found - levels).max() < 3  # weights of seven bits
+    assert np.abs(found - levels).mean() < 0.6
+    assert size == (1, 1) or found.std() > 5
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_it_gives_what_the_float_network_gives(
+    deployed: onnx.ModelProto, two_scales: TwoScaleStudent, size: tuple[int, int]
+) -> None:
+    picture = sample_picture(*size)
+    expected = eager_reference(two_scales, describe(two_scales)[1])(picture)
+    assert np.sqrt(np.mean((run(deployed, picture).astype(float) - expected) ** 2)) < 4
+
+
+@pytest.mark.parametrize("size", [(64, 96), (67, 45), (2, 3)])
+def test_a_fixed_size_is_the_same_graph_for_one_size(
+    deployed: onnx.ModelProto, edges: Edges, size: tuple[int, int]
+) -> None:
+    fixed = with_other_edges(deployed, edges, size)
+    picture = sample_picture(*size)
+    assert np.array_equal(run(fixed, picture), run(deployed, picture))
+
+
+def test_a_tile_with_the_whole_pictures_statistics_is_a_part_of_the_whole(
+    body: onnx.ModelProto, deployed: onnx.ModelProto, edges: Edges, two_scales: TwoScaleStudent
+) -> None:
+    tiles = deployed_graph(body, edges, statistics_input=True)
+    picture = sample_picture(192, 64)
+    statistics = channel_statistics(picture)
+    whole = run(tiles, picture, stats=statistics)
+    assert np.array_equal(run(deployed, picture), whole)
+    inside = 160 - describe(two_scales)[1].receptive_field // 8 * 8
+    assert np.array_equal(run(tiles, picture[:160], stats=statistics)[:inside], whole[:inside])
+    assert not np.array_equal(run(deployed, picture[:160])[:inside], whole[:inside])
+
+
+def test_nothing_but_statistics_is_computed_in_float(
+    deployed: onnx.ModelProto, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.int8.onnx"
+    onnx.save(deployed, path)
+    graph = onnx.load(optimized(path)).graph
+    kinds = [node.op_type for node in graph.node]
+    # stem, down, two depthwise and two pointwise of the block, up, and two of the head
+    assert (kinds.count("QLinearConv"), kinds.count("QLinearAdd")) == (9, 2)
+    assert {"QuantizeLinear", "DequantizeLinear", "DepthToSpace"}.isdisjoint(kinds)
+    assert kinds.count("Transpose") == 0  # NHWC in and out needs none
+    assert count_integer_operators(optimized(path)).left == ()
