@@ -18,6 +18,7 @@ from onnx import TensorProto, helper
 from torch import nn
 
 from nstc.compress.graphs.byte_stem import ByteStem, byte_stem_of, read_bytes
+from nstc.compress.graphs.compact import make_compact
 from nstc.compress.graphs.edge_nodes import (
     INPUT,
     Nodes,
@@ -88,6 +89,7 @@ def deployed_graph(
     if edges.normalised and edges.stem is None:
         read_in_strips(bare, _BODY_INPUT)
     move_bytes_in_rows(bare)
+    make_compact(bare, (_BODY_INPUT, _BODY_OUTPUT))
     return _with_edges(bare, edges, None, statistics_input)
 
 
