@@ -275,8 +275,9 @@ class Core(nn.Module):
 
     def forward(self, padded: Tensor, images: Tensor) -> Tensor:
         """See the class."""
-        student = isinstance(self.network, StudentNetwork)
-        given = (padded, students.channel_statistics(images)) if student else (padded,)
+        given = [padded]
+        if isinstance(self.network, StudentNetwork):
+            given.append(self.network.statistics(images))
         result: Tensor = self.network(*given)
         return result
 

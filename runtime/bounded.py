@@ -280,11 +280,19 @@ class BoundedStylizer:
         """Stylise a picture (H, W, 3), which may be overwritten, by a plan for this control."""
         if control.resizes:
             return controlled(rgb, control, lambda scaled: self.stylize(scaled.copy(), plan))
-        transfer = self.transfer_of(lambda: arrays.channel_statistics(rgb), control)
+        transfer = self.transfer_of(
+            lambda: arrays.channel_statistics(rgb[:: self.statistics_rows]), control
+        )
         if plan.tiling.count == 1:
             return transfer(rgb)
         stylize_in_place(rgb, plan.tiling, transfer)
         return rgb
+
+    @property
+    def statistics_rows(self) -> int:
+        """Statistics for `transfer_of` are of every so many-th row, from the first."""
+        session = self._statistics_session
+        return 1 if session is None else session.statistics_rows
 
     def transfer_of(
         self, statistics: Callable[[], npt.NDArray[np.float32]], control: Control = PLAIN

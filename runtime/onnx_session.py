@@ -22,6 +22,8 @@ ORT_ERRORS: Final[tuple[type[Exception], ...]] = (
 # Also of names in a graph that are not text.
 _LOADING_ERRORS: Final[tuple[type[Exception], ...]] = (*ORT_ERRORS, UnicodeError)
 STATISTICS_INPUT: Final = "stats"  # second input of a graph that runs tiles, float32 (2, 3)
+STATISTICS_ROWS: Final = "statistics_rows"  # of its metadata: they are of every so many-th row
+_MOST_STATISTICS_ROWS: Final = 64
 CPU: Final = "cpu"
 ON_CPU: Final = ("CPUExecutionProvider",)  # where graphs run unless another is asked for
 _FATAL: Final = 4
@@ -161,6 +163,7 @@ class OnnxSession:
         """What the graph takes and gives, as its file has it."""
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         self.takes_statistics = len(inputs) == 2 and inputs[1].name == STATISTICS_INPUT
+        self.statistics_rows = self._statistics_rows() if self.takes_statistics else 1
         pictures = inputs[:1] if self.takes_statistics else inputs
         kinds = [value.type for value in (*pictures, *outputs)]
         shape = inputs[0].shape if inputs else []
@@ -179,6 +182,15 @@ class OnnxSession:
         self.fixed_size: tuple[int, int] | None = (size[0], size[1]) if is_fixed else None
         self.batch: int | None = shape[0] if isinstance(shape[0], int) else None
         self.input_name, self.output_name = inputs[0].name, outputs[0].name
+
+    def _statistics_rows(self) -> int:
+        stored = self._session.get_modelmeta().custom_metadata_map.get(STATISTICS_ROWS, "1")
+        if stored not in map(str, range(1, _MOST_STATISTICS_ROWS + 1)):
+            raise errors.CorruptBundleError(
+                f"{self.path} is damaged: its {STATISTICS_ROWS} is {stored!r:.40}, expected 1 to "
+                f"{_MOST_STATISTICS_ROWS}. Delete it and make it again."
+            )
+        return int(stored)
 
     def reopened(self) -> "OnnxSession":
         """The same file opened again, in a session of its own."""
@@ -199,7 +211,7 @@ class OnnxSession:
             )
         feed = {self.input_name: self._values(rgb)}
         if self.takes_statistics:
-            feed[STATISTICS_INPUT] = channel_statistics(rgb)
+            feed[STATISTICS_INPUT] = channel_statistics(rgb[:: self.statistics_rows])
         return feed
 
     def prepare_batch(self, rgb: Pixels, count: int) -> dict[str, Array]:

@@ -25,14 +25,15 @@ from nstc.core.files import as_utf8
 from nstc.core.images import Pixels
 from nstc.runtime import arrays
 
-# Methods of an ExecuTorch program, the latter four constant; the last only where statistics are
-# inputs.
+# Methods of an ExecuTorch program, all but the first constant; the last three only where statistics
+# are inputs, and the last two where they are one deviation for three colours and of some rows.
 FORWARD: Final = "forward"
 SIZE_MULTIPLE: Final = "size_multiple"
 MINIMUM_SIZE: Final = "minimum_size"
 MAXIMUM_SIZE: Final = "maximum_size"
 DEVIATION_FLOOR: Final = "deviation_floor"
 SHARED_DEVIATION: Final = "shared_deviation"
+STATISTICS_ROWS: Final = "statistics_rows"
 
 _STANDARD_ERROR: Final = 2
 # Held while standard error is led elsewhere, and while XNNPACK's pool or the set of open programs
@@ -193,6 +194,8 @@ class ExecutorchSession:
         named = DEVIATION_FLOOR in program.method_names
         self._floor = constant(DEVIATION_FLOOR) if named else None
         self._shares_deviation = SHARED_DEVIATION in program.method_names
+        sampled = STATISTICS_ROWS in program.method_names
+        self._rows = int(constant(STATISTICS_ROWS)) if sampled else 1
 
     def reopened(self) -> "ExecutorchSession":
         """The same program loaded again, on the threads that XNNPACK has."""
@@ -214,7 +217,7 @@ class ExecutorchSession:
         enlarged = arrays.replicate_edges(rgb, rows, columns)
         tensors = [torch.from_numpy(arrays.to_unit_nchw(enlarged))]
         if self._floor is not None:
-            mean, deviation = arrays.channel_statistics(rgb)
+            mean, deviation = arrays.channel_statistics(rgb[:: self._rows])
             deviation = np.maximum(deviation, self._floor)
             if self._shares_deviation:
                 deviation = np.full_like(deviation, np.sqrt(np.mean(np.square(deviation))))

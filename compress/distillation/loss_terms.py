@@ -35,7 +35,7 @@ from nstc.models.losses import (
     checkerboard_energy,
     flicker_map,
 )
-from nstc.models.student import SCALE, StudentNetwork, channel_statistics
+from nstc.models.student import SCALE, StudentNetwork
 from nstc.models.tensors import images_to_tensor, mixed_precision
 
 
@@ -329,9 +329,10 @@ def _stylised(network: nn.Module, photographs: Tensor, surroundings: int = 0) ->
     margin = min(surroundings, photographs.shape[-1] // 16 * 8)
     around = F.pad(photographs, (margin,) * 4, mode="reflect")
     inside = slice(margin, margin + photographs.shape[-1])
-    student = _is_student(network)
     with mixed_precision(photographs.device):
-        given = (around, channel_statistics(photographs)) if student else (around,)
+        given = [around]
+        if _is_student(network):
+            given.append(network.statistics(photographs))
         outputs: Tensor = network(*given)
     return outputs[:, :, inside, inside]
 

@@ -19,7 +19,6 @@ from nstc.models.student import (
     SCALE,
     StudentNetwork,
     TwoScaleStudent,
-    channel_statistics,
     last_convolution_of,
 )
 from nstc.runtime import onnx_session, programs
@@ -94,7 +93,7 @@ class _Source:
         padded = pad(images, self._multiple, self._minimum)
         if self._student is None:
             return (padded,)
-        mean, deviation = self._student.usable(channel_statistics(images)).unbind(1)
+        mean, deviation = self._student.usable(self._student.statistics(images)).unbind(1)
         return padded, mean[..., None, None], deviation[..., None, None]
 
     @property
@@ -109,6 +108,8 @@ class _Source:
             found[programs.DEVIATION_FLOOR] = DEVIATION_FLOOR
             if self._student.shares_deviation:
                 found[programs.SHARED_DEVIATION] = 1
+            if self._student.statistics_rows > 1:
+                found[programs.STATISTICS_ROWS] = self._student.statistics_rows
         return found
 
     def exported(self, module: nn.Module) -> ExportedProgram:

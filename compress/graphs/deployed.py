@@ -30,7 +30,7 @@ from nstc.compress.graphs.picture_statistics import normalised, rows_of_levels, 
 from nstc.compress.graphs.surgery import GraphIndex, attribute, copied, replace_all
 from nstc.core.manifest import Contract
 from nstc.models.student import StudentNetwork
-from nstc.runtime.onnx_session import STATISTICS_INPUT
+from nstc.runtime.onnx_session import STATISTICS_INPUT, STATISTICS_ROWS
 
 OUTPUT: Final = "stylized"
 _EDGE: Final = "edge/"
@@ -50,6 +50,7 @@ class Edges:
     normalised: bool
     scale: int  # pixels a side that one position of the body's output stands for
     stem: ByteStem | None = None  # in front of the body; None if that takes the picture itself
+    statistics_rows: int = 1  # with a stem only: see `StudentNetwork`
 
 
 def edges_of(network: nn.Module, contract: Contract) -> Edges:
@@ -60,6 +61,7 @@ def edges_of(network: nn.Module, contract: Contract) -> Edges:
         normalised=isinstance(network, StudentNetwork),
         scale=network.scale if isinstance(network, StudentNetwork) else 1,
         stem=byte_stem_of(network),
+        statistics_rows=network.statistics_rows if isinstance(network, StudentNetwork) else 1,
     )
 
 
@@ -127,8 +129,11 @@ def _with_edges(
             reader = index.readers[reader.output[0]][0]
         scale, zero_point = reader.input[1:3]
         if edges.stem is None or not statistics_input:
-            rows = rows_of_levels(before)
-        statistics = STATISTICS_INPUT if statistics_input else statistics_of(before, rows, sizes)
+            rows = rows_of_levels(before, edges.statistics_rows)
+        if statistics_input:
+            statistics = STATISTICS_INPUT
+        else:
+            statistics = statistics_of(before, rows, sizes, edges.statistics_rows)
         if edges.stem is None:
             floats = normalised(before, rows, statistics, sizes)
             picture = padded(before, before.add("QuantizeLinear", floats, scale, zero_point), sizes)
@@ -164,6 +169,8 @@ def _with_edges(
     model = helper.make_model(
         graph, opset_imports=body.opset_import, ir_version=body.ir_version, producer_name="nstc"
     )
+    if statistics_input and edges.statistics_rows > 1:
+        helper.set_model_props(model, {STATISTICS_ROWS: str(edges.statistics_rows)})
     onnx.checker.check_model(model, full_check=True)
     return model
 

@@ -25,7 +25,7 @@ from nstc.compress.graphs.surgery import Array, GraphIndex, graphs_of, replace_a
 from nstc.core import decoding, errors, manifest, unusable_models
 from nstc.core.graph_form import GraphFlags, GraphForm
 from nstc.models.architectures import AnySize, Core, any_size, pad
-from nstc.models.student import StudentNetwork, channel_statistics
+from nstc.models.student import StudentNetwork
 from nstc.runtime.foreign import contracts, networks, probing, trial
 from nstc.runtime.model_files import model_sha256
 
@@ -67,7 +67,7 @@ def body_graph(network: nn.Module) -> onnx.ModelProto:
     """The part of a network that is quantized, float32: from `body_input` to raw pixels."""
     example = torch.rand(1, 3, *_EXAMPLE_BODY)
     if isinstance(network, StudentNetwork):
-        example = network.enter(example, channel_statistics(example)).detach()
+        example = network.enter(example, network.statistics(example)).detach()
     return exported(Body(network).eval(), example, (BODY_INPUT, BODY_OUTPUT), fixed=False)
 
 
@@ -75,7 +75,7 @@ def body_input(network: nn.Module, contract: manifest.Contract, images: Tensor) 
     """The input of a network's body for pictures (1, 3, H, W) in [0, 1]."""
     padded = pad(images, contract.size_multiple, contract.minimum_size)
     if isinstance(network, StudentNetwork):
-        return network.enter(padded, channel_statistics(images)).detach()
+        return network.enter(padded, network.statistics(images)).detach()
     return padded
 
 

@@ -11,14 +11,20 @@ from nstc.models.student import DEVIATION_FLOOR
 # So many bytes, or their squares, add up to less than 2^24: float32 has every number below.
 _ROWS_OF_LEVELS: Final = 2**16
 _ROWS_OF_SQUARES: Final = 2**8
+_LAST: Final = 2**31 - 1  # beyond any row
 
 
-def rows_of_levels(nodes: Nodes) -> str:
+def rows_of_levels(nodes: Nodes, every: int = 1) -> str:
     """The picture's bytes in float32, its rows laid out flat: (1, H, 3W).
 
-    ONNX Runtime broadcasts over a last axis of three a pixel at a time.
+    ONNX Runtime broadcasts over a last axis of three a pixel at a time. With `every` there are so
+    many times fewer rows, from the first.
     """
-    floats = nodes.add("Cast", INPUT, to=TensorProto.FLOAT)
+    picture = INPUT
+    if every > 1:
+        begin, end, axis, step = (nodes.constant([n]) for n in (0, _LAST, 1, every))
+        picture = nodes.add("Slice", INPUT, begin, end, axis, step)
+    floats = nodes.add("Cast", picture, to=TensorProto.FLOAT)
     return nodes.add("Reshape", floats, nodes.constant([0, 0, -1]))
 
 
@@ -44,8 +50,10 @@ def normalised(nodes: Nodes, rows: str, statistics: str, sizes: EdgeSizes) -> st
     return nodes.add("Reshape", scaled, nodes.constant([0, 0, -1, 3]))
 
 
-def statistics_of(nodes: Nodes, rows: str, sizes: EdgeSizes) -> str:
+def statistics_of(nodes: Nodes, rows: str, sizes: EdgeSizes, every: int = 1) -> str:
     """Mean and deviation of each colour, float32 (2, 3), as `ChannelHistogram` computes them.
+
+    `rows` are those of `rows_of_levels`, made with the same `every`.
 
     Sums of levels and of their squares are exact in whatever order they are added: in float32 as
     long as they are below 2^24, by a product with ones, several times faster than by ONNX
@@ -53,13 +61,14 @@ def statistics_of(nodes: Nodes, rows: str, sizes: EdgeSizes) -> str:
     processor: where a frequent level lies on the border between two of the quantized input's, their
     last bit decides over all of it, see docs/adr/0010-a-pictures-statistics-are-exact.md.
     """
-    if isinstance(sizes.height, int) and isinstance(sizes.width, int):
-        pixels = nodes.constant(sizes.height * sizes.width, np.float64)
+    height = _count_of(nodes, sizes.height, every)
+    if isinstance(height, int) and isinstance(sizes.width, int):
+        pixels = nodes.constant(height * sizes.width, np.float64)
     else:
-        product = nodes.add("Mul", str(sizes.height), str(sizes.width))
+        product = nodes.add("Mul", str(height), str(sizes.width))
         pixels = nodes.add("Cast", product, to=TensorProto.DOUBLE)
-    sums = _sums(nodes, rows, sizes, _ROWS_OF_LEVELS)
-    squares = _sums(nodes, nodes.add("Mul", rows, rows), sizes, _ROWS_OF_SQUARES)
+    sums = _sums(nodes, rows, height, _ROWS_OF_LEVELS)
+    squares = _sums(nodes, nodes.add("Mul", rows, rows), height, _ROWS_OF_SQUARES)
     mean, of_squares = (nodes.add("Div", added, pixels) for added in (sums, squares))
     variance = nodes.add("Sub", of_squares, nodes.add("Mul", mean, mean))
     positive = nodes.add("Max", variance, nodes.constant(0, np.float64))
@@ -68,12 +77,22 @@ def statistics_of(nodes: Nodes, rows: str, sizes: EdgeSizes) -> str:
     return nodes.add("Cast", shares, to=TensorProto.FLOAT)
 
 
-def _sums(nodes: Nodes, rows: str, sizes: EdgeSizes, together: int) -> str:
+def _count_of(nodes: Nodes, height: int | str, every: int) -> int | str:
+    """How many rows there are where so many-th ones of a height are taken."""
+    if every == 1:
+        return height
+    if isinstance(height, int):
+        return -(-height // every)
+    return nodes.add(
+        "Div", nodes.add("Add", height, nodes.constant(every - 1)), nodes.constant(every)
+    )
+
+
+def _sums(nodes: Nodes, rows: str, height: int | str, together: int) -> str:
     """Whole numbers (1, H, 3W) added for each colour, float64 (1, 3); so many rows at a time."""
     # (1, K, H): ones for the rows that are added together and zeros for the others, K times. Made
     # when the graph runs, of a fixed size too: stored, they would outweigh a small network.
     zero, one, most = (nodes.constant(number) for number in (0, 1, together))
-    height = sizes.height
     height = nodes.add("Squeeze", height) if isinstance(height, str) else nodes.constant(height)
     block = nodes.add("Div", nodes.add("Range", zero, height, one), most)
     last = nodes.add("Div", nodes.add("Sub", height, one), most)

@@ -42,7 +42,6 @@ from nstc.models.student import (
     StudentNetwork,
     Sum,
     TwoScaleStudent,
-    channel_statistics,
     depth_to_space,
     last_convolution_of,
 )
@@ -196,6 +195,10 @@ class FakeQuantizedStudent(nn.Module):
         """The student's `scale`."""
         return self.student.scale
 
+    def statistics(self, images: Tensor) -> Tensor:
+        """The student's `statistics`."""
+        return self.student.statistics(images)
+
     @property
     def period(self) -> int:
         """The student's `period`."""
@@ -204,7 +207,7 @@ class FakeQuantizedStudent(nn.Module):
     def forward(self, images: Tensor, statistics: Tensor | None = None) -> Tensor:
         """As the student's, in levels of 1/255; in float32 even under autocast."""
         if statistics is None:
-            statistics = channel_statistics(images)
+            statistics = self.statistics(images)
         stored: dict[str, Tensor] = {}  # parameters, for this call
         with torch.autocast(images.device.type, enabled=False), contextlib.ExitStack() as hooks:
             scales, zeros = (

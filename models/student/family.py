@@ -33,6 +33,7 @@ class StudentNetwork(nn.Module, abc.ABC):
     # What makes what the body is given: a module's name, or `INPUT` for the normalised picture.
     entry: str = INPUT
     shares_deviation: bool = False  # whether a picture is divided by one deviation for its colours
+    statistics_rows: int = 1  # statistics are of every so many-th row, from the first
 
     def forward(self, images: Tensor, statistics: Tensor | None = None) -> Tensor:
         """(N, 3, H, W) in [0, 1], sides multiples of `period`, to (N, 3, H, W), not clamped.
@@ -41,12 +42,16 @@ class StudentNetwork(nn.Module, abc.ABC):
         from; None if they are whole.
         """
         if statistics is None:
-            statistics = channel_statistics(images)
+            statistics = self.statistics(images)
         return depth_to_space(self.body(self.enter(images, statistics)), self.scale)
 
     def enter(self, images: Tensor, statistics: Tensor) -> Tensor:
         """What the body is given, (N, C, h, w), for pictures and statistics as `forward` has."""
         return self.enter_normalised(normalise(images, self.usable(statistics)))
+
+    def statistics(self, images: Tensor) -> Tensor:
+        """Mean and deviation of whole pictures (N, 3, H, W), as `forward` takes them: (N, 2, 3)."""
+        return channel_statistics(images[:, :, :: self.statistics_rows])
 
     def usable(self, statistics: Tensor) -> Tensor:
         """Statistics (N, 2, 3) as the pictures are normalised by them."""

@@ -1,10 +1,11 @@
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
 from nstc.core.errors import CorruptBundleError, ImageError, OptionError
-from nstc.runtime.onnx_session import OnnxSession
+from nstc.runtime.onnx_session import STATISTICS_ROWS, OnnxSession
 
 
 def test_the_deployed_graph_gets_bytes_as_they_are(negative_bytes, tmp_path, pixels) -> None:
@@ -137,3 +138,14 @@ def test_a_failing_graph_logs_nothing_of_its_own(write_graph, tmp_path, capfd) -
     with pytest.raises(ImageError):
         OnnxSession(path, "onnx").run(np.zeros((5, 8, 3), np.uint8))
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("rows", ["0", "65", "-4", "4.0", "four", "", "\u0664"])
+def test_rows_of_statistics_that_are_no_number_are_refused(
+    two_scale_tiles_bundle, tmp_path, rows
+) -> None:
+    graph = onnx.load(two_scale_tiles_bundle.file("model.int8.tiles.onnx"))
+    helper.set_model_props(graph, {STATISTICS_ROWS: rows})
+    onnx.save(graph, tmp_path / "model.onnx")
+    with pytest.raises(CorruptBundleError, match=r"its statistics_rows is .*, expected 1 to 64"):
+        OnnxSession(tmp_path / "model.onnx", "int8.tiles.onnx")

@@ -14,8 +14,10 @@ from nstc.core.bundle import Bundle
 from nstc.core.errors import ImageError, MemoryLimitError, MissingExtraError, OutputError
 from nstc.core.images import Picture, Pixels, read_picture, write_picture
 from nstc.runtime import streaming
+from nstc.runtime.arrays import channel_statistics
 from nstc.runtime.bounded import BoundedStylizer, bounded_stylizer
 from nstc.runtime.control import PLAIN
+from nstc.runtime.session import open_session
 from nstc.runtime.streaming import Strips, png_stream, stream, stream_within
 
 pytest.importorskip("pyvips", reason='not installed: pip install "nstc[huge]"')
@@ -42,6 +44,23 @@ def test_the_file_is_the_one_that_is_painted_as_a_whole(
     whole = painter.session.run(read_picture(photo).rgb)
     assert np.array_equal(read_picture(target).rgb, whole)
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("height", [203, 262])
+def test_statistics_of_some_rows_are_those_of_the_whole(
+    two_scale_tiles_bundle: Bundle, tmp_path: Path, height: int
+) -> None:
+    painter = bounded_stylizer(two_scale_tiles_bundle, threads=1, limit_bytes=64 * 10**9)
+    rgb = sample_picture(height, 330).copy()
+    rgb[1::4] //= 2  # rows that count for nothing
+    write_picture(tmp_path / "photo.png", Picture(rgb=rgb))
+    with Strips(tmp_path / "photo.png") as strips:
+        found = strips.histogram(4).statistics()
+    assert np.array_equal(found, channel_statistics(rgb[::4]))
+    stream(tmp_path / "photo.png", tmp_path / "out.png", painter)
+    whole = open_session(two_scale_tiles_bundle, artifact="int8", threads=1).run(rgb)
+    assert np.array_equal(read_picture(tmp_path / "out.png").rgb, whole)
+    assert np.array_equal(painter.session.run(rgb), whole)
 
 
 @pytest.mark.parametrize("ending", [".png", ".jpg", ".tif"])

@@ -94,7 +94,7 @@ def test_its_bytes_are_the_layer_of_the_normalised_picture(
 
     padded = np.pad(picture, [(0, -size[0] % 8), (0, -size[1] % 8), (0, 0)], mode="edge")
     images = torch.from_numpy(padded.astype(np.float32) / 255).permute(2, 0, 1)[None]
-    statistics = torch.from_numpy(channel_statistics(picture))[None]
+    statistics = torch.from_numpy(channel_statistics(picture[::4]))[None]
     statistics[:, 1].clamp_min_(DEVIATION_FLOOR)
     with torch.no_grad():
         wanted = two_scales.enter(images, statistics)
@@ -127,12 +127,28 @@ def test_a_tile_with_the_whole_pictures_statistics_is_a_part_of_the_whole(
 ) -> None:
     tiles = deployed_graph(body, edges, statistics_input=True)
     picture = sample_picture(192, 64)
-    statistics = channel_statistics(picture)
+    statistics = channel_statistics(picture[::4])
     whole = run(tiles, picture, stats=statistics)
     assert np.array_equal(run(deployed, picture), whole)
     inside = 160 - describe(two_scales)[1].receptive_field // 8 * 8
     assert np.array_equal(run(tiles, picture[:160], stats=statistics)[:inside], whole[:inside])
     assert not np.array_equal(run(deployed, picture[:160])[:inside], whole[:inside])
+
+
+@pytest.mark.parametrize("size", [*SIZES, (257, 40), (1026, 24)])
+def test_statistics_are_those_of_every_fourth_row(
+    body: onnx.ModelProto, deployed: onnx.ModelProto, edges: Edges, size: tuple[int, int]
+) -> None:
+    tiles = deployed_graph(body, edges, statistics_input=True)
+    picture = sample_picture(*size).copy()
+    picture[1::4] = 255  # of which the statistics have nothing
+    computed = run(deployed, picture)
+    given = run(tiles, picture, stats=channel_statistics(picture[::4]))
+    assert np.array_equal(computed, given)
+    others = run(tiles, picture, stats=channel_statistics(picture))
+    assert size[0] == 1 or not np.array_equal(computed, others)
+    fixed = with_other_edges(deployed, edges, size)
+    assert np.array_equal(run(fixed, picture), computed)
 
 
 def test_nothing_but_statistics_is_computed_in_float(

@@ -29,8 +29,7 @@ from nstc.core.recipe.settings import (
 )
 from nstc.core.recipe.strength import STRENGTH_BY, StrengthOfStyle, refuse_strength_alone
 
-# Students of under 20, 42, 64 and 69 thousand parameters. With `skip`, channels at a quarter of the
-# resolution, the blocks are at an eighth.
+# Students. With `skip`, channels at a quarter of the resolution, the blocks are at an eighth.
 SIZES: Final[Mapping[str, Mapping[str, Any]]] = {
     "nano": {"width": 16, "blocks": 2, "block": "plain"},
     "tiny": {"width": 48, "blocks": 5, "head": "separable"},
