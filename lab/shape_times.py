@@ -1,0 +1,139 @@
+"""How fast shapes of students are before they have learned: `python -m lab.shape_times`.
+
+Every shape gets random weights, is quantized, and its int8 and float files are timed in turn with
+the int8 file of `tiny`, on one thread and on two. What a shape can learn it does not say:
+`lab.exploration` trains them. Prints the Markdown table of docs/research/students.md.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from nstc.benchmarks.timing.latency import Run, alternate
+from nstc.compress.export.checking import sample_picture
+from nstc.compress.quantization.quantize_model import quantize
+from nstc.core.bundle import Bundle, open_bundle
+from nstc.core.manifest import Step
+from nstc.core.photos import sample_photos
+from nstc.core.recipe import QuantizeRecipe
+from nstc.models.architectures import complexity, network_bundle
+from nstc.models.student import student_named
+from nstc.runtime.onnx_session import OnnxSession
+
+SIZE: Final = 512
+THREADS: Final = (1, 2)
+# The first is what the others are timed beside.
+SHAPES: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
+    "`tiny`": ("tiny", {}),
+    "`fast`: 64 x 4, 32 at a quarter": ("fast", {}),
+    "48 x 4, 32": ("fast", {"width": 48}),
+    "48 x 4, 24": ("fast", {"width": 48, "skip": 24}),
+    "48 x 6, 32": ("fast", {"width": 48, "blocks": 6}),
+    "64 x 3, 32": ("fast", {"blocks": 3}),
+    "64 x 4, 16": ("fast", {"skip": 16}),
+    "64 x 4, 48": ("fast", {"skip": 48}),
+    "64 x 4, 16, plain head": ("fast", {"skip": 16, "head": "plain"}),
+    "96 x 4, 32": ("fast", {"width": 96}),
+    "plain 32 x 4, 32": ("fast", {"block": "plain", "width": 32}),
+    "plain 48 x 2, 32": ("fast", {"block": "plain", "width": 48, "blocks": 2}),
+}
+# What weights and ranges are, times do not depend on.
+QUICK: Final = QuantizeRecipe(calibration_photos=2, calibration_size=128, size=64)
+SPREAD: Final = 0.05  # of the random weights, so that each layer has a range
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """What a shape costs."""
+
+    params: int
+    macs: int
+    int8_bytes: int
+    ms: tuple[float, ...]  # of the int8 file, by `THREADS`
+    of_reference: tuple[float, ...]  # how many times faster than the first shape's it is
+    of_float: tuple[float, ...]  # and than its own float file
+
+
+def main() -> None:
+    """Time, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--size", type=int, default=SIZE)
+    parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=list(SHAPES))
+    arguments = parser.parse_args()
+    heads = [f"ms, {n} threads" if n > 1 else "ms, 1 thread" for n in THREADS]
+    print(f"| shape | parameters | MACs | int8 | {' | '.join(heads)} | of `tiny` | of its float |")
+    print("|---|---|---|---|" + "---|" * (len(heads) + 2))
+    with tempfile.TemporaryDirectory() as folder:
+        for name, row in timed(arguments.shapes, Path(folder), arguments.size, arguments.rounds):
+            ms = " | ".join(f"{value:.1f}" for value in row.ms)
+            print(
+                f"| {name} | {row.params / 1e3:.1f} k | {row.macs / 1e9:.2f} G | "
+                f"{row.int8_bytes / 1000:.0f} KB | {ms} | {_factors(row.of_reference)} | "
+                f"{_factors(row.of_float)} |",
+                flush=True,
+            )
+
+
+def timed(names: list[str], folder: Path, size: int, rounds: int) -> list[tuple[str, Row]]:
+    """A row for each shape, all timed beside the first of `SHAPES`."""
+    reference = made(next(iter(SHAPES)), folder)
+    return [(name, _row(made(name, folder), reference, size, rounds)) for name in names]
+
+
+def made(name: str, folder: Path) -> Bundle:
+    """A quantized bundle of a shape, with random weights."""
+    path = folder / f"int8-{list(SHAPES).index(name)}"
+    if path.is_dir():
+        return open_bundle(path)
+    shape, changes = SHAPES[name]
+    torch.manual_seed(0)
+    network = student_named(shape, **changes).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter += SPREAD * torch.randn_like(parameter)
+    unquantized = folder / f"float-{path.name}"
+    step = Step(verb="distill", recipe={})
+    with network_bundle(unquantized, network, None, name="n", stage="distilled", step=step):
+        pass
+    return quantize(unquantized, path, photos=sample_photos(), recipe=QUICK)[0]
+
+
+def _row(bundle: Bundle, reference: Bundle, size: int, rounds: int) -> Row:
+    ms, of_reference, of_float = [], [], []
+    for threads in THREADS:
+        files = [(bundle, "int8"), (bundle, "float")]
+        runs = [_run_of(each, artifact, size, threads) for each, artifact in files]
+        timings = alternate(_run_of(reference, "int8", size, threads), runs, rounds=rounds, seed=0)
+        speedups = [timings.speedup(number, seed=0).median for number in range(len(runs))]
+        ms.append(min(timings.candidates_ms[0]))
+        of_reference.append(speedups[0])
+        of_float.append(speedups[0] / speedups[1])
+    counted = complexity(bundle, size)
+    return Row(
+        params=counted.params,
+        macs=counted.macs,
+        int8_bytes=bundle.artifact("int8").stat().st_size,
+        ms=tuple(ms),
+        of_reference=tuple(of_reference),
+        of_float=tuple(of_float),
+    )
+
+
+def _run_of(bundle: Bundle, artifact: str, size: int, threads: int) -> Run:
+    session = OnnxSession(bundle.artifact(artifact), f"{artifact}.onnx", threads)
+    return partial(session.infer, session.prepare(sample_picture(size, size)))
+
+
+def _factors(values: tuple[float, ...]) -> str:
+    return ", ".join(f"{value:.2f}" for value in values)
+
+
+if __name__ == "__main__":
+    main()
