@@ -34,10 +34,12 @@ _REDUCED_TYPES: Final = tuple(  # of fewer bits than float32
     getattr(TensorProto, kind) for kind in ("FLOAT16", "BFLOAT16", "INT8", "UINT8", "INT4", "UINT4")
 )
 _FLOATS: Final = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE})
-# Move numbers, or make one of one in a single step that the standard of floats prescribes.
+# Move numbers, make one of one in a single step that the standard of floats prescribes, or compute
+# with integers although their scales are floats.
 _EXACT_OPERATORS: Final = frozenset(
     {"Cast", "Concat", "Expand", "Flatten", "Gather", "Identity", "Pad", "QuantizeLinear"}
     | {"DequantizeLinear", "Reshape", "Shape", "Slice", "Squeeze", "Transpose", "Unsqueeze"}
+    | {"QLinearConv"}
 )
 
 SAME_BYTES: Final = "the same bytes on x86 with VNNI, x86 with AVX2 alone and Arm"

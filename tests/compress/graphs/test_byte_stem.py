@@ -14,7 +14,7 @@ from nstc.compress.export.checking import eager_reference, sample_picture
 from nstc.compress.graphs.byte_stem import byte_stem_of, input_scale, mean_in_products
 from nstc.compress.graphs.deployed import Edges, deployed_graph, edges_of, with_other_edges
 from nstc.compress.quantization.integer_body import quantized_body
-from nstc.compress.quantization.summary import count_integer_operators
+from nstc.compress.quantization.summary import count_integer_operators, float_operators
 from nstc.core import Silent
 from nstc.core.images import Pixels
 from nstc.core.photos import PhotoSet
@@ -163,3 +163,6 @@ def test_nothing_but_statistics_is_computed_in_float(
     assert {"QuantizeLinear", "DequantizeLinear", "DepthToSpace"}.isdisjoint(kinds)
     assert kinds.count("Transpose") == 0  # NHWC in and out needs none
     assert count_integer_operators(optimized(path)).left == ()
+    left = float_operators(deployed)
+    assert left.inside == ()
+    assert "QLinearConv" not in left.in_front
