@@ -18,7 +18,7 @@ import msgspec
 from nstc.benchmarks.timing import statistics
 from nstc.benchmarks.timing.latency import MOST_REPEATS, PAUSE_S, TURN_MS, MachineNoise, Throughput
 from nstc.benchmarks.timing.machine import Peaks, Roofline
-from nstc.benchmarks.timing.statistics import Interval
+from nstc.benchmarks.timing.statistics import Interval, Tail, tail_numbers
 from nstc.core import child_processes, files, manifest
 from nstc.core.decoding import Count, DecodingError, Name, Text
 from nstc.runtime.footprint import Footprint
@@ -92,6 +92,14 @@ class Quality:
     style_source: StyleSource  # statistics of the painting, or the mean of the teacher's pictures
     # For each metric that was computed on fewer than `photos`, on how many.
     sampled_photos: Mapping[str, Count] = field(default_factory=dict)
+    # Of the metrics that are judged by their worst photographs; empty in old files.
+    tails: Mapping[str, Tail] = field(default_factory=dict)
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """All that a limit may be set on, by name: medians, and `tail_numbers`."""
+        medians = {name: found.median for name, found in self.metrics.items()}
+        return medians | tail_numbers(self.tails)
 
     @property
     def few_photos(self) -> bool:
@@ -104,6 +112,7 @@ class Quality:
         return {
             **{name: found.median for name, found in metrics},
             "intervals": {name: {"low": found.low, "high": found.high} for name, found in metrics},
+            "tails": {name: dataclasses.asdict(found) for name, found in self.tails.items()},
             "photos": self.photos,
             "few_photos": self.few_photos,
             "sampled_photos": dict(self.sampled_photos),
@@ -346,6 +355,8 @@ def rows_content(rows: Any) -> Any:
             named = [name for name in intervals if name in quality]
             metrics = {name: ends(intervals[name], median=quality[name]) for name in named}
             content["quality"] = {**quality, "metrics": metrics}
+            if isinstance(tails := quality.get("tails"), Mapping):
+                content["quality"]["tails"] = {name: ends(own) for name, own in tails.items()}
         found.append(content)
     return found
 

@@ -23,7 +23,7 @@ from nstc.benchmarks.result import (
     Reference,
     Row,
 )
-from nstc.benchmarks.timing.statistics import PRECISION
+from nstc.benchmarks.timing.statistics import PRECISION, TAIL_ENDS
 from nstc.core.terminal import as_text
 from nstc.core.zoo import PREFIX
 
@@ -143,10 +143,11 @@ _COSTS: Final = (
 )
 
 
-def result_table(result: BenchResult, *, narrow: bool = False) -> Table:
+def result_table(result: BenchResult, *, narrow: bool = False, wide: bool = False) -> Table:
     """Rows as they were asked for; the caption says what they are compared with and measured on.
 
-    A narrow one leaves sizes of the network and memory to `costs_table`.
+    A narrow one leaves sizes of the network and memory to `costs_table`. A wide one has the tails
+    of metrics too: the 90th percentile over photographs, and the worst one.
     """
     # three metrics of nstc's, and those of other packages that have a label
     judged = [row.quality.metrics for row in result.rows if row.quality is not None]
@@ -159,7 +160,7 @@ def result_table(result: BenchResult, *, narrow: bool = False) -> Table:
         _Column("times faster\n(95 %)", _faster),
         *(() if narrow else _SIZES),
         _Column("KB", lambda row: three_digits(row.size_bytes / 1000)),
-        *map(_quality, metrics),
+        *(column for own in metrics for column in (_quality(own), *_tails(result, own, wide))),
         *((_PEAK,) if shows_memory else ()),
     )
     return _table([*result.rows, *result.optimized], columns, _caption(result))
@@ -199,6 +200,26 @@ def _quality(metric: Metric) -> _Column:
         return None if row.quality is None else of_quality(row.quality)
 
     return _Column(metric.label.replace(" ", "\n"), cell, of_quality=of_quality)
+
+
+def _tails(result: BenchResult, metric: Metric, wide: bool) -> tuple[_Column, ...]:
+    """Columns of a metric's tail in a wide table, if any row has it."""
+    qualities = (row.quality for row in (*result.rows, *result.optimized))
+    if not (wide and any(own is not None and metric.name in own.tails for own in qualities)):
+        return ()
+
+    def column(end: str) -> _Column:
+        def of_quality(quality: Quality) -> str | None:
+            number = quality.numbers.get(f"{metric.name}_{end}")
+            return None if number is None else three_digits(number)
+
+        return _Column(
+            f"its\n{end}",
+            lambda row: None if row.quality is None else of_quality(row.quality),
+            of_quality=of_quality,
+        )
+
+    return tuple(map(column, TAIL_ENDS))
 
 
 def has_costs(result: BenchResult) -> bool:

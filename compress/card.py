@@ -12,7 +12,7 @@ from typing import Any, Final
 import onnx
 from torch import nn
 
-from nstc.benchmarks.quality.metrics import KNOWN, Metric
+from nstc.benchmarks.quality.metrics import KNOWN, Metric, metric_of
 from nstc.benchmarks.result import BenchResult, Quality, Row, rows_content
 from nstc.benchmarks.table import INFINITE, NONE
 from nstc.benchmarks.timing.statistics import Interval
@@ -213,14 +213,45 @@ def _judged(rows: Sequence[_Measured]) -> list[str]:
             f"| model.{row.artifact} | {row.size_bytes / 1000:.0f} | {row.speedup.median:.1f} "
             f"({row.speedup.low:.1f} to {row.speedup.high:.1f}) | {' | '.join(metrics)} |"
         )
-    return [f"On {quality.photos} photographs{of}{few}.", "\n".join(table)]
+    return [f"On {quality.photos} photographs{of}{few}.", "\n".join(table), *_tails(rows)]
+
+
+def _tails(rows: Sequence[_Measured]) -> list[str]:
+    """The table of the worst photographs; older measurements do not have them."""
+    names = dict.fromkeys(name for row in rows for name in row.quality.tails)
+    if not names:
+        return []
+    headings = (f"{_label(name)} {end}" for name in names for end in ("p90", "worst"))
+    table = [f"| file | {' | '.join(headings)} |", f"|---|{'---|---|' * len(names)}"]
+    for row in rows:
+        cells = []
+        for name in names:
+            digits, tail = metric_of(name).digits, row.quality.tails.get(name)
+            if tail is None:
+                cells += [NONE, NONE]
+                continue
+            photo = tail.worst_photo.replace("|", "\\|")
+            cells += [_finite(tail.p90, digits), f"{_finite(tail.worst, digits)} ({photo})"]
+        table.append(f"| model.{row.artifact} | {' | '.join(cells)} |")
+    return [
+        "90th percentile over the same photographs, and the worst of them:",
+        "\n".join(table),
+    ]
+
+
+def _label(name: str) -> str:
+    return metric_of(name).label or name
+
+
+def _finite(number: float, digits: int) -> str:
+    return INFINITE if math.isinf(number) else f"{number:.{digits}f}"
 
 
 def _number(found: Interval | None, metric: Metric) -> str:
     """A metric's median; infinite is the PSNR of equal pictures."""
     if found is None:
         return NONE
-    return INFINITE if math.isinf(found.median) else f"{found.median:.{metric.digits}f}"
+    return _finite(found.median, metric.digits)
 
 
 def _history(steps: Sequence[Step]) -> list[str]:

@@ -18,8 +18,8 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 from nstc.benchmarks.gate import baseline, verdicts
-from nstc.benchmarks.quality.metrics import LEARNED, METRICS, Better, Metric
-from nstc.benchmarks.timing.statistics import REFERENCE_SCATTER, Interval
+from nstc.benchmarks.quality.metrics import LEARNED, METRICS, Better, Metric, Tolerance
+from nstc.benchmarks.timing.statistics import REFERENCE_SCATTER, Interval, Tail
 from nstc.core import errors
 from nstc.core.manifest import PhotoRecord
 
@@ -33,6 +33,7 @@ HEADINGS: Final[Mapping[type, str]] = {
     baseline.KnownModel: "Model",
     baseline.BaselineRow: "Row",
     baseline.BaselineQuality: "Quality",
+    Tail: "Tail",
     baseline.BaselineTime: "Time",
     Interval: "Interval",
     baseline.LogEntry: "Log entry",
@@ -72,9 +73,13 @@ COMPARED: Final[Mapping[str, str]] = {
     "Row.size": _SAME_ROW,
     "Row.facts": "each exactly: more is REGRESSED, fewer is IMPROVED",
     "Row.quality": "with null, a metric that is measured now is MISSING_BASELINE",
-    "Quality.metrics": "each within its [tolerance](#tolerances)",
+    "Quality.metrics": "each within its [tolerance](#tolerances); a missing one is not judged",
     "Quality.teacher": "must be the same network, else quality is INCOMPARABLE",
     "Quality.style_source": "must be the same, else quality is INCOMPARABLE",
+    "Quality.tails": "each number within its [tolerance](#tolerances)",
+    "Tail.p90": "as the metric, under its name and `_p90`",
+    "Tail.worst": "as the metric, under its name and `_worst`",
+    "Tail.worst_photo": "not compared",
     "Time.model": _OF_A_ROW,
     "Time.artifact": _OF_A_ROW,
     "Time.target": _OF_A_ROW,
@@ -142,6 +147,8 @@ def page() -> str:
     text += (
         "\nA metric of another package has the tolerance that the package gives it. One that is "
         f"not known here has that of {_allowed(_UNKNOWN)}, and lower is better.\n"
+        "\nOf tails: "
+        f"{', '.join(f'`{own.name}` {_words(own.tail)}' for own in METRICS if own.tail)}.\n"
     )
     return f"{text}\n## Example\n\n{_example()}"
 
@@ -190,12 +197,16 @@ _UNKNOWN: Final = Metric("", lambda _own, _reference: None)
 
 def _allowed(metric: Metric) -> str:
     own = metric.tolerance
-    absolute = f"{own.absolute:g} {metric.unit}".strip().replace("*", r"\*") if own.absolute else ""
-    relative = _percent(own.relative) if own.relative else ""
-    words = " or ".join(filter(None, (absolute, relative)))
+    words = _words(own, metric.unit)
     if own.ceiling < float("inf"):
         words += f"; all values above {own.ceiling:g} {metric.unit} are equal"
     return words
+
+
+def _words(tolerance: Tolerance, unit: str = "") -> str:
+    absolute = f"{tolerance.absolute:g} {unit}".strip().replace("*", r"\*")
+    relative = _percent(tolerance.relative) if tolerance.relative else ""
+    return " or ".join(filter(None, (absolute if tolerance.absolute else "", relative)))
 
 
 def _example() -> str:

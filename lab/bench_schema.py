@@ -14,6 +14,7 @@ import msgspec
 
 from nstc.benchmarks import result
 from nstc.benchmarks.result import SCHEMA
+from nstc.benchmarks.timing.statistics import TAIL_ENDS
 
 FILE: Final = Path(result.__file__).parent / f"bench-{SCHEMA.rpartition('/')[2]}.schema.json"
 
@@ -48,6 +49,8 @@ _WORDS: Final = {
     "peaks": "The most that the place was measured to do.",
     "quality": "Every further key is a metric's median; its ends stand under intervals.",
     "interval": "null is infinity",
+    "tails": "of some metrics of which less is better, by the metric's name",
+    "tail": "90th percentile over photographs, interpolated linearly, and worst; null is infinity",
     "counts": "exact numbers, the same on every machine",
     "void_rounds": "timed anew because the reference had drifted",
     "drifting_rounds": "kept although it had",
@@ -154,10 +157,12 @@ def _as_written(parts: dict[str, dict[str, Any]]) -> None:
     # Numbers that may be infinite are null then.
     parts["interval"]["properties"] = dict.fromkeys(("median", "low", "high"), _NUMBER)
     del quality["properties"]["metrics"]
+    parts["tail"]["properties"] |= dict.fromkeys(TAIL_ENDS, _NUMBER)
     ends = _object(low=_NUMBER, high=_NUMBER)
     quality["properties"]["intervals"] = {"type": "object", "additionalProperties": ends}
     quality["properties"]["few_photos"] = {"type": "boolean"}
-    quality["required"] = list(quality["properties"])
+    # Files of before they were measured have none.
+    quality["required"] = [name for name in quality["properties"] if name != "tails"]
     quality["additionalProperties"] = _NUMBER
 
 

@@ -9,16 +9,16 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from nstc.benchmarks.result import BenchResult, Row
 from nstc.benchmarks.subjects import Find, Model, Subject, find_subject
 from nstc.benchmarks.timing.machine import machine_class
-from nstc.benchmarks.timing.statistics import Interval, undisturbed
+from nstc.benchmarks.timing.statistics import Interval, Tail, tail_numbers, undisturbed
 from nstc.core import VERSION, decoding, errors, files, manifest, zoo
 from nstc.core.decoding import Count, Name
 
@@ -74,6 +74,12 @@ class BaselineQuality:
     metrics: Mapping[Name, float]  # median over the photographs, by the metric's name
     teacher: KnownModel | None  # the model compared with; None: the model's own float graph
     style_source: Name  # statistics of the "painting", or of the teacher's "outputs"
+    tails: Mapping[Name, Tail] = field(default_factory=dict)  # of some metrics, by name
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """As `nstc.benchmarks.result.Quality.numbers`."""
+        return {**self.metrics, **tail_numbers(self.tails)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,6 +201,7 @@ def from_result(
                 metrics={name: found.median for name, found in row.quality.metrics.items()},
                 teacher=None if by_itself else known_model(find(row.quality.teacher), folder),
                 style_source=row.quality.style_source,
+                tails=row.quality.tails,
             )
         rows[key] = BaselineRow(**vars(key), facts=exact_facts(row), quality=quality)
         time = BaselineTime(
@@ -312,10 +319,9 @@ def load_baseline(path: Path) -> Baseline:
         )
     # JSON has no number for infinity. What is of another form is left for the decoder to refuse.
     with contextlib.suppress(AttributeError, KeyError, TypeError):
-        for row in content["rows"]:
-            metrics = (row["quality"] or {}).get("metrics", {})
-            words = {name: value for name, value in metrics.items() if value in _NOT_FINITE}
-            metrics |= {name: float(value) for name, value in words.items()}
+        for numbers in _quality_numbers(content):
+            words = {name: value for name, value in numbers.items() if value in _NOT_FINITE}
+            numbers |= {name: float(value) for name, value in words.items()}
     try:
         read = decoding.decode(content, BaselineContent, known_keys_only=False)
         _refuse_contradictions(read)
@@ -340,13 +346,21 @@ def save_baseline(baseline: Baseline, path: Path) -> None:
     """Write a baseline, whole or not at all; `OutputError` if the path can't be written."""
     content = dataclasses.asdict(baseline)
     del content["folder"]
-    for row in content["rows"]:
-        metrics = (row["quality"] or {}).get("metrics", {})
-        metrics |= {name: str(own) for name, own in metrics.items() if not math.isfinite(own)}
+    for numbers in _quality_numbers(content):
+        floats = {name: own for name, own in numbers.items() if isinstance(own, float)}
+        numbers |= {name: str(own) for name, own in floats.items() if not math.isfinite(own)}
     readable = decoding.as_readable({"schema": SCHEMA, **content})
     text = json.dumps(readable, indent=1, ensure_ascii=False)
     # names that are not UTF-8 are escaped: it is JSON's escape too
     files.write_text(path, f"{text}\n", errors="backslashreplace")
+
+
+def _quality_numbers(content: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Of all rows what may hold infinity, to be changed in place."""
+    for row in content["rows"]:
+        quality = row["quality"] or {}
+        yield quality.get("metrics", {})
+        yield from quality.get("tails", {}).values()
 
 
 def _refuse_contradictions(read: BaselineContent) -> None:

@@ -275,7 +275,13 @@ class Remeasurement:
                 findings += limits.peak_memory(old.key, now.row, memory_cap_mb)
             if self.compared is not ComparedWith.NOTHING:
                 findings.append(self.finding(old, now if at_once else timed.get(old.key)))
-        notes = []
+        notes = self._notes(pairs, judged)
+        return findings, notes, [own.result for own in (*judged.values(), *timed.values())]
+
+    def _notes(self, pairs: Pairs, judged: Mapping[RowKey, Measured]) -> list[str]:
+        """What a reader of the findings must know."""
+        known = self.baseline
+        notes: list[str] = []
         for own, model in pairs.items():
             given = baselines.known_model(model, known.folder)
             if given.place != own.place and given.name != own.name:
@@ -289,7 +295,14 @@ class Remeasurement:
             notes.append("time is compared with the base's own files, in the same run")
         if left := [own.place for own in known.models if own not in pairs]:
             notes.append(f"not checked, since other models were named: {', '.join(left)}")
-        return findings, notes, [own.result for own in (*judged.values(), *timed.values())]
+        rows = (row for own in pairs for row in known.rows_of(own))
+        new = (name for row in rows for name in verdicts.unjudged(row, judged[row.key]))
+        if names := ", ".join(dict.fromkeys(new)):
+            notes.append(
+                f"not in the baseline, and so not judged: {names}. "
+                "nstc baseline update FILE --reason TEXT adds them"
+            )
+        return notes
 
     def finding(self, row: BaselineRow, found: Measured | None) -> Finding:
         """A verdict on a row's time."""

@@ -14,6 +14,7 @@ from nstc.benchmarks.quality.metrics import ADDED, METRICS
 from nstc.benchmarks.result import BenchResult, Row
 from nstc.benchmarks.targets import TARGETS, parse_target
 from nstc.benchmarks.targets.base import Target
+from nstc.benchmarks.timing.statistics import TAIL_ENDS
 from nstc.core.errors import BudgetError, MemoryCapError, OptionError
 from nstc.core.recipe.settings import BYTES, COUNTS, read_amount
 
@@ -26,14 +27,15 @@ _FACTS: Final[Mapping[str, tuple[str, Callable[[Row], float | None]]]] = {
     "bytes": ("student", lambda row: row.size_bytes),
     "speedup": ("student", lambda row: row.speedup.median),
 }
-_FORM: Final = re.compile(r"\s*([A-Za-z_]+)\s*(<=|>=)\s*([0-9]+\.?[0-9]*\s*[A-Za-z]*)\s*")
+_NAME: Final = r"[A-Za-z][A-Za-z0-9_]*"
+_FORM: Final = re.compile(rf"\s*({_NAME})\s*(<=|>=)\s*([0-9]+\.?[0-9]*\s*[A-Za-z]*)\s*")
 
 
 @dataclass(frozen=True)
 class Limit:
     """One bound of one number."""
 
-    name: str  # a metric's, or params, macs, bytes, speedup
+    name: str  # a metric's or its tail's, or params, macs, bytes, speedup
     at_most: bool  # whether it bounds from above
     bound: float  # inclusive
 
@@ -50,8 +52,7 @@ class Limit:
         """The row's number; None where it was not measured."""
         if self.name in _FACTS:
             return _FACTS[self.name][1](row)
-        found = None if row.quality is None else row.quality.metrics.get(self.name)
-        return None if found is None else found.median
+        return None if row.quality is None else row.quality.numbers.get(self.name)
 
     def is_kept_by(self, row: Row) -> bool:
         """Whether the row's number is within; one that is missing or not a number is not."""
@@ -91,7 +92,8 @@ def parse_budget(text: str) -> Budget:
 
     `OptionError` if it is written otherwise, names an unknown number, or contradicts itself.
     """
-    names = [*_FACTS, *(metric.name for metric in METRICS), *ADDED.names()]
+    tails = (f"{own.name}_{end}" for own in METRICS if own.tail is not None for end in TAIL_ENDS)
+    names = [*_FACTS, *(metric.name for metric in METRICS), *tails, *ADDED.names()]
     limits: list[Limit] = []
     for part in text.split(","):
         found = _FORM.fullmatch(part)

@@ -8,7 +8,7 @@ from typing import Final
 
 from nstc.benchmarks.gate import baseline as baselines
 from nstc.benchmarks.gate.baseline import Baseline, BaselineQuality, BaselineRow, RowKey
-from nstc.benchmarks.quality.metrics import Better, Metric, metric_of
+from nstc.benchmarks.quality.metrics import Better, Metric, metric_of_number
 from nstc.benchmarks.result import BenchResult, Row
 from nstc.benchmarks.subjects import Find
 from nstc.benchmarks.timing import statistics
@@ -126,22 +126,36 @@ def exit_status(verdict: Verdict, *, strict: bool = False) -> int:
 def facts_and_quality(
     old: BaselineRow, new: Measured, baseline: Baseline, find: Find
 ) -> list[Finding]:
-    """Verdicts on all that holds on every machine; `find` opens teachers."""
+    """Verdicts on all that holds on every machine; `find` opens teachers.
+
+    Of a quality that the baseline has, numbers that it lacks are not judged: see `unjudged`.
+    """
     facts = baselines.exact_facts(new.row)
     found = [
         compare_fact(old.key, name, old.facts.get(name), facts.get(name))
         for name in {**old.facts, **facts}
     ]
-    before = {} if old.quality is None else old.quality.metrics
-    judged = {} if new.row.quality is None else new.row.quality.metrics
+    before = {} if old.quality is None else old.quality.numbers
+    judged = {} if new.row.quality is None else new.row.quality.numbers
     obstacle = _quality_obstacle(old.quality, new, baseline, find)
-    for name in {**before, **judged}:
-        was, value = before.get(name), judged[name].median if name in judged else None
+    left_out = unjudged(old, new)
+    for name in (own for own in {**before, **judged} if own not in left_out):
+        was, value = before.get(name), judged.get(name)
         if obstacle is not None and was is not None:
             found.append(Finding(old.key, name, Verdict.INCOMPARABLE, was, value, obstacle))
         else:
-            found.append(compare_quality(old.key, metric_of(name), was, value))
+            found.append(compare_quality(old.key, metric_of_number(name), was, value))
     return found
+
+
+def unjudged(old: BaselineRow, new: Measured) -> list[str]:
+    """Numbers of a quality that a baseline lacks: an older nstc wrote it, and did not have them.
+
+    None where the baseline has no quality at all: then each is a MISSING_BASELINE.
+    """
+    if old.quality is None or new.row.quality is None:
+        return []
+    return [name for name in new.row.quality.numbers if name not in old.quality.numbers]
 
 
 def _quality_obstacle(

@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nstc.benchmarks.quality.metrics import StylisedPhoto, available_metrics
+from nstc.benchmarks.quality.metrics import StylisedPhoto, available_metrics, metric_of
 from nstc.benchmarks.quality.optimized_pictures import StoredPictures
 from nstc.benchmarks.quality.picture_metrics import flicker
 from nstc.benchmarks.result import Quality, StyleSource
-from nstc.benchmarks.timing.statistics import bootstrap_median
+from nstc.benchmarks.timing.statistics import Tail, bootstrap_median
 from nstc.core import Progress, Silent, images
 from nstc.core.photos import PhotoSet
+from nstc.core.terminal import printable
 from nstc.models.losses import CONTENT_LAYERS, STYLE_LAYERS, ContentLoss, gram_distance, gram_matrix
 from nstc.models.style import StyleStatistics, statistics_of_outputs
 from nstc.models.tensors import images_to_tensor
@@ -22,6 +23,7 @@ from nstc.models.vgg import VggFeatures
 from nstc.runtime.session import Session
 
 FLICKER_PHOTOS: Final = 8  # at most: flicker costs each session four more runs a photograph
+_Values = dict[str, dict[int, float]]  # of each metric, by the photograph's position
 _LAYERS: Final = tuple(dict.fromkeys(STYLE_LAYERS + CONTENT_LAYERS))
 
 
@@ -68,7 +70,7 @@ def judge(
     their order.
     """
     metrics, count = available_metrics(), len(photos)
-    values: list[dict[str, list[float]]] = [{m.name: [] for m in metrics} for _ in candidates]
+    values: list[_Values] = [{m.name: {} for m in metrics} for _ in candidates]
     if all(isinstance(candidate.session, StoredPictures) for candidate in candidates):
         flickering = 0
     else:
@@ -83,24 +85,34 @@ def judge(
             for own, pair in zip(values, pictures, strict=True):
                 for metric in metrics:
                     if (number := metric.compute(*pair)) is not None:
-                        own[metric.name].append(number)
+                        own[metric.name][position] = number
             progress.advance(position + 1, {})
-    return [
-        Quality(
-            metrics={
-                name: bootstrap_median(numbers, seed=seed)
-                for name, numbers in own.items()
-                if numbers
-            },
-            photos=count,
-            teacher=candidate.teacher.name,
-            style_source=candidate.style.source,
-            sampled_photos={
-                name: len(found) for name, found in own.items() if 0 < len(found) < count
-            },
-        )
-        for candidate, own in zip(candidates, values, strict=True)
-    ]
+    summaries = zip(candidates, values, strict=True)
+    return [_summary(candidate, own, photos, seed) for candidate, own in summaries]
+
+
+def _summary(candidate: Candidate, values: _Values, photos: PhotoSet, seed: int) -> Quality:
+    """What was found of a candidate's pictures of all photographs."""
+    measured = {name: found for name, found in values.items() if found}
+    names = [printable(path.name) for path in photos]
+    tails = {
+        name: Tail.of(list(found.values()), [names[own] for own in found])
+        for name, found in measured.items()
+        if metric_of(name).tail is not None
+    }
+    return Quality(
+        metrics={
+            name: bootstrap_median(list(found.values()), seed=seed)
+            for name, found in measured.items()
+        },
+        photos=len(photos),
+        teacher=candidate.teacher.name,
+        style_source=candidate.style.source,
+        sampled_photos={
+            name: len(found) for name, found in measured.items() if len(found) < len(photos)
+        },
+        tails=tails,
+    )
 
 
 def style_of_outputs(

@@ -4,6 +4,7 @@ Computing loads torch and scikit-image; the table does not, so that what only sh
 neither.
 """
 
+import dataclasses
 import functools
 import importlib.util
 import math
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from nstc.benchmarks.quality import picture_metrics
+from nstc.benchmarks.timing.statistics import TAIL_ENDS
 from nstc.core import extensions
 from nstc.core.images import Pixels
 from nstc.runtime.arrays import Difference
@@ -81,6 +83,9 @@ class Metric:
     unit: str = ""  # of the number; empty for a ratio
     label: str = ""  # what tables of few columns call it; empty where they leave it out
     digits: int = 3  # behind the point, there
+    # What the gate lets pass of the 90th percentile over photographs and of the worst; None where
+    # results have the median alone. Only of metrics of which less is better.
+    tail: Tolerance | None = None
     # Why it can't be computed here and what to do about it; None if it can.
     missing: Callable[[], str | None] = lambda: None
 
@@ -222,12 +227,14 @@ METRICS: Final = (
         ratio(lambda own: own.style_loss),
         tolerance=Tolerance(0.002, 0.02),
         label="style ratio",
+        tail=Tolerance(0.004, 0.04),
     ),
     Metric(
         "content_ratio",
         ratio(lambda own: own.content_loss),
         tolerance=Tolerance(0.002, 0.008),
         label="content ratio",
+        tail=Tolerance(0.004, 0.016),
     ),
     # Rounding 0.0004, brightness 0.004.
     Metric("ssim", on_pixels(ssim), Better.HIGHER, Tolerance(0.0015), label="SSIM"),
@@ -321,6 +328,19 @@ def known_metric(name: str) -> Metric | None:
 def metric_of(name: str) -> Metric:
     """As `known_metric`; of one that is not known here, less is taken for better."""
     return known_metric(name) or Metric(name, lambda _own, _reference: None)
+
+
+def metric_of_number(name: str) -> Metric:
+    """As `metric_of`, of any of `Quality.numbers`: of a tail, the metric with the tail's tolerance.
+
+    So "style_ratio_worst" is `style_ratio` under that name.
+    """
+    known = known_metric(name)
+    metric, _, end = name.rpartition("_")
+    if known is not None or end not in TAIL_ENDS:
+        return metric_of(name)
+    own = metric_of(metric)
+    return dataclasses.replace(own, name=name, tolerance=own.tail or own.tolerance)
 
 
 def unavailable_metrics() -> Mapping[str, str]:

@@ -220,6 +220,8 @@ def table_columns(runs: Sequence[Run]) -> list[Column]:
         known = known_metric(name)
         hint = "95 %" if known is None else f"{known.better} 95 %".strip()
         columns.append(_intervals(name, hint, [metrics.get(name) for metrics in judged]))
+        tails = [row.quality.tails.get(name) if row.quality else None for row in every]
+        columns += _tail_columns(name, tails)
     return [column for column in columns if any(cell.value is not None for cell in column.cells)]
 
 
@@ -247,6 +249,19 @@ def _numbers(
 ) -> Column:
     cells = (Cell(table.NONE) if own is None else Cell(words(own), value=own) for own in values)
     return Column(heading, hint, True, tuple(cells))
+
+
+def _tail_columns(name: str, tails: Sequence[statistics.Tail | None]) -> Iterable[Column]:
+    """Of a metric its 90th percentile over photographs, and its worst one with that one's name."""
+    for end in statistics.TAIL_ENDS:
+        cells = []
+        for own in tails:
+            number = math.nan if own is None else getattr(own, end)
+            photo = own.worst_photo if own is not None and end == "worst" else ""
+            words = table.INFINITE if math.isinf(number) else fine(number)
+            cells.append(Cell(table.NONE) if own is None else Cell(words, photo, number))
+        hint = "worst photograph" if end == "worst" else "90th percentile"
+        yield Column(f"{name} {end}", hint, True, tuple(cells))
 
 
 def _intervals(heading: str, hint: str, intervals: Sequence[statistics.Interval | None]) -> Column:

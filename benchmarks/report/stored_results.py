@@ -22,7 +22,10 @@ _TOP_KEYS: Final = frozenset(("schema", "machine", "protocol", "references", "ro
 _PART_KEYS: Final = {
     "latency_ms": ("median", "iqr", "samples"),
     "speedup": ("median", "low", "high"),
-    "quality": ("intervals", "photos", "few_photos", "sampled_photos", "teacher", "style_source"),
+    "quality": (
+        *("intervals", "tails", "photos", "few_photos", "sampled_photos", "teacher"),
+        "style_source",
+    ),
 }
 _ROW_KEYS: Final = frozenset(
     ("model", "artifact", "target", "size", "params", "macs", "bytes", *_PART_KEYS)

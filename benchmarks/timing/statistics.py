@@ -1,7 +1,7 @@
 """Robust summaries of few, noisy samples, and how certain a change of speed between them is."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Final
@@ -34,6 +34,32 @@ class Interval:
     high: float  # its upper end
 
 
+@dataclass(frozen=True, kw_only=True)
+class Tail:
+    """The bad end of a number of which less is better, over photographs."""
+
+    p90: float  # 90th percentile, interpolated linearly
+    worst: float  # the largest
+    worst_photo: str  # name of the file that has it
+
+    @staticmethod
+    def of(samples: Sequence[float], photos: Sequence[str]) -> "Tail":
+        """The tail of one number for each photograph, whose names are in the same order."""
+        worst = max(samples)
+        return Tail(
+            p90=tail_percentile(samples), worst=worst, worst_photo=photos[samples.index(worst)]
+        )
+
+
+TAIL_PERCENT: Final = 90
+TAIL_ENDS: Final = ("p90", "worst")  # numbers of a `Tail`: "style_ratio_p90", "style_ratio_worst"
+
+
+def tail_numbers(tails: Mapping[str, Tail]) -> dict[str, float]:
+    """The numbers of some metrics' tails, by the metric's name, "_" and one of `TAIL_ENDS`."""
+    return {f"{name}_{end}": getattr(own, end) for name, own in tails.items() for end in TAIL_ENDS}
+
+
 def median(samples: Sequence[float]) -> float:
     """The middle value, or the mean of the two middle ones.
 
@@ -52,6 +78,19 @@ def percentile(samples: Sequence[float], percent: float) -> float:
     """The value that this share of the samples does not exceed, interpolated linearly."""
     _refuse_none(samples)
     return float(np.percentile(samples, percent))
+
+
+def tail_percentile(samples: Sequence[float]) -> float:
+    """The `TAIL_PERCENT` percentile, as numpy's "linear" has it, of samples that may be infinite.
+
+    At position 0.9 (n - 1) of the sorted samples. NumPy gives no number where one neighbour of it
+    is infinite; here the percentile is infinite then.
+    """
+    _refuse_none(samples)
+    ordered = sorted(samples)
+    below, share = divmod(TAIL_PERCENT * (len(ordered) - 1), 100)
+    lower, upper = ordered[below], ordered[min(below + 1, len(ordered) - 1)]
+    return lower if lower == upper or not share else lower + (upper - lower) * share / 100
 
 
 def bootstrap_median(samples: Sequence[float], *, seed: int) -> Interval:

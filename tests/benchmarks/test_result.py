@@ -13,10 +13,12 @@ from nstc.benchmarks.result import (
     Reference,
     Row,
     migrated,
+    rows_content,
 )
 from nstc.benchmarks.timing.latency import MachineNoise, Throughput
 from nstc.benchmarks.timing.machine import Peaks, Roofline
-from nstc.benchmarks.timing.statistics import Interval
+from nstc.benchmarks.timing.statistics import Interval, Tail
+from nstc.core.decoding import DecodingError, decode
 from nstc.core.errors import OutputError
 from nstc.core.manifest import PhotoRecord
 from nstc.runtime.footprint import Footprint
@@ -48,6 +50,7 @@ QUALITY = Quality(
     teacher="zoo:dusk/teacher",
     style_source="outputs",
     sampled_photos={"flicker_ratio": 1},
+    tails={"style_ratio": Tail(p90=1.4, worst=math.inf, worst_photo="sky.jpg")},
 )
 
 ROW = Row(
@@ -182,8 +185,30 @@ def test_quality_has_plain_numbers_and_says_what_it_stands_on():
     assert quality["flicker_ratio"] == 1.05
     assert quality["few_photos"] is True
     assert quality["sampled_photos"] == {"flicker_ratio": 1}
+    assert quality["tails"] == {
+        "style_ratio": {"p90": 1.4, "worst": None, "worst_photo": "sky.jpg"}
+    }
     assert quality["style_source"] == "outputs"
     assert quality["teacher"] == "zoo:dusk/teacher"
+
+
+def test_limits_may_be_set_on_medians_and_on_tails():
+    numbers = QUALITY.numbers
+    assert (numbers["style_ratio"], numbers["style_ratio_p90"]) == (1.25, 1.4)
+    assert numbers["style_ratio_worst"] == math.inf
+    assert "content_ratio_p90" not in numbers
+
+
+def test_rows_are_read_with_their_tails_and_old_ones_without():
+    content = RESULT.to_dict()["rows"][:1]
+    (row,) = decode(rows_content(content), tuple[Row, ...], known_keys_only=False)
+    assert row.quality == QUALITY
+    del content[0]["quality"]["tails"]
+    (row,) = decode(rows_content(content), tuple[Row, ...], known_keys_only=False)
+    assert row.quality.tails == {}
+    content[0]["quality"]["tails"] = {"style_ratio": {"p90": "high"}}
+    with pytest.raises(DecodingError):
+        decode(rows_content(content), tuple[Row, ...], known_keys_only=False)
 
 
 def test_the_protocol_id_is_of_what_makes_numbers_comparable():

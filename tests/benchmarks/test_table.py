@@ -13,7 +13,7 @@ from nstc.benchmarks.result import (
     Row,
 )
 from nstc.benchmarks.table import result_table, summary
-from nstc.benchmarks.timing.statistics import Interval
+from nstc.benchmarks.timing.statistics import Interval, Tail
 from nstc.core.manifest import PhotoRecord
 from nstc.runtime.footprint import Footprint
 
@@ -88,9 +88,21 @@ def shown(
         optimized=optimized,
     )
     sink = io.StringIO()
-    table = result_table(result, narrow=width < 100)
+    table = result_table(result, narrow=width < 100, wide=width > 100)
     Console(file=sink, width=width, color_system=None).print(table)
     return sink.getvalue()
+
+
+def test_only_a_wide_table_has_the_worst_photographs():
+    tails = {"style_ratio": Tail(p90=1.413, worst=1.618, worst_photo="sky.jpg")}
+    judged = dataclasses.replace(STUDENT, quality=quality(tails=tails))
+    unjudged = dataclasses.replace(STUDENT, model="zoo:udnie", quality=None)
+    wide = shown(judged, unjudged, width=120)
+    assert line_with("zoo:starry-night ", wide)[9:] == ["1.27", "1.41", "1.62", "1.14", "0.81"]
+    assert line_with("zoo:udnie", wide)[9:] == ["-"] * 5
+    assert ("its" in wide, "p90" in wide, "worst" in wide) == (True, True, True)
+    assert "1.41" not in shown(judged, width=100)
+    assert shown(STUDENT, width=120).rstrip() == shown(STUDENT, width=100).rstrip()
 
 
 def line_with(text: str, output: str) -> list[str]:

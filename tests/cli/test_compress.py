@@ -34,7 +34,7 @@ OF_FOREIGN_FILES = [
 @pytest.fixture
 def compress(nstc, record, made, monkeypatch):
     """What `nstc compress` asks of the library, and what it prints."""
-    monkeypatch.setattr(table, "result_table", lambda _result: "the table")
+    monkeypatch.setattr(table, "result_table", lambda _result, **_options: "the table")
     result = SimpleNamespace(to_dict=lambda: {"rows": []})
     compression = SimpleNamespace(bundle=made, result=result, comparison=Path("side.png"))
     calls = record(COMPRESS, compression)

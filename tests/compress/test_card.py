@@ -18,7 +18,7 @@ from nstc.benchmarks.result import (
     Reference,
     Row,
 )
-from nstc.benchmarks.timing.statistics import Interval
+from nstc.benchmarks.timing.statistics import Interval, Tail
 from nstc.compress import card as card_module
 from nstc.compress.card import FRONTIER_FILE, card, with_card, write_comparison, write_preview
 from nstc.core.bundle import CARD_FILE, PREVIEW_FILE, Bundle, open_bundle, revised_bundle
@@ -247,6 +247,20 @@ class TestCard:
         )
         assert "By `nstc bench` at 512x512 on cpu:2, protocol " in text
         assert "58,123 parameters, 0.94 GMACs." in text
+
+    def test_has_the_worst_photographs_where_they_were_measured(
+        self, bundle: Bundle, two_photos: PhotoSet
+    ) -> None:
+        tails = {"style_ratio": Tail(p90=1.3, worst=1.75, worst_photo="sk|y.jpg")}
+        one, path = row(str(bundle.path)), str(bundle.path)
+        judged = dataclasses.replace(one, quality=dataclasses.replace(one.quality, tails=tails))
+        result = result_of(judged, row(path, "onnx"))
+        text = card(with_card(bundle, result, two_photos, untouched).manifest)
+        assert "| file | style ratio p90 | style ratio worst |" in text
+        assert "| model.int8.onnx | 1.300 | 1.750 (sk\\|y.jpg) |" in text
+        assert "| model.onnx | – | – |" in text
+        old = card(with_card(bundle, result_of(one), two_photos, untouched).manifest)
+        assert "90th percentile" not in old
 
     def test_has_a_table_for_each_list_of_photographs(
         self, bundle: Bundle, two_photos: PhotoSet

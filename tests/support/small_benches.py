@@ -24,7 +24,7 @@ from nstc.benchmarks.result import (
     Row,
 )
 from nstc.benchmarks.subjects import find_subject, teacher_of
-from nstc.benchmarks.timing.statistics import Interval, bootstrap_median
+from nstc.benchmarks.timing.statistics import Interval, Tail, bootstrap_median
 from nstc.core.bundle import (
     STYLE_FILE,
     WEIGHTS_FILE,
@@ -177,6 +177,7 @@ class FakeBench:
     Attributes:
         speeds: By model's name, times faster than the reference. A sequence is one for each round.
         metrics: By name, of every model.
+        tails: Likewise, of the worst photographs.
         changes: Fields of rows to replace.
         reference_ms: What the reference takes in every round.
         protocol: Fields of the protocol to replace.
@@ -186,6 +187,7 @@ class FakeBench:
 
     speeds: dict[str, float | list[float]] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=lambda: {"ssim": 0.8, "style_ratio": 1.2})
+    tails: dict[str, Tail] = field(default_factory=dict)
     changes: dict[str, Any] = field(default_factory=dict)
     reference_ms: float = 100.0
     protocol: dict[str, Any] = field(default_factory=dict)
@@ -247,6 +249,7 @@ class FakeBench:
                 photos=2,
                 teacher=teacher.name,
                 style_source="painting",
+                tails=self.tails,
             )
         row = Row(
             model=subject.name,

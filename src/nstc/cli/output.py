@@ -22,7 +22,7 @@ from nstc.core.terminal import (
 
 if TYPE_CHECKING:
     from rich import progress
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
 
     from nstc.benchmarks.result import BenchResult
 
@@ -60,17 +60,12 @@ def print_table(
     without it the columns are rearranged, see `nstc.cli.tables`. What is written to a file or a
     pipe is as wide as it needs to be, unless COLUMNS is set. A caption is printed below.
     """
-    from rich.console import Group
     from rich.table import Table
 
-    from nstc.cli.tables import least_width, stacked
+    from nstc.cli.tables import stacked
 
-    console = plain_console()
-    is_limited = console.is_terminal or "COLUMNS" in os.environ
-    if not is_limited:
-        console = plain_console(width=_WIDTH_OF_FILES)
-    tables = list(table.renderables) if isinstance(table, Group) else [table]
-    needed = [least_width(own, console) if isinstance(own, Table) else 0 for own in tables]
+    console, is_limited = _console_of_tables()
+    tables, needed = _widths(table, console)
     fits = max(needed, default=0) <= console.width
     if not fits and narrow is not None:
         print_table(narrow())
@@ -95,6 +90,33 @@ def print_table(
     return fits
 
 
+def fits_terminal(table: "RenderableType") -> bool:
+    """Whether `print_table` would print it as it was made."""
+    console, _ = _console_of_tables()
+    return max(_widths(table, console)[1], default=0) <= console.width
+
+
+def _console_of_tables() -> "tuple[Console, bool]":
+    """Where tables are printed, and whether its width is the terminal's."""
+    console = plain_console()
+    if console.is_terminal or "COLUMNS" in os.environ:
+        return console, True
+    return plain_console(width=_WIDTH_OF_FILES), False
+
+
+def _widths(
+    table: "RenderableType", console: "Console"
+) -> "tuple[list[RenderableType], list[int]]":
+    """The tables of a group, and the columns that each needs; 0 for what may be folded."""
+    from rich.console import Group
+    from rich.table import Table
+
+    from nstc.cli.tables import least_width
+
+    tables = list(table.renderables) if isinstance(table, Group) else [table]
+    return tables, [least_width(own, console) if isinstance(own, Table) else 0 for own in tables]
+
+
 def print_below(text: str) -> None:
     """Print what explains a table: on a terminal no word of it is broken."""
     console = plain_console()
@@ -109,7 +131,10 @@ def print_result(result: "BenchResult", *, costs: bool) -> None:
     """
     from nstc.benchmarks.table import costs_table, has_costs, result_table
 
-    in_full = print_table(result_table(result), lambda: result_table(result, narrow=True))
+    table = result_table(result, wide=True)
+    if not fits_terminal(table):
+        table = result_table(result)
+    in_full = print_table(table, lambda: result_table(result, narrow=True))
     if not in_full or (costs and has_costs(result)):
         print_table(costs_table(result, with_sizes=not in_full))
 

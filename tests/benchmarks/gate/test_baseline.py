@@ -14,6 +14,7 @@ from nstc.benchmarks.gate.baseline import (
     save_baseline,
 )
 from nstc.benchmarks.gate.check_models import update_baseline
+from nstc.benchmarks.timing.statistics import Tail
 from nstc.core.errors import (
     BaselineError,
     BaselineSchemaError,
@@ -66,11 +67,13 @@ def saved(result, tmp_path):
 
 def test_what_was_saved_is_read_back(result, tmp_path, fake_bench):
     fake_bench.metrics["psnr_db"] = math.inf
+    fake_bench.tails = {"ssim": Tail(p90=0.9, worst=math.inf, worst_photo="inf.jpg")}
     path = tmp_path / "ci" / "baseline.json"
     made = from_result(result(), path.parent)
     save_baseline(made, path)
     assert load_baseline(path) == made
     assert '"psnr_db": "inf"' in path.read_text()
+    assert '"worst": "inf"' in path.read_text()
 
 
 def test_it_says_what_was_measured(saved, student, teacher):

@@ -4,7 +4,7 @@ import pytest
 
 from nstc.benchmarks.gate.limits import Budget, Limit, parse_budget
 from nstc.benchmarks.result import LatencySummary, Quality, Row
-from nstc.benchmarks.timing.statistics import Interval
+from nstc.benchmarks.timing.statistics import Interval, Tail
 from nstc.core.errors import BudgetError, OptionError
 
 BUDGET = "style_ratio<=1.1, speedup >= 50,bytes<=100KB, macs<=0.7G"
@@ -96,6 +96,18 @@ def test_each_number_breaks_the_budget_from_its_stage_on(row, changes, name, fir
     for stage in stages[stages.index(first) :]:
         with pytest.raises(BudgetError, match=f"broke at the stage '{stage}': {name}"):
             budget.hold(stage, broken, "out")
+
+
+def test_the_worst_photograph_has_a_limit(row):
+    tails = {"style_ratio": Tail(p90=1.3, worst=1.7, worst_photo="a.jpg")}
+    found = dataclasses.replace(row, quality=dataclasses.replace(row.quality, tails=tails))
+    parse_budget("style_ratio_p90<=1.3, style_ratio_worst<=1.7").hold("distilled", found, "out")
+    with pytest.raises(BudgetError, match=r"style_ratio_worst 1\.7 \(style_ratio_worst<=1\.6\)"):
+        parse_budget("style_ratio_worst<=1.6").hold("distilled", found, "out")
+    with pytest.raises(BudgetError, match="not measured"):
+        parse_budget("content_ratio_worst<=1.6").hold("distilled", found, "out")
+    with pytest.raises(OptionError, match="there is no ssim_worst"):
+        parse_budget("ssim_worst>=0.5")
 
 
 def test_the_message_has_what_was_reached(row):

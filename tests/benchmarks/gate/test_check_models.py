@@ -12,6 +12,7 @@ from nstc.benchmarks.gate.check_models import check
 from nstc.benchmarks.gate.output_formats import to_json
 from nstc.benchmarks.gate.verdicts import ComparedWith, Verdict
 from nstc.benchmarks.timing import latency
+from nstc.benchmarks.timing.statistics import Tail
 from nstc.core.errors import (
     ArtifactError,
     BaselineError,
@@ -70,11 +71,43 @@ def test_a_better_picture_asks_for_an_update_and_fails_a_strict_check(baseline, 
     assert check([], baseline, photos=photos, strict=True).exit_status != 0
 
 
-def test_a_metric_that_the_baseline_does_not_know_is_no_pass(baseline, photos, fake_bench):
+def test_what_an_older_baseline_lacks_is_not_judged_and_said(baseline, photos, fake_bench):
     fake_bench.metrics["metric_of_tomorrow"] = 0.5
+    fake_bench.tails = {"style_ratio": Tail(p90=9.0, worst=9.0, worst_photo="a.jpg")}
     report = check([], baseline, photos=photos)
-    assert verdicts(report)["metric_of_tomorrow"] == "MISSING_BASELINE"
-    assert report.exit_status != 0
+    assert verdicts(report) == ALL_PASS
+    [note] = [note for note in report.notes if "not judged" in note]
+    for name in ("metric_of_tomorrow", "style_ratio_p90", "style_ratio_worst"):
+        assert name in note
+    del fake_bench.metrics["metric_of_tomorrow"]
+    fake_bench.tails = {}
+    assert not [note for note in check([], baseline, photos=photos).notes if "judged" in note]
+
+
+@pytest.mark.parametrize(
+    ("p90", "worst", "expected"),
+    [
+        (1.3, 1.6, {"style_ratio_p90": "PASS", "style_ratio_worst": "PASS"}),
+        (1.3, 1.8, {"style_ratio_p90": "PASS", "style_ratio_worst": "REGRESSED"}),
+        (1.2, 1.6, {"style_ratio_p90": "IMPROVED", "style_ratio_worst": "PASS"}),
+    ],
+)
+def test_one_photograph_that_got_worse_is_found(
+    fake_bench, student, teacher, photos, tmp_path, p90, worst, expected
+):
+    def measured(p90, worst):
+        fake_bench.tails = {"style_ratio": Tail(p90=p90, worst=worst, worst_photo="a.jpg")}
+
+    measured(1.3, 1.6)
+    options = {"against": teacher.path, "artifacts": (), "photos": photos, "teacher": None}
+    result = fake_bench([student.path], recipe=RECIPE, quality=True, **options)
+    path = tmp_path / "baseline.json"
+    save_baseline(from_result(result, path.parent), path)
+    measured(p90, worst)
+    assert verdicts(check([], path, photos=photos)) == {**ALL_PASS, **expected}
+    fake_bench.tails = {}
+    gone = verdicts(check([], path, photos=photos))
+    assert gone["style_ratio_worst"] == "INCOMPARABLE"
 
 
 def test_a_metric_that_is_not_measured_any_more_is_no_pass(baseline, photos, fake_bench):

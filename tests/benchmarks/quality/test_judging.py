@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from nstc.benchmarks.quality import metrics
+from nstc.benchmarks.quality import judging, metrics
 from nstc.benchmarks.quality.judging import (
     Candidate,
     JudgingTeacher,
@@ -63,6 +63,32 @@ def test_losses_by_hand(function_session, photo_set, monkeypatch):
     assert found.metrics["content_ratio"].median == pytest.approx(2.25, rel=1e-4)
     assert found.metrics["feature_distance"].median == pytest.approx(2 * 0.25**2, rel=1e-4)
     assert found.metrics["psnr_db"].median == pytest.approx(20 * math.log10(5), rel=1e-4)
+
+
+def test_the_worst_photographs_are_named(photo_set, invert, function_session, monkeypatch):
+    # flat photographs of one grey; the candidate is right but for two of them
+    photos = photo_set(12)
+    grey = np.full((SIZE, SIZE, 3), 102, np.uint8)
+    monkeypatch.setattr(type(photos), "squares", lambda *_: iter([grey] * 12))
+    teacher = JudgingTeacher(name="t", session=function_session(lambda rgb: np.full_like(rgb, 204)))
+    levels = iter([204] * 3 + [255] + [204] * 5 + [230] + [204] * 2)
+
+    def candidate_of(rgb):
+        return np.full_like(rgb, next(levels))
+
+    monkeypatch.setattr(judging, "FLICKER_PHOTOS", 0)
+    candidate = Candidate(
+        session=function_session(candidate_of), teacher=teacher, style=flat_style(1 / 6)
+    )
+    [found] = judge([candidate], photos, size=SIZE, vgg=Mirror(), seed=0)
+    tail = found.tails["content_ratio"]
+    # content losses as above: (0.6/0.4)² over 1; at 230 it is (128/102)²; position 9.9 of 12
+    second = (128 / 102) ** 2
+    assert found.metrics["content_ratio"].median == 1.0
+    assert (tail.worst, tail.worst_photo) == (pytest.approx(2.25, rel=1e-4), "03.png")
+    assert tail.p90 == pytest.approx(1 + 0.9 * (second - 1), rel=1e-4)
+    assert set(found.tails) == {"style_ratio", "content_ratio"}
+    assert "ssim" not in found.tails
 
 
 def test_the_teacher_beside_itself_is_perfect(

@@ -13,6 +13,7 @@ from nstc.benchmarks.quality.metrics import (
     available_metrics,
     known_metric,
     metric_of,
+    metric_of_number,
     unavailable_metrics,
 )
 
@@ -135,6 +136,19 @@ def test_flicker_beside_the_references_where_it_was_measured():
     assert compute("flicker_ratio", look(flicker=0.0), look(flicker=0.0)) == 1.0
     assert compute("flicker_ratio", look(flicker=0.1), look(flicker=0.0)) == math.inf
     assert compute("flicker_ratio", look(), look(flicker=0.02)) is None
+
+
+def test_a_tail_has_the_tolerance_of_the_tail():
+    for name in ("style_ratio_p90", "style_ratio_worst"):
+        own = metric_of_number(name)
+        assert (own.name, own.better) == (name, Better.LOWER)
+        assert own.tolerance == BY_NAME["style_ratio"].tail
+    assert metric_of_number("style_ratio") is BY_NAME["style_ratio"]
+    assert metric_of_number("of_tomorrow_worst").name == "of_tomorrow_worst"
+
+
+def test_less_is_better_wherever_the_worst_photograph_counts():
+    assert {own.better for own in METRICS if own.tail is not None} == {Better.LOWER}
 
 
 def test_what_is_missing_is_left_out_and_named(monkeypatch):

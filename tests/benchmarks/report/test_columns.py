@@ -92,3 +92,16 @@ def test_the_page_has_their_row_and_says_what_it_is(read, make_row, make_quality
     assert "have no network" in words
     without = page_of(render_page([read(make_row())])).sections["rows"]
     assert "optimized" not in without
+
+
+def test_the_worst_photograph_has_columns_where_a_row_has_it(read, make_row, make_quality):
+    tails = {"style_ratio": {"p90": 1.4, "worst": None, "worst_photo": "sky.jpg"}}
+    run = read(make_row(quality=make_quality(1.2, tails=tails)), make_row())
+    columns = by_heading(run)
+    cells = columns["style_ratio p90"].cells
+    assert [(own.text, own.interval) for own in cells] == [("1.40", ""), ("–", "")]
+    assert (columns["style_ratio worst"].cells[0].text) == "∞"
+    assert columns["style_ratio worst"].cells[0].interval == "sky.jpg"
+    assert "ssim p90" not in columns
+    assert "style_ratio p90" not in by_heading(read())
+    assert not any(path.startswith("quality.tails") for row in run.rows for path in row.extra)

@@ -6,11 +6,14 @@ import pytest
 from nstc.benchmarks.timing import statistics
 from nstc.benchmarks.timing.statistics import (
     Interval,
+    Tail,
     bootstrap_median,
     bootstrap_speedup,
     iqr,
     median,
     percentile,
+    tail_numbers,
+    tail_percentile,
     undisturbed,
 )
 
@@ -144,3 +147,32 @@ def test_one_sample_is_its_own_interval():
     assert over_one([2.0]) == Interval(median=2.0, low=2.0, high=2.0)
     with pytest.raises(ValueError, match="no samples"):
         over_one([])
+
+
+def test_a_tail_by_hand():
+    # position 0.9 * 10 = 9 of 11 sorted values; of 10 it is 8.1
+    values = [float(own) for own in (3, 1, 2, 4, 5, 6, 7, 8, 9, 10, 20)]
+    names = [f"{own:.0f}.jpg" for own in values]
+    assert Tail.of(values, names) == Tail(p90=10.0, worst=20.0, worst_photo="20.jpg")
+    assert Tail.of(values[:10], names[:10]).p90 == pytest.approx(9.1)
+    assert Tail.of([2.0], ["one.jpg"]) == Tail(p90=2.0, worst=2.0, worst_photo="one.jpg")
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 12, 31])
+def test_the_percentile_of_a_tail_is_numpys_linear_one(count):
+    values = np.random.default_rng(count).exponential(size=count).tolist()
+    expected = np.percentile(values, 90, method="linear")
+    assert tail_percentile(values) == pytest.approx(expected)
+
+
+def test_a_tail_may_be_infinite():
+    names = [str(own) for own in range(11)]
+    one, two = [1.0] * 10 + [math.inf], [1.0] * 9 + [math.inf] * 2
+    assert Tail.of(one, names) == Tail(p90=1.0, worst=math.inf, worst_photo="10")
+    assert Tail.of(two, names).p90 == math.inf
+    assert tail_percentile([1.0, math.inf]) == math.inf
+
+
+def test_numbers_of_tails_have_names_of_their_own():
+    tails = {"style_ratio": Tail(p90=1.2, worst=1.5, worst_photo="a.jpg")}
+    assert tail_numbers(tails) == {"style_ratio_p90": 1.2, "style_ratio_worst": 1.5}
