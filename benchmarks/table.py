@@ -33,6 +33,7 @@ INFINITE: Final = "∞"
 _LISTED: Final = 12  # items of a list
 _HASH: Final = re.compile("[0-9a-f]{64}")
 _METRICS: Final = ("style_ratio", "content_ratio", "ssim")
+_WIDE: Final = ("local_style_distance",)  # in a wide table too
 _NAME_WIDTH: Final = 16
 _TARGET_WIDTH: Final = 12  # longer ones, such as addresses of machines, are folded
 
@@ -149,10 +150,11 @@ def result_table(result: BenchResult, *, narrow: bool = False, wide: bool = Fals
     A narrow one leaves sizes of the network and memory to `costs_table`. A wide one has the tails
     of metrics too: the 90th percentile over photographs, and the worst one.
     """
-    # three metrics of nstc's, and those of other packages that have a label
+    # nstc's of that width, and those of other packages that have a label
     judged = [row.quality.metrics for row in result.rows if row.quality is not None]
     foreign = dict.fromkeys(name for names in judged for name in names if name not in KNOWN)
-    metrics = [KNOWN[name] for name in _METRICS]
+    names = [own for own in _WIDE if wide and any(own in metrics for metrics in judged)]
+    metrics = [KNOWN[name] for name in (*_METRICS, *names)]
     metrics += [metric for metric in map(metric_of, foreign) if metric.label]
     shows_memory = not narrow and any(row.footprint is not None for row in result.rows)
     columns = (
@@ -204,8 +206,9 @@ def _quality(metric: Metric) -> _Column:
 
 def _tails(result: BenchResult, metric: Metric, wide: bool) -> tuple[_Column, ...]:
     """Columns of a metric's tail in a wide table, if any row has it."""
-    qualities = (row.quality for row in (*result.rows, *result.optimized))
-    if not (wide and any(own is not None and metric.name in own.tails for own in qualities)):
+    rows: list[Row | OptimizedRow] = [*result.rows, *result.optimized]
+    tails = [row.quality.tails for row in rows if row.quality is not None]
+    if not (wide and any(metric.name in own for own in tails)):
         return ()
 
     def column(end: str) -> _Column:

@@ -39,6 +39,7 @@ _SHOWN: Final = (
     *("style_ratio", "content_ratio", "flicker_ratio", "checkerboard_ratio"),
     *("ssim", "psnr_db"),
 )
+_NEWER: Final = "local_style_distance"  # a column too, but of measurements that have it
 _FRONTIER: Final = f"""![speed and style]({FRONTIER_FILE})
 
 Beside the other students of the zoo, each against its own teacher."""
@@ -203,12 +204,14 @@ def _judged(rows: Sequence[_Measured]) -> list[str]:
     if judged_by is not None:
         of = f" of {', '.join(judged_by.sets)} (list sha256 {judged_by.list_sha256[:16]})"
     few = ": few, the intervals are wide" if quality.few_photos else ""
+    has_newer = any(_NEWER in row.quality.metrics for row in rows)
+    names = (*_SHOWN, _NEWER) if has_newer else _SHOWN
     table = [
-        f"| file | KB | times faster (95 %) | {' | '.join(KNOWN[name].label for name in _SHOWN)} |",
-        f"|---|---|---|{'---|' * len(_SHOWN)}",
+        f"| file | KB | times faster (95 %) | {' | '.join(KNOWN[name].label for name in names)} |",
+        f"|---|---|---|{'---|' * len(names)}",
     ]
     for row in rows:
-        metrics = [_number(row.quality.metrics.get(name), KNOWN[name]) for name in _SHOWN]
+        metrics = [_number(row.quality.metrics.get(name), KNOWN[name]) for name in names]
         table.append(
             f"| model.{row.artifact} | {row.size_bytes / 1000:.0f} | {row.speedup.median:.1f} "
             f"({row.speedup.low:.1f} to {row.speedup.high:.1f}) | {' | '.join(metrics)} |"

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nstc.benchmarks.quality.local_style import window_moments
 from nstc.benchmarks.quality.metrics import StylisedPhoto, available_metrics, metric_of
 from nstc.benchmarks.quality.optimized_pictures import StoredPictures
 from nstc.benchmarks.quality.picture_metrics import flicker
@@ -137,6 +138,8 @@ def _stylised(
         found = vgg(images_to_tensor([pixels]), _LAYERS)
         grams = {name: gram_matrix(found[name]) for name in STYLE_LAYERS}
         features = {name: found[name] for name in CONTENT_LAYERS}
+        height, width, _ = pixels.shape
+        moments = window_moments(found, (height, width))
         flickers = with_flicker and not isinstance(session, StoredPictures)
         own_flicker = flicker(session.run, photo, pixels) if flickers else None
 
@@ -148,6 +151,7 @@ def _stylised(
                 features=features,
                 style_loss=sum(map(float, distances)),
                 content_loss=float(ContentLoss()(features, content)),
+                window_moments=moments,
                 flicker=own_flicker,
             )
 

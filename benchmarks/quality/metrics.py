@@ -63,6 +63,8 @@ class StylisedPhoto:
     style_loss: float  # sum over `STYLE_LAYERS` of |G(y) - G(s)|² / |G(s)|², 0 or more
     # Sum over `CONTENT_LAYERS` of |F(y) - F(x)|² / |F(x)|², x being the photograph.
     content_loss: float
+    # `local_style.window_moments` (2, C, n, m) of the layers in `STYLE_LAYERS`.
+    window_moments: "Mapping[str, Tensor]"
     flicker: float | None = None  # `picture_metrics.flicker`; None where it was not measured
 
 
@@ -127,6 +129,14 @@ def feature_distance(candidate: StylisedPhoto, reference: StylisedPhoto) -> floa
     from nstc.models.losses import ContentLoss
 
     return float(ContentLoss()(candidate.features, reference.features))
+
+
+def local_style_distance(candidate: StylisedPhoto, reference: StylisedPhoto) -> float:
+    """How far the style is from the reference's in the same places; see `local_style`."""
+    from nstc.benchmarks.quality import local_style
+
+    moments, target = candidate.window_moments, reference.window_moments
+    return local_style.local_style_distance(moments, target)
 
 
 def checkerboard_ratio(pixels: Pixels, reference: Pixels) -> float:
@@ -234,6 +244,14 @@ METRICS: Final = (
         ratio(lambda own: own.content_loss),
         tolerance=Tolerance(0.002, 0.008),
         label="content ratio",
+        tail=Tolerance(0.004, 0.016),
+    ),
+    # Rounding 0.04 % at most, brightness up to 3 %, by `lab.local_measure`.
+    Metric(
+        "local_style_distance",
+        local_style_distance,
+        tolerance=Tolerance(0.002, 0.008),
+        label="local style",
         tail=Tolerance(0.004, 0.016),
     ),
     # Rounding 0.0004, brightness 0.004.

@@ -102,6 +102,14 @@ def test_only_a_wide_table_has_the_worst_photographs():
     assert line_with("zoo:udnie", wide)[9:] == ["-"] * 5
     assert ("its" in wide, "p90" in wide, "worst" in wide) == (True, True, True)
     assert "1.41" not in shown(judged, width=100)
+    tails = {"local_style_distance": Tail(p90=0.61, worst=0.72, worst_photo="sky.jpg")}
+    medians = {**quality().metrics, "local_style_distance": spread(0.44)}
+    judged = dataclasses.replace(STUDENT, quality=quality(metrics=medians, tails=tails))
+    assert line_with("int8.onnx", shown(judged, width=120))[9:] == [
+        *("1.27", "1.14", "0.81"),
+        *("0.44", "0.61", "0.72"),
+    ]
+    assert "0.44" not in shown(judged, width=100)
     assert shown(STUDENT, width=120).rstrip() == shown(STUDENT, width=100).rstrip()
 
 

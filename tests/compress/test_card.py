@@ -262,6 +262,16 @@ class TestCard:
         old = card(with_card(bundle, result_of(one), two_photos, untouched).manifest)
         assert "90th percentile" not in old
 
+    def test_has_no_column_of_a_metric_that_is_newer_than_the_measurements(
+        self, bundle: Bundle, two_photos: PhotoSet
+    ) -> None:
+        made = with_card(bundle, result_of(row(str(bundle.path))), two_photos, untouched)
+        assert "| local style |" in card(made.manifest)
+        [measured] = made.manifest.measurements
+        quality = {k: v for k, v in measured["quality"].items() if k != "local_style_distance"}
+        older = ({**measured, "quality": quality},)
+        assert "local style" not in card(dataclasses.replace(made.manifest, measurements=older))
+
     def test_has_a_table_for_each_list_of_photographs(
         self, bundle: Bundle, two_photos: PhotoSet
     ) -> None:

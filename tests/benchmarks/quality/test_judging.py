@@ -87,7 +87,7 @@ def test_the_worst_photographs_are_named(photo_set, invert, function_session, mo
     assert found.metrics["content_ratio"].median == 1.0
     assert (tail.worst, tail.worst_photo) == (pytest.approx(2.25, rel=1e-4), "03.png")
     assert tail.p90 == pytest.approx(1 + 0.9 * (second - 1), rel=1e-4)
-    assert set(found.tails) == {"style_ratio", "content_ratio"}
+    assert set(found.tails) == {"style_ratio", "content_ratio", "local_style_distance"}
     assert "ssim" not in found.tails
 
 
@@ -101,6 +101,7 @@ def test_the_teacher_beside_itself_is_perfect(
     assert medians == {
         "style_ratio": 1.0,
         "content_ratio": 1.0,
+        "local_style_distance": 0.0,
         "ssim": 1.0,
         "psnr_db": math.inf,
         "feature_distance": 0.0,

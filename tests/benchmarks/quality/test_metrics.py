@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from nstc.benchmarks.quality import metrics
+from nstc.benchmarks.quality.local_style import window_moments
 from nstc.benchmarks.quality.metrics import (
     METRICS,
     Better,
@@ -16,6 +17,7 @@ from nstc.benchmarks.quality.metrics import (
     metric_of_number,
     unavailable_metrics,
 )
+from nstc.models.losses import STYLE_LAYERS
 
 BY_NAME = {metric.name: metric for metric in METRICS}
 
@@ -34,6 +36,7 @@ def look(
         features=features,
         style_loss=style_loss,
         content_loss=content_loss,
+        window_moments=window_moments(dict.fromkeys(STYLE_LAYERS, features["relu2_2"]), (64, 64)),
         flicker=flicker,
     )
 
@@ -50,6 +53,7 @@ def test_metrics_are_those_of_the_results_schema_with_their_direction():
     assert [(m.name, m.unit, m.better) for m in METRICS] == [
         ("style_ratio", "", "↓"),
         ("content_ratio", "", "↓"),
+        ("local_style_distance", "", "↓"),
         ("ssim", "", "↑"),
         ("psnr_db", "dB", "↑"),
         ("feature_distance", "", "↓"),
@@ -106,6 +110,13 @@ def test_ssim_of_two_flat_pictures_by_hand():
 def test_feature_distance_by_hand():
     # features 1.5 beside 1: 0.25 of the reference's squared norm, on each of two layers
     assert compute("feature_distance", look(feature=1.5), look()) == pytest.approx(0.5)
+
+
+def test_local_style_by_hand():
+    # 0.25 of the squared norm of the only window, on each of four layers
+    found = compute("local_style_distance", look(feature=1.5), look())
+    assert found == pytest.approx(1.0, rel=1e-4)
+    assert compute("local_style_distance", look(), look()) == 0.0
 
 
 def test_colours_by_hand():
