@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
 from nstc.benchmarks.gate import baseline as baselines
 from nstc.benchmarks.gate.baseline import Baseline, BaselineQuality, BaselineRow, RowKey
 from nstc.benchmarks.quality.metrics import Better, Metric, metric_of_number
-from nstc.benchmarks.result import BenchResult, Row
+from nstc.benchmarks.result import BenchResult, Quality, Row
 from nstc.benchmarks.subjects import Find
 from nstc.benchmarks.timing import statistics
 from nstc.benchmarks.timing.machine import machine_class, same_hardware
@@ -144,8 +144,19 @@ def facts_and_quality(
         if obstacle is not None and was is not None:
             found.append(Finding(old.key, name, Verdict.INCOMPARABLE, was, value, obstacle))
         else:
-            found.append(compare_quality(old.key, metric_of_number(name), was, value))
+            finding = compare_quality(old.key, metric_of_number(name), was, value)
+            found.append(_with_photo(finding, new.row.quality))
     return found
+
+
+def _with_photo(finding: Finding, quality: Quality | None) -> Finding:
+    """The same, which names the photograph if it is on the worst one and differs."""
+    metric, _, end = finding.fact.rpartition("_")
+    tail = None if quality is None or end != "worst" else quality.tails.get(metric)
+    if tail is None or finding.value == finding.baseline:
+        return finding
+    explanation = f"{finding.explanation}; the worst is {tail.worst_photo}"
+    return replace(finding, explanation=explanation)
 
 
 def unjudged(old: BaselineRow, new: Measured) -> list[str]:

@@ -104,7 +104,10 @@ def test_one_photograph_that_got_worse_is_found(
     path = tmp_path / "baseline.json"
     save_baseline(from_result(result, path.parent), path)
     measured(p90, worst)
-    assert verdicts(check([], path, photos=photos)) == {**ALL_PASS, **expected}
+    report = check([], path, photos=photos)
+    assert verdicts(report) == {**ALL_PASS, **expected}
+    assert ("the worst is a.jpg" in explained(report, "style_ratio_worst")) == (worst == 1.8)
+    assert "a.jpg" not in explained(report, "style_ratio_p90")
     fake_bench.tails = {}
     gone = verdicts(check([], path, photos=photos))
     assert gone["style_ratio_worst"] == "INCOMPARABLE"
