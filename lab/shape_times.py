@@ -97,7 +97,7 @@ def made(name: str, folder: Path) -> Bundle:
     network = student_named(shape, **changes).eval()
     with torch.no_grad():
         for parameter in network.parameters():
-            parameter += SPREAD * torch.randn_like(parameter)
+            parameter.add_(SPREAD * torch.randn_like(parameter))
     unquantized = folder / f"float-{path.name}"
     step = Step(verb="distill", recipe={})
     with network_bundle(unquantized, network, None, name="n", stage="distilled", step=step):
