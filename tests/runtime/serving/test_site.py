@@ -1,7 +1,6 @@
 """What the page consists of: every file by its exact address, and site.json."""
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -10,20 +9,17 @@ from nstc.core.bundle import Bundle, open_bundle
 from nstc.core.errors import CorruptBundleError
 from nstc.core.photos import sample_photos
 from nstc.runtime.serving import site
+from nstc.runtime.serving.site import OfferedModel
 from nstc.runtime.serving.web_runtime import WebRuntime
 
 
-@dataclass(frozen=True)
-class Offered:
-    name: str
-    bundle: Bundle
-    title: str = "Title"
-    precisions: tuple[str, ...] = ("int8", "float")
+def offered(name: str, bundle: Bundle) -> OfferedModel:
+    return OfferedModel(name=name, title="Title", bundle=bundle, precisions=("int8", "float"))
 
 
 @pytest.fixture(scope="module")
-def udnie() -> Offered:
-    return Offered("udnie", open_bundle("zoo:udnie"))
+def udnie() -> OfferedModel:
+    return offered("udnie", open_bundle("zoo:udnie"))
 
 
 @pytest.fixture
@@ -102,7 +98,7 @@ def test_without_onnxruntime_web_the_page_is_told(udnie):
 
 def test_names_of_models_lead_nowhere_else(udnie):
     names = ["../../etc/passwd", "udnie", "UDNIE", "con", "Öl", "", "a/teacher", "a" * 500]
-    content = of([Offered(name, udnie.bundle) for name in names])
+    content = of([offered(name, udnie.bundle) for name in names])
     files = [own["browser"][0]["file"] for own in described(content)["models"]]
     assert files == [
         f"models/{folder}/model.int8.onnx"
@@ -142,12 +138,12 @@ def test_a_changed_file_is_refused(make_bundle, tmp_path):
     path = own.path / "model.int8.onnx"
     path.write_bytes(path.read_bytes() + b"\0")
     with pytest.raises(CorruptBundleError, match="damaged"):
-        of([Offered("own", own)])
+        of([offered("own", own)])
 
 
 def test_licences_say_whose_a_model_is(udnie, make_bundle, tmp_path):
     own = make_bundle(tmp_path / "own", artifacts=("int8",))
-    text = of([udnie, Offered("own", own)])["LICENSES.md"].decode()
+    text = of([udnie, offered("own", own)])["LICENSES.md"].decode()
     assert "the model udnie | included in nstc as zoo:udnie; style: Francis Picabia" in text
     assert "the model own | made with nstc" in text
     assert Path(site.__file__).with_name("onnxruntime-web-licence.txt").read_text().count("MIT")
