@@ -23,7 +23,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from nstc.core import decoding
 from nstc.core.images import Pixels
 from nstc.runtime.serving.guard import QUIET_S, Holding, ServingLimits
-from nstc.runtime.serving.refusals import RefusedError, refusal_of
+from nstc.runtime.serving.refusals import RefusedError, Report, refusal_of
 from nstc.runtime.serving.served_models import ServedModels
 from nstc.runtime.stylizer import Stylizer
 
@@ -32,7 +32,6 @@ TIME: Final = struct.Struct("<f")  # ms
 _MOST_TEXT: Final = 4096  # bytes of a message in JSON
 _BUSY: Final = 1013  # of RFC 6455's registry: try again later
 
-Report = Callable[[BaseException], None]
 T = TypeVar("T")
 
 

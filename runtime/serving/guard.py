@@ -61,6 +61,7 @@ class ServingLimits:
     header_s: float = 10.0  # of the header of a request
     stall_s: float = 10.0  # in which a client reads nothing of a reply
     held_bytes: int = 1 << 30  # of uploads and replies at a time
+    keep_alive: bool = True  # whether a connection may be used for another request
 
     def __post_init__(self) -> None:
         if not 1024 <= self.body_bytes <= self.held_bytes // 4:
@@ -310,7 +311,7 @@ class GuardedRequest:
         """A part of the reply, with the headers of all, in parts that a slow reader must take."""
         if message["type"] == "http.response.start":
             headers = [*message.get("headers", []), *_encoded(SECURITY_HEADERS)]
-            if not self._complete:
+            if not (self._complete and self._limits.keep_alive):
                 headers.append((b"connection", b"close"))
             await self._send(dict(message) | {"headers": headers})
             return

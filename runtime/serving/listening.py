@@ -1,6 +1,7 @@
 """Where a server listens, who may reach it there, and running it until it is stopped."""
 
 import asyncio
+import contextlib
 import errno
 import ipaddress
 import logging
@@ -8,6 +9,8 @@ import os
 import secrets
 import socket
 import ssl
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -35,21 +38,26 @@ class BoundAddress:
     socket: socket.socket
     access: Access
     link: str  # for a browser; it ends with a slash
+    is_local: bool  # whether only this machine reaches it
     certificate: Certificate | None = None  # None for plain HTTP
 
     @property
-    def is_local(self) -> bool:
-        """Whether only this machine reaches it."""
-        return not self.access.token
+    def tls(self) -> ssl.SSLContext | None:
+        """What a server encrypts with; None for plain HTTP."""
+        return None if self.certificate is None else self.certificate.context
 
 
 def listen(
-    host: str = DEFAULT_HOST, port: int = DEFAULT_PORT, *, https: bool = False
+    host: str = DEFAULT_HOST,
+    port: int = DEFAULT_PORT,
+    *,
+    https: bool = False,
+    is_secret: bool = False,
 ) -> BoundAddress:
     """Bind a port of an address; 0 is any that is free.
 
-    Beyond loopback a link has a random token, without which nothing is answered. By `https` the
-    server gets a certificate of its own for the names in the link.
+    Beyond loopback, or if it `is_secret`, a link has a random token, without which nothing is
+    answered. By `https` the server gets a certificate of its own for the names in the link.
 
     Raises:
         OptionError: the port is out of range.
@@ -62,18 +70,19 @@ def listen(
     name = host.strip("[]").lower()
     bound = _bind(name, port)
     try:
-        return _address_of(bound, name, "https" if https else "http")
+        return _address_of(bound, name, "https" if https else "http", is_secret=is_secret)
     except NstcError:
         bound.close()
         raise
 
 
-def _address_of(bound: socket.socket, name: str, scheme: str) -> BoundAddress:
+def _address_of(bound: socket.socket, name: str, scheme: str, *, is_secret: bool) -> BoundAddress:
     """Who may use a socket that is bound to an address of this name, and by which link."""
     address = ipaddress.ip_address(bound.getsockname()[0].partition("%")[0])
     port = bound.getsockname()[1]
     named = f"[{name}]" if ":" in name else name
-    token = "" if address.is_loopback else secrets.token_urlsafe(16)
+    is_open = address.is_loopback and not is_secret
+    token = "" if is_open else secrets.token_urlsafe(16)
     if address.is_loopback:
         names = frozenset({*LOOPBACK_NAMES, named})
     elif address.is_unspecified:  # all addresses of this machine: the link has one of them
@@ -91,6 +100,7 @@ def _address_of(bound: socket.socket, name: str, scheme: str) -> BoundAddress:
             token=token,
         ),
         link=f"{scheme}://{named}:{port}/" + (f"{token}/" if token else ""),
+        is_local=address.is_loopback,
         certificate=(
             self_signed(*sorted({*names, named}), days=_CERTIFICATE_DAYS)
             if scheme == "https"
@@ -200,8 +210,22 @@ class QuietServer(uvicorn.Server):
 def run(app: Starlette, listener: BoundAddress, limits: ServingLimits) -> None:
     """Serve until Ctrl-C or a signal, and raise `KeyboardInterrupt` when that is done."""
     try:
-        certificate = listener.certificate
-        tls = None if certificate is None else certificate.context
-        QuietServer(app, limits, tls).run(sockets=[listener.socket])
+        QuietServer(app, limits, listener.tls).run(sockets=[listener.socket])
+    finally:
+        listener.socket.close()
+
+
+@contextlib.contextmanager
+def serving(app: Starlette, listener: BoundAddress, limits: ServingLimits) -> Iterator[QuietServer]:
+    """Serve in a thread while the block runs; at its end all connections end too."""
+    try:
+        server = QuietServer(app, limits, listener.tls)
+        thread = threading.Thread(target=server.run, args=([listener.socket],), daemon=True)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.should_exit = True
+            thread.join()
     finally:
         listener.socket.close()

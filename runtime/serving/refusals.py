@@ -1,6 +1,10 @@
 """What a server answers to a request that it refuses, and which status an error has."""
 
+from collections.abc import Callable
+
 from nstc.core import errors
+
+Report = Callable[[BaseException], None]  # gets errors that no client can help
 
 
 class RefusedError(Exception):
@@ -25,4 +29,4 @@ def refusal_of(error: BaseException) -> RefusedError:
         return RefusedError(415, str(error))
     if isinstance(error, errors.OptionError):
         return RefusedError(400, str(error))
-    return RefusedError(500, "the model failed: see what nstc serve printed.")
+    return RefusedError(500, "the server failed: see what nstc printed where it runs.")

@@ -1,5 +1,6 @@
 """Models that give a picture's negative, and a real server of them on loopback."""
 
+import contextlib
 import http.client
 import json
 import socket
@@ -17,7 +18,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from nstc.runtime.serving.certificates import Certificate
 from nstc.runtime.serving.guard import ServingLimits
-from nstc.runtime.serving.listening import QuietServer, listen
+from nstc.runtime.serving.listening import QuietServer, listen, serving
 from nstc.runtime.serving.served_models import ServedModels, find_models
 from nstc.runtime.serving.web_app import create_app
 from nstc.runtime.stylizer import Stylizer
@@ -173,42 +174,37 @@ Serve = Callable[..., Running]
 @pytest.fixture
 def serve(negatives) -> Iterator[Serve]:
     """Starts a server in a thread."""
-    started: list[tuple[Running, threading.Thread]] = []
+    started: list[Running] = []
+    with contextlib.ExitStack() as stack:
 
-    def start(
-        models: ServedModels | None = None,
-        content: Mapping[str, Any] | None = None,
-        host: str = "127.0.0.1",
-        https: bool = False,
-        **limits: Any,
-    ) -> Running:
-        bounds = ServingLimits(**limits)
-        listener = listen(host, port=0, https=https)
-        reported: list[BaseException] = []
-        models = models or negatives()
-        files = {"index.html": b"<p>the page"} if content is None else content
-        app = create_app(models, files, listener.access, bounds, report=reported.append)
-        certificate = listener.certificate
-        server = QuietServer(app, bounds, None if certificate is None else certificate.context)
-        thread = threading.Thread(target=server.run, args=([listener.socket],))
-        thread.start()
-        running = Running(
-            models=models,
-            server=server,
-            app=app,
-            port=listener.access.port,
-            token=listener.access.token,
-            link=listener.link,
-            certificate=certificate,
-            reported=reported,
-        )
-        started.append((running, thread))
-        return running
+        def start(
+            models: ServedModels | None = None,
+            content: Mapping[str, Any] | None = None,
+            host: str = "127.0.0.1",
+            https: bool = False,
+            is_secret: bool = False,
+            **limits: Any,
+        ) -> Running:
+            bounds = ServingLimits(**limits)
+            listener = listen(host, port=0, https=https, is_secret=is_secret)
+            reported: list[BaseException] = []
+            models = models or negatives()
+            files = {"index.html": b"<p>the page"} if content is None else content
+            app = create_app(models, files, listener.access, bounds, report=reported.append)
+            running = Running(
+                models=models,
+                server=stack.enter_context(serving(app, listener, bounds)),
+                app=app,
+                port=listener.access.port,
+                token=listener.access.token,
+                link=listener.link,
+                certificate=listener.certificate,
+                reported=reported,
+            )
+            started.append(running)
+            return running
 
-    yield start
-    for running, thread in started:
-        running.server.should_exit = True
+        yield start
+    for running in started:  # which did not keep its server from ending
         for client in running.clients:
             client.close()
-        thread.join(PATIENCE_S)
-        assert not thread.is_alive()

@@ -290,7 +290,7 @@ class TestWrong:
         with server.camera() as camera:
             camera.send(CHOICE)
             told = json.loads(heard(camera))["error"]
-            assert told == "the model failed: see what nstc serve printed."
+            assert told == "the server failed: see what nstc printed where it runs."
             assert len(server.reported) == 1
             camera.send(json.dumps({"model": "negative", "precision": "float"}))
             assert json.loads(heard(camera)) == {"ready": "negative"}

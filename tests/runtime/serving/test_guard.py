@@ -116,6 +116,12 @@ class TestToken:
         )
         assert reply.body == RGB.tobytes() + (255 - RGB).tobytes()
 
+    def test_on_loopback_where_the_link_is_secret(self, serve) -> None:
+        server = serve(is_secret=True)
+        assert server.link == f"http://{server.host}/{server.token}/"
+        assert server.ask("GET", f"/{server.token}/").body == b"<p>the page"
+        assert server.ask("GET").status == 403
+
     @pytest.mark.parametrize("path", ["/", "/{token}x/", "/{half}/", "//{token}/", "/index.html"])
     def test_without_it(self, server, path) -> None:
         token = server.token
@@ -311,6 +317,15 @@ class TestStalling:
         content = png() + bytes(80_000)  # what follows a picture is not looked at
         eventually(lambda: server.stylize(content).status == 200)  # once they count as stopped
         assert len(clients) == 4
+
+
+class TestConnections:
+    @pytest.mark.parametrize(("keep_alive", "replies"), [(True, 2), (False, 1)])
+    def test_how_many_requests_one_is_for(self, serve, keep_alive, replies) -> None:
+        server = serve(keep_alive=keep_alive)
+        request = f"GET / HTTP/1.1\r\nHost: {server.host}\r\n"
+        both = f"{request}\r\n{request}Connection: close\r\n\r\n"
+        assert everything(server.raw(both.encode())).count(b"HTTP/1.1 200 ") == replies
 
 
 class TestLimits:

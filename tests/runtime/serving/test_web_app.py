@@ -192,7 +192,7 @@ class TestFaults:
         server = serve(models)
         reply = server.stylize(png())
         assert reply.status == 500
-        assert reply.error == "the model failed: see what nstc serve printed."
+        assert reply.error == "the server failed: see what nstc printed where it runs."
         assert str(path.parent) in str(server.reported[0])
 
     def test_a_fault_of_nstc(self, serve, monkeypatch) -> None:
@@ -202,7 +202,7 @@ class TestFaults:
         server = serve()
         monkeypatch.setattr("nstc.runtime.serving.web_app.stylised_picture", fail)
         reply = server.stylize(png())
-        assert (reply.status, reply.error[:9]) == (500, "the model")
+        assert (reply.status, reply.error[:10]) == (500, "the server")
         assert [str(error) for error in server.reported] == ["a fault"]
         assert reply.headers["x-content-type-options"] == "nosniff"
         monkeypatch.undo()
