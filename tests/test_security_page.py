@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from nstc.benchmarks.targets.web import server
 from nstc.cli.app import VERBS
 from nstc.runtime.files.fetching import MAX_REDIRECTS
 from nstc.runtime.foreign.trial import TrialLimits
 from nstc.runtime.serving.guard import ServingLimits
+from nstc.runtime.serving.network import LOOPBACK
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = " ".join((ROOT / "SECURITY.md").read_text(encoding="utf-8").split())
@@ -18,7 +18,7 @@ def test_limits_are_as_written() -> None:
     assert f"time ({usual.timeout_s:g} s;" in PAGE
     assert MAX_REDIRECTS == 5
     assert "at most five redirects" in PAGE
-    assert server.LOOPBACK == "127.0.0.1"
+    assert LOOPBACK == "127.0.0.1"
     served = ServingLimits()
     assert f"bytes ({served.body_bytes >> 20} MiB; `--max-upload`)" in PAGE
     assert (

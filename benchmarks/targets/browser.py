@@ -14,16 +14,17 @@ import numpy as np
 from nstc.benchmarks.subjects import FLOAT, Probe, Subject
 from nstc.benchmarks.targets import base
 from nstc.benchmarks.targets.base import Measurement, RowFacts, Target, TargetKind
-from nstc.benchmarks.targets.web import server, setup
-from nstc.benchmarks.targets.web.exchange import Exchange, Timeouts
+from nstc.benchmarks.targets.web import setup
+from nstc.benchmarks.targets.web.exchange import FOLDER, Exchange, Timeouts
 from nstc.benchmarks.timing import latency, machine
-from nstc.core import Progress, bundle
+from nstc.core import Progress, bundle, extras
 from nstc.core.errors import OptionError, ServeError, TargetError, UnusableModelError
 from nstc.core.images import Pixels
 from nstc.core.recipe import BenchRecipe
 from nstc.runtime import arrays, model_files
 from nstc.runtime.foreign.networks import ForeignSession, Framed
-from nstc.runtime.serving import certificates, web_runtime
+from nstc.runtime.serving import certificates, network, web_runtime
+from nstc.runtime.serving.site import INDEX, Content
 from nstc.runtime.serving.web_runtime import WebRuntime
 from nstc.runtime.session import Session
 
@@ -74,7 +75,7 @@ class WebTarget:
         exchange = Exchange([own.raw.nbytes for own in asked], rounds=rounds, threads=threads)
         larger = max(1.0, (recipe.size / _SILENCE_SIDE) ** 2)
         timeouts = self.timeouts._replace(silence_s=self.timeouts.silence_s * larger)
-        host = server.LOOPBACK if self.engine is not None else server.network_address()
+        host = network.LOOPBACK if self.engine is not None else host_for_others()
 
         def steps(done: int) -> None:
             progress.advance(max(0, done - len(asked)) // len(asked), {})
@@ -88,7 +89,7 @@ class WebTarget:
             for own, output in zip(asked, answer.outputs, strict=True)
         ]
         first, *others = answer.samples_ms
-        here = answer.address in {host, server.LOOPBACK}
+        here = answer.address in {host, network.LOOPBACK}
         return Measurement(
             timings=latency.Timings(reference_ms=first, candidates_ms=tuple(others)),
             place={
@@ -107,36 +108,34 @@ class WebTarget:
 
     @contextlib.contextmanager
     def _opened(
-        self, site: Mapping[str, server.Content], exchange: Exchange, host: str, progress: Progress
+        self, site: Mapping[str, Content], exchange: Exchange, host: str, progress: Progress
     ) -> Iterator[Callable[[], str | None]]:
         """Serve, and open the link or print it; yields what says why the engine has ended."""
-        if self.engine is not None:
-            with (
-                server.serving(site, exchange) as link,
-                self.engine(web_runtime.web_runtime(), link) as ended,
-            ):
-                yield ended
-            return
-        certificate = certificate_for(host) if self.https else None
-        tls = None if certificate is None else certificate.context
-        with server.serving(site, exchange, host=host, tls=tls) as link:
+        from nstc.benchmarks.targets.web.exchange_server import serving_run
+
+        with serving_run(site, exchange, host=host, https=self.https) as served:
+            if self.engine is not None:
+                with self.engine(web_runtime.web_runtime(), served.link) as ended:
+                    yield ended
+                return
             progress.note(
                 f"Open within {self.timeouts.opening_s / 60:.0f} minutes on a device in the same "
-                f"network, and keep it in front:\n\n  {link}\n\nThis machine serves it on its "
-                f"network address {host} until the run is over, to whoever opens the link first."
+                f"network, and keep it in front:\n\n  {served.link}\n\nThis machine serves it on "
+                f"its network address {host} until the run is over, to whoever opens the link "
+                "first."
             )
-            progress.show_link(link)
-            if certificate is None:
+            progress.show_link(served.link)
+            if served.certificate is None:
                 progress.note("Over plain http a browser has one thread; --https gives it more.")
             else:
-                progress.note(certificate.warning)
+                progress.note(served.certificate.warning)
             yield lambda: None
 
 
-def certificate_for(address: str) -> certificates.Certificate:
-    """As `certificates.self_signed`, for an address; `TargetError` if OpenSSL fails."""
+def host_for_others() -> str:
+    """This machine's address in the network that phones share; `TargetError` if it is in none."""
     try:
-        return certificates.self_signed(address)
+        return network.network_address()
     except ServeError as error:
         raise TargetError(str(error)) from error
 
@@ -202,23 +201,23 @@ def site_of(
     recipe: BenchRecipe,
     *,
     threads: int | None,
-) -> Mapping[str, server.Content]:
-    """Everything that is served, by exact name; "" is the page.
+) -> Mapping[str, Content]:
+    """Everything that is served, by exact name.
 
     The reference and the candidates run on so many threads, None for as many as onnxruntime-web
     uses by default.
     """
-    site: dict[str, server.Content] = {"": setup.DATA / "page.html"}
+    site: dict[str, Content] = {INDEX: setup.DATA / "page.html"}
     site |= {name: setup.DATA / name for name in _OWN_FILES}
     site |= {path.name: path for path in runtime.page_files}
     files = []
     for i, own in enumerate(asked):
-        site[f"model/{i}"] = own.path
-        site[f"feed/{i}"] = np.ascontiguousarray(own.values).tobytes()
+        site[f"{FOLDER}model/{i}"] = own.path
+        site[f"{FOLDER}feed/{i}"] = np.ascontiguousarray(own.values).tobytes()
         weights = []
         for k, path in enumerate(model_files.data_files(own.path)):
             weights.append({"path": path.name, "file": f"weights/{i}/{k}"})
-            site[f"weights/{i}/{k}"] = path
+            site[f"{FOLDER}weights/{i}/{k}"] = path
         file = {
             "model": f"model/{i}",
             "feed": f"feed/{i}",
@@ -239,7 +238,7 @@ def site_of(
         "orders": latency.turn_orders(len(asked), recipe.rounds, seed=recipe.seed),
         "files": files,
     }
-    return site | {"job.json": json.dumps(job).encode()}
+    return site | {f"{FOLDER}job.json": json.dumps(job).encode()}
 
 
 def _local(engine_name: str, argument: str | None) -> WebTarget:
@@ -261,9 +260,15 @@ def _elsewhere(name: str, argument: str | None) -> WebTarget:
     )
 
 
+def missing_page() -> str | None:
+    """None if a page with onnxruntime-web can be served, or what is missing and how to get it."""
+    needs = extras.needs_of_extra("serve")
+    return web_runtime.missing_runtime() if needs is None else f"its server needs {needs}"
+
+
 def _unless(missing: Callable[[], str | None]) -> Callable[[], str | None]:
-    """Why it can't run: onnxruntime-web is not installed, or what `missing` says."""
-    return lambda: web_runtime.missing_runtime() or missing()
+    """Why it can't run: there is no page, or what `missing` says."""
+    return lambda: missing_page() or missing()
 
 
 OPEN_NAME: Final = "web:open"
@@ -291,7 +296,7 @@ KINDS: Final[Mapping[str, TargetKind]] = {
         form=f"{OPEN_NAME}[:N]",
         summary="the same in the browser of a phone that opens a link; web with --open",
         make=partial(_elsewhere, OPEN_NAME),
-        availability=web_runtime.missing_runtime,
+        availability=missing_page,
     ),
     HTTPS_NAME: TargetKind(
         form=f"{HTTPS_NAME}[:N]",

@@ -23,9 +23,8 @@ from nstc.runtime.serving.certificates import Certificate, self_signed
 from nstc.runtime.serving.connections import Connections
 from nstc.runtime.serving.guard import LOOPBACK_NAMES, MOST_HEADER_BYTES, Access, ServingLimits
 from nstc.runtime.serving.handshakes import Handshakes
-from nstc.runtime.serving.network import network_address
+from nstc.runtime.serving.network import LOOPBACK, network_address
 
-DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 8765
 _WAITING: Final = 512  # connections that the system keeps until they are accepted
 _CERTIFICATE_DAYS: Final = 30  # that a server may run; at each start it has another
@@ -48,7 +47,7 @@ class BoundAddress:
 
 
 def listen(
-    host: str = DEFAULT_HOST,
+    host: str = LOOPBACK,
     port: int = DEFAULT_PORT,
     *,
     https: bool = False,

@@ -1,8 +1,11 @@
-"""The network of this machine, as other devices see it."""
+"""Addresses of this machine: its own, and the one by which other devices find it."""
 
 import socket
+from typing import Final
 
 from nstc.core.errors import ServeError
+
+LOOPBACK: Final = "127.0.0.1"
 
 
 def network_address() -> str:

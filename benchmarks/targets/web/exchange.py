@@ -8,7 +8,7 @@ import hmac
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Final, NamedTuple
 
@@ -18,7 +18,10 @@ from nstc.benchmarks.targets.web.setup import MAX_TEXT
 from nstc.core.child_processes import readable
 from nstc.core.decoding import DecodingError, decode, parse_json
 from nstc.core.errors import TargetError
+from nstc.runtime.serving.refusals import RefusedError
 from nstc.runtime.session import MAX_THREADS
+
+FOLDER: Final = "bench/"  # of messages, and of files that are one run's own, in their addresses
 
 _Milliseconds = Annotated[float, Meta(gt=0, le=3_600_000)]
 
@@ -47,14 +50,6 @@ class _Samples:
 @dataclass(frozen=True)
 class _Failure:
     message: str
-
-
-class RefusedMessageError(Exception):
-    """A message that is refused, with its HTTP status."""
-
-    def __init__(self, status: int, why: str) -> None:
-        super().__init__(why)
-        self.status = status
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,30 +87,30 @@ class Exchange:
         self._steps = 0
         self._last_heard = time.monotonic()
 
-    def limit(self, name: str) -> int | None:
-        """How many bytes a message may have; None if there is no such message."""
+    @property
+    def limits(self) -> Mapping[str, int]:
+        """How many bytes each message may have, by its name."""
         limits = dict.fromkeys(("begin", "step", "failed"), _SHORT_BYTES)
         limits["samples"] = _SHORT_BYTES + _SAMPLE_BYTES * len(self._sizes) * self._rounds
-        limits |= {f"output/{i}": size for i, size in enumerate(self._sizes)}
-        return limits.get(name)
+        return limits | {f"output/{i}": size for i, size in enumerate(self._sizes)}
 
     def refuse_stranger(self, name: str, key: str) -> None:
-        """Raise `RefusedMessageError` without the key, or if the run is over: no body is read."""
+        """Raise `RefusedError` without the key, or if the run is over: no body is read."""
         with self._changed:
             if name == "begin":
                 if self._key:
                     said = "this link was used already: run nstc bench again"
-                    raise RefusedMessageError(409, said)
+                    raise RefusedError(409, said)
             elif not self._key or not hmac.compare_digest(key.encode(), self._key.encode()):
-                raise RefusedMessageError(403, "the run belongs to whoever opened the link first")
+                raise RefusedError(403, "the run belongs to whoever opened the link first")
             if self._failure is not None or self._samples is not None:
-                raise RefusedMessageError(409, "the run is over")
+                raise RefusedError(409, "the run is over")
 
     def take(self, name: str, key: str, body: bytes, address: str) -> str:
         """Take one message, of a name and a size that `limit` allows; gives the reply.
 
         `key` is the reply to `begin`, "" for begin itself; `address` where it came from. Raises
-        `RefusedMessageError` if it is not taken; an invalid one ends the run.
+        `RefusedError` if it is not taken; an invalid one ends the run.
         """
         with self._changed:
             self.refuse_stranger(name, key)
@@ -123,7 +118,7 @@ class Exchange:
                 return self._taken(name, body, address)
             except DecodingError as error:
                 self._failure = f"the page sent an invalid message ({name}: {error})"
-                raise RefusedMessageError(400, str(error)) from error
+                raise RefusedError(400, str(error)) from error
             finally:
                 self._last_heard = time.monotonic()
                 self._changed.notify_all()

@@ -11,5 +11,5 @@ const here = {
   secure: true,
   cores: availableParallelism(),
 };
-await runJob(ort, env.NSTC_LINK, here, () => {});
+await runJob(ort, new URL("bench/", env.NSTC_LINK), here, () => {});
 exit(0); // the runtime's worker threads would keep the process alive

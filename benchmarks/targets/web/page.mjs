@@ -23,7 +23,7 @@ document.getElementById("where").textContent = isolated
 try {
   await navigator.wakeLock?.request("screen").catch(() => {}); // some refuse: not needed, only kind
   ort.env.wasm.wasmPaths = new URL("./", location.href).href;
-  await runJob(ort, new URL("./", location.href), here, say, stop.signal);
+  await runJob(ort, new URL("bench/", location.href), here, say, stop.signal);
   say("done: the results are where nstc bench runs, this page can be closed");
   console.info("nstc: done");
 } catch (error) {

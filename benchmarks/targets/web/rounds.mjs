@@ -41,8 +41,9 @@ class Server {
 }
 
 async function accepted(response) {
-  if (!response.ok) throw new Error((await response.text()) || `status ${response.status}`);
-  return response;
+  if (response.ok) return response;
+  const { error } = await response.json().catch(() => ({}));
+  throw new Error(error ?? `status ${response.status}`);
 }
 
 /** One session with its input ready; `run` gives the output, and counts as one inference. */

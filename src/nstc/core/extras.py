@@ -38,16 +38,32 @@ def extras() -> tuple[Extra, ...]:
     """All extras that users are meant to install; none where nstc runs without being installed."""
     try:
         declared = metadata.metadata(PACKAGE).get_all("Provides-Extra") or []
-        needed = [Requirement(line) for line in metadata.requires(PACKAGE) or []]
+        needed = _needed()
     except metadata.PackageNotFoundError:
         return ()
-    found = []
-    for name in declared:
-        if name not in NOT_FOR_USERS:
-            unmet = [own for own in _of(name, needed) if not _is_met(own)]
-            missing = tuple(f"{own.name}{own.specifier}" for own in unmet)
-            found.append(Extra(name=name, missing=missing))
-    return tuple(found)
+    return tuple(_extra(name, needed) for name in declared if name not in NOT_FOR_USERS)
+
+
+def needs_of_extra(name: str) -> str | None:
+    """What is missing of an extra, and the line that installs it: "av>=18: pip install ...".
+
+    None if nothing is, or nstc runs without being installed.
+    """
+    try:
+        extra = _extra(name, _needed())
+    except metadata.PackageNotFoundError:
+        return None
+    return f"{', '.join(extra.missing)}: {extra.pip_line}" if extra.missing else None
+
+
+def _needed() -> list[Requirement]:
+    """Of nstc with all of its extras."""
+    return [Requirement(line) for line in metadata.requires(PACKAGE) or []]
+
+
+def _extra(name: str, needed: Sequence[Requirement]) -> Extra:
+    unmet = [own for own in _of(name, needed) if not _is_met(own)]
+    return Extra(name=name, missing=tuple(f"{own.name}{own.specifier}" for own in unmet))
 
 
 def _of(extra: str, needed: Sequence[Requirement]) -> Iterator[Requirement]:

@@ -2,11 +2,15 @@
 
 import contextlib
 import json
+import re
+import subprocess
+import sys
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.client import HTTPException
+from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -62,7 +66,7 @@ class Page:
     key: str = ""
 
     def get(self, link: str, name: str) -> bytes:
-        with urllib.request.urlopen(link + name, timeout=30) as response:  # noqa: S310
+        with urllib.request.urlopen(f"{link}bench/{name}", timeout=30) as response:  # noqa: S310
             return response.read()
 
     def post(self, link: str, name: str, body: bytes) -> str:
@@ -71,7 +75,7 @@ class Page:
             raise ConnectionAbortedError(f"went away before {name}")
         self.heard.append(name)
         request = urllib.request.Request(  # noqa: S310
-            link + name, data=sent, headers={"Nstc-Run": self.key}, method="POST"
+            f"{link}bench/{name}", data=sent, headers={"Nstc-Run": self.key}, method="POST"
         )
         with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310
             return response.read().decode()
@@ -226,8 +230,8 @@ def test_a_page_that_drops(measure, page, name):
 
 
 def test_another_device_opens_a_link(page, sessions, monkeypatch):
-    monkeypatch.setattr(browser.server, "network_address", lambda: "127.0.0.1")
-    monkeypatch.setattr(browser.server, "LOOPBACK", "127.0.0.2")
+    monkeypatch.setattr(browser.network, "network_address", lambda: "127.0.0.1")
+    monkeypatch.setattr(browser.network, "LOOPBACK", "127.0.0.2")
     page.place |= {"secure": False, "isolated": False}
     notes = Notes(page)
     target = WebTarget(name="web:open", threads=None, engine=None, timeouts=LONG)
@@ -242,17 +246,19 @@ def test_another_device_opens_a_link(page, sessions, monkeypatch):
     assert reading.place["device"] == "this machine"
 
 
-def test_a_certificate_that_openssl_does_not_make(installed, monkeypatch):
-    (installed / "openssl").write_text("#!/bin/sh\necho no entropy >&2\nexit 1\n")
-    (installed / "openssl").chmod(0o755)
-    monkeypatch.setenv("PATH", str(installed))
-    with pytest.raises(TargetError, match=r"no entropy\. Leave --https out"):
-        browser.certificate_for("192.0.2.7")
+def test_a_machine_without_a_network(sessions, monkeypatch):
+    def nowhere(*_args):
+        raise OSError("Network is unreachable")
+
+    monkeypatch.setattr("socket.socket.connect", nowhere)
+    target = WebTarget(name="web:open", threads=None, engine=None, timeouts=LONG)
+    with pytest.raises(TargetError, match="in no network"):
+        target.measure(sessions, PICTURE, RECIPE, Silent())
 
 
 def test_a_device_with_another_address_is_another_device(page, sessions, monkeypatch):
-    monkeypatch.setattr(browser.server, "LOOPBACK", "127.0.0.2")
-    monkeypatch.setattr(browser.server, "network_address", lambda: "127.0.0.1")
+    monkeypatch.setattr(browser.network, "LOOPBACK", "127.0.0.2")
+    monkeypatch.setattr(browser.network, "network_address", lambda: "127.0.0.1")
     target = WebTarget(name="web:open", threads=None, engine=None, timeouts=LONG)
     monkeypatch.setattr(
         browser.Exchange,
@@ -347,6 +353,31 @@ def test_a_link_needs_neither_node_nor_chromium(installed):
 def test_without_the_runtime_it_says_which_line_installs_it():
     with pytest.raises(OptionError, match=r"web:node can't run here: .*nstc web-setup"):
         parse_target("web:node:2")
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("name", ["web", "web:node", "web:open"])
+def test_without_a_server_it_says_what_installs_it(monkeypatch, name):
+    def version(package):
+        if package == "uvicorn":
+            raise metadata.PackageNotFoundError
+        return "999"
+
+    monkeypatch.setattr("nstc.core.extras.metadata.version", version)
+    with pytest.raises(OptionError, match=f"target {name} can't run here: its server ") as refused:
+        parse_target(name)
+    told = re.sub(r">=[0-9.]+", "", str(refused.value))
+    assert told.endswith('needs uvicorn: pip install "nstc[serve]".')
+
+
+def test_listing_targets_loads_no_server():
+    program = (
+        "import sys; from nstc.benchmarks.targets import all_targets\n"
+        "[kind.cells() for kind in all_targets()]\n"
+        "print({'starlette', 'uvicorn', 'websockets'} & {*sys.modules})"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout.strip()) == (0, "set()"), ran.stderr
 
 
 def test_open_makes_web_another_device():

@@ -30,16 +30,18 @@ def sessions(tmp_path, linear, negative_bytes, foreign_file):
 def test_each_file_with_its_own_input(sessions, pixels):
     asked = [ask(session, pixels) for session in sessions]
     site = site_of(asked, RUNTIME, BenchRecipe(rounds=4, seed=1), threads=2)
-    job = json.loads(site["job.json"])
+    job = json.loads(site["bench/job.json"])
     assert job["threads"] == 2
     floats, pixels_in, foreign = job["files"]
     assert (floats["dtype"], floats["shape"]) == ("float32", [1, 3, 37, 53])
     assert (pixels_in["dtype"], pixels_in["shape"]) == ("uint8", [1, 37, 53, 3])
     assert (pixels_in["input"], pixels_in["output"]) == ("x", None)
     assert (foreign["input"], foreign["output"]) == ("images", "stylised")
-    assert site[pixels_in["feed"]] == pixels.tobytes()
-    assert np.frombuffer(site[floats["feed"]], np.float32).max() <= 1
-    assert [site[file["model"]] for file in job["files"]] == [own.path for own in sessions]
+    assert site["bench/" + pixels_in["feed"]] == pixels.tobytes()
+    assert np.frombuffer(site["bench/" + floats["feed"]], np.float32).max() <= 1
+    assert [site["bench/" + file["model"]] for file in job["files"]] == [
+        own.path for own in sessions
+    ]
 
 
 def test_weights_beside_a_graph_are_served_by_the_name_it_has_for_them(
@@ -48,9 +50,9 @@ def test_weights_beside_a_graph_are_served_by_the_name_it_has_for_them(
     path = weights_beside(linear(tmp_path / "split.onnx", 1, 0))
     asked = [ask(ForeignSession(path, probe_contract(path), 1), pixels)]
     site = site_of(asked, RUNTIME, BenchRecipe(rounds=3, seed=0), threads=1)
-    (file,) = json.loads(site["job.json"])["files"]
+    (file,) = json.loads(site["bench/job.json"])["files"]
     assert file["weights"] == [{"path": "split.onnx.data", "file": "weights/0/0"}]
-    assert site["weights/0/0"] == tmp_path / "split.onnx.data"
+    assert site["bench/weights/0/0"] == tmp_path / "split.onnx.data"
 
 
 def test_an_output_becomes_the_picture_it_is(sessions, pixels):
@@ -62,7 +64,9 @@ def test_an_output_becomes_the_picture_it_is(sessions, pixels):
 def test_the_rounds_are_those_of_latency(sessions, pixels):
     """The same orders and constants as on this machine's processor."""
     asked = [ask(session, pixels) for session in sessions]
-    job = json.loads(site_of(asked, RUNTIME, BenchRecipe(rounds=5, seed=7), threads=1)["job.json"])
+    job = json.loads(
+        site_of(asked, RUNTIME, BenchRecipe(rounds=5, seed=7), threads=1)["bench/job.json"]
+    )
     assert job["pauseMs"] == latency.PAUSE_S * 1000
     assert (job["turnMs"], job["mostRepeats"]) == (latency.TURN_MS, latency.MOST_REPEATS)
     assert (job["maxWarmUps"], job["steady"]) == (latency.MAX_WARM_UPS, latency.STEADY)
@@ -85,18 +89,18 @@ def test_a_graph_of_other_numbers_is_refused(sessions, pixels, monkeypatch):
 def test_only_known_files_are_served(sessions, pixels):
     site = site_of([ask(sessions[0], pixels)], RUNTIME, BenchRecipe(rounds=3, seed=0), threads=1)
     assert set(site) == {
-        "",
-        "job.json",
+        "index.html",
+        "bench/job.json",
         "page.mjs",
         "page.css",
         "rounds.mjs",
         "ort.wasm.min.mjs",
         "ort-wasm-simd-threaded.mjs",
         "ort-wasm-simd-threaded.wasm",
-        "model/0",
-        "feed/0",
+        "bench/model/0",
+        "bench/feed/0",
     }
-    own = [site[name] for name in ("", "page.mjs", "page.css", "rounds.mjs")]
+    own = [site[name] for name in ("index.html", "page.mjs", "page.css", "rounds.mjs")]
     assert all(isinstance(path, Path) and path.is_file() for path in own)
 
 
