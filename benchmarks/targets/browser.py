@@ -17,14 +17,14 @@ from nstc.benchmarks.targets.base import Measurement, RowFacts, Target, TargetKi
 from nstc.benchmarks.targets.web import setup
 from nstc.benchmarks.targets.web.exchange import FOLDER, Exchange, Timeouts
 from nstc.benchmarks.timing import latency, machine
-from nstc.core import Progress, bundle, extras
+from nstc.core import Progress, bundle, extras, zoo
 from nstc.core.errors import OptionError, ServeError, TargetError, UnusableModelError
 from nstc.core.images import Pixels
 from nstc.core.recipe import BenchRecipe
 from nstc.runtime import arrays, model_files
 from nstc.runtime.foreign.networks import ForeignSession, Framed
 from nstc.runtime.serving import certificates, network, web_runtime
-from nstc.runtime.serving.site import INDEX, Content
+from nstc.runtime.serving.site import Content, bench_content
 from nstc.runtime.serving.web_runtime import WebRuntime
 from nstc.runtime.session import Session
 
@@ -37,7 +37,6 @@ _HERE: Final = Timeouts(opening_s=60, silence_s=120)
 _ELSEWHERE: Final = Timeouts(opening_s=600, silence_s=120)
 _SILENCE_SIDE: Final = 512
 
-_OWN_FILES: Final = ("page.mjs", "page.css", "rounds.mjs")
 _DTYPES: Final = ("uint8", "float32")
 
 
@@ -144,6 +143,7 @@ def host_for_others() -> str:
 class Asked:
     """A file to run on a picture, and its output from ONNX Runtime on this machine."""
 
+    title: str  # for people: zoo:udnie int8.onnx
     path: Path  # of the ONNX file
     input_name: str  # of the graph
     output_name: str | None  # of the graph; None for its first
@@ -174,7 +174,9 @@ def ask(session: Session, picture: Pixels) -> Asked:
     def finish(own: arrays.Array) -> Pixels:
         return session.finish(own if frame is None else Framed(own, frame.height, frame.width))
 
-    return Asked(path, input_name, output_name, values, raw, finish)
+    folder = path.parent
+    title = f"{zoo.zoo_name_of(folder) or folder.name[:20]} {session.artifact}"
+    return Asked(title, path, input_name, output_name, values, raw, finish)
 
 
 def refuse_other_picture(asked: Asked, output: bytes, where: str) -> int:
@@ -207,9 +209,7 @@ def site_of(
     The reference and the candidates run on so many threads, None for as many as onnxruntime-web
     uses by default.
     """
-    site: dict[str, Content] = {INDEX: setup.DATA / "page.html"}
-    site |= {name: setup.DATA / name for name in _OWN_FILES}
-    site |= {path.name: path for path in runtime.page_files}
+    site = {**bench_content(runtime)}
     files = []
     for i, own in enumerate(asked):
         site[f"{FOLDER}model/{i}"] = own.path
@@ -219,6 +219,7 @@ def site_of(
             weights.append({"path": path.name, "file": f"weights/{i}/{k}"})
             site[f"{FOLDER}weights/{i}/{k}"] = path
         file = {
+            "name": own.title if i else "the reference",
             "model": f"model/{i}",
             "feed": f"feed/{i}",
             "input": own.input_name,

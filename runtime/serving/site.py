@@ -35,10 +35,17 @@ MAX_PHOTO_BYTES: Final = 32 * 1024**2
 MAX_PHOTO_PIXELS: Final = 50_000_000
 
 _HERE: Final = Path(__file__).parent
+_PAGE: Final = _HERE / "page"
+# Of the page's bench mode: its own, and those of the live page that it takes.
+_BENCH: Final = ("bench.css", "bench.html", "bench-job.mjs", "bench.mjs")
+_BENCH_TAKES: Final = (
+    *("calls.mjs", "engine-worker.mjs", "icon.svg", "pixels.mjs", "style.css", "timing.mjs"),
+)
+BENCH_JOB: Final = _PAGE / "bench-job.mjs"  # which runs in Node too
 PAGE: Final[Mapping[str, Path]] = {
     path.name: path
-    for path in sorted((_HERE / "page").iterdir())
-    if path.is_file() and not path.name.startswith(".")
+    for path in sorted(_PAGE.iterdir())
+    if path.is_file() and not path.name.startswith(".") and path.name not in _BENCH
 }
 _RUNTIME: Final = "runtime/"
 _PHOTOS: Final = "photos/"
@@ -198,6 +205,13 @@ def site_content(
     if not server:  # which is there itself, and changes with every start
         content[SERVICE_WORKER] = _filled(bytes_of(worker), content)
     return content
+
+
+def bench_content(runtime: WebRuntime) -> Mapping[str, Content]:
+    """Every file of the page's bench mode by its address, but for those of a run itself."""
+    content: dict[str, Content] = {name: _PAGE / name for name in (*_BENCH, *_BENCH_TAKES)}
+    content[INDEX] = content.pop("bench.html")
+    return content | {_RUNTIME + path.name: path for path in runtime.page_files}
 
 
 def included_photos(names: Sequence[str] | None = None) -> Mapping[str, Content]:

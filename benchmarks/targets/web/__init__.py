@@ -1,1 +1,1 @@
-"""Browsers and Node: the page that runs a network there, its server and its answers."""
+"""Browsers and Node: what opens the page there, and the messages of a run."""

@@ -1,4 +1,4 @@
-// Opens the page in a headless Chromium and waits until it is done.
+// Opens the bench page in a headless Chromium and waits until it is done.
 // Arguments: playwright-core's module, Chromium's path, an empty folder for its profile, and
 // further flags for Chromium. NSTC_LINK: the server's link.
 import { argv, env, stderr } from "node:process";

@@ -1,10 +1,10 @@
-// Runs the rounds in Node. Arguments: onnxruntime-web's module. NSTC_LINK: the server's link.
+// Runs the job in Node. Arguments: onnxruntime-web's module, that of the page's bench mode.
+// NSTC_LINK: the server's link.
 import { availableParallelism } from "node:os";
 import { argv, env, exit, version } from "node:process";
 import { pathToFileURL } from "node:url";
-import { runJob } from "./rounds.mjs";
 
-const ort = await import(pathToFileURL(argv[2]));
+const [ort, { runJob }] = await Promise.all(argv.slice(2).map((path) => import(pathToFileURL(path))));
 const here = {
   agent: `Node.js ${version}`,
   isolated: true,

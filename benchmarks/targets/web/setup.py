@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Final
 
 from nstc.core import child_processes, files
+from nstc.runtime.serving.site import BENCH_JOB
 from nstc.runtime.serving.web_runtime import WebRuntime
 
-DATA: Final = Path(__file__).parent  # where the JavaScript is
 MAX_TEXT: Final = 300  # characters that are kept of a text from a process or a page
 
+_HERE: Final = Path(__file__).parent  # where the JavaScript is
 _BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _FLAGS: Final = (
     "--disable-gpu",
@@ -54,14 +55,14 @@ Engine = Callable[[WebRuntime, str], Running]  # opens a link
 
 def in_node(runtime: WebRuntime, link: str) -> Running:
     """Node with a link, until the block ends."""
-    return _running("node", link, lambda _: [DATA / "node.mjs", runtime.node_module])
+    return _running("node", link, lambda _: [_HERE / "node.mjs", runtime.node_module, BENCH_JOB])
 
 
 def in_chromium(runtime: WebRuntime, link: str) -> Running:
     """A headless Chromium with a new profile and a link, until the block ends."""
     is_root = hasattr(os, "geteuid") and os.geteuid() == 0  # its sandbox does not work for root
     flags = [*_FLAGS, *(["--no-sandbox"] if is_root else [])]
-    own = [DATA / "chromium.mjs", runtime.driver, find_chromium()]
+    own = [_HERE / "chromium.mjs", runtime.driver, find_chromium()]
     return _running("chromium", link, lambda folder: [*own, folder / "profile", *flags])
 
 

@@ -24,10 +24,16 @@ export class Calls {
   #number = 0;
   #fault = null; // why it answers no more
 
-  /** @param {string} module Its file, beside this one. */
-  constructor(module) {
+  /**
+   * @param {string} module Its file, beside this one.
+   * @param {(value: any) => void} [told] Gets what it tells of a call that goes on.
+   */
+  constructor(module, told = () => {}) {
     this.#worker = new Worker(new URL(module, import.meta.url), { type: "module", name: module });
-    this.#worker.addEventListener("message", ({ data }) => this.#settle(data));
+    this.#worker.addEventListener("message", ({ data }) => {
+      if ("told" in data) told(data.told);
+      else this.#settle(data);
+    });
     this.#worker.addEventListener("error", (event) => {
       this.#end(new Error(event.message || `${module} could not be started: reload the page.`));
     });
@@ -83,6 +89,11 @@ export function answering(functions) {
       postMessage({ number, error: own });
     }
   });
+}
+
+/** In a worker: tell the page of a call that goes on. */
+export function tell(value) {
+  postMessage({ told: value });
 }
 
 /** Whether an error says that memory ran out: browsers and WebAssembly each say it otherwise. */

@@ -1,19 +1,28 @@
 // Runs networks on this device by onnxruntime-web: one worker for WebAssembly, one for WebGPU.
 
-import { answering, isOutOfMemory, Moved, PageError } from "./calls.mjs";
+import { answering, isOutOfMemory, Moved, PageError, tell } from "./calls.mjs";
 import { fromUnits, toUnits } from "./pixels.mjs";
+import { threadsOf } from "./timing.mjs";
 
 const MOST_SESSIONS = 6;
 const WARM_UP = 64; // pixels a side: a session's first run is slower than all others
 
 const MODULES = { wasm: "ort.wasm.min.mjs", webgpu: "ort.webgpu.min.mjs" };
 
+const here = {
+  agent: navigator.userAgent,
+  isolated: globalThis.crossOriginIsolated === true,
+  secure: globalThis.isSecureContext === true,
+  cores: navigator.hardwareConcurrency || 1,
+};
+const stop = new AbortController(); // of a bench
+
 let ort = null;
 let backend = "wasm";
 let before = Promise.resolve(); // the run before: sessions of one runtime can't run at once
 const sessions = new Map(); // by the file's address, the least recently used first
 
-answering({ start, run });
+answering({ start, run, bench, abandon });
 
 /** Load onnxruntime-web; how many threads it has, or null where WebGPU is not to be had. */
 async function start({ folder, wanted, remedy }) {
@@ -24,9 +33,7 @@ async function start({ folder, wanted, remedy }) {
   } catch (error) {
     throw new PageError(`onnxruntime-web can't be loaded (${error.message}): ${remedy}.`);
   }
-  const threads = globalThis.crossOriginIsolated
-    ? Math.min(4, Math.ceil((navigator.hardwareConcurrency || 1) / 2))
-    : 1;
+  const threads = threadsOf(here);
   ort.env.logLevel = "error";
   ort.env.wasm.wasmPaths = folder;
   ort.env.wasm.numThreads = threads;
@@ -38,6 +45,17 @@ function run(given) {
   const ran = before.then(() => runNow(given));
   before = ran.catch(() => {});
   return ran;
+}
+
+/** Do a run of `nstc bench`, whose files and messages are in a folder; tells of its progress. */
+async function bench({ folder }) {
+  const { runJob } = await import("./bench-job.mjs");
+  await runJob(ort, folder, here, tell, stop.signal);
+}
+
+/** End the bench before its next round. */
+function abandon({ why }) {
+  stop.abort(new Error(why));
 }
 
 async function runNow({ model, data, height, width }) {

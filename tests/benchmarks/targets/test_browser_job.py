@@ -8,11 +8,13 @@ import pytest
 
 from nstc.benchmarks.targets.browser import ask, refuse_other_picture, site_of
 from nstc.benchmarks.timing import latency
+from nstc.core.bundle import open_bundle
 from nstc.core.errors import OptionError, TargetError
 from nstc.core.recipe import BenchRecipe
 from nstc.runtime.foreign.networks import ForeignSession
 from nstc.runtime.foreign.probing import probe_contract
 from nstc.runtime.onnx_session import OnnxSession
+from nstc.runtime.serving.site import bench_content
 from nstc.runtime.serving.web_runtime import WebRuntime
 
 RUNTIME = WebRuntime(Path("installed"))
@@ -89,19 +91,21 @@ def test_a_graph_of_other_numbers_is_refused(sessions, pixels, monkeypatch):
 def test_only_known_files_are_served(sessions, pixels):
     site = site_of([ask(sessions[0], pixels)], RUNTIME, BenchRecipe(rounds=3, seed=0), threads=1)
     assert set(site) == {
-        "index.html",
+        *bench_content(RUNTIME),
         "bench/job.json",
-        "page.mjs",
-        "page.css",
-        "rounds.mjs",
-        "ort.wasm.min.mjs",
-        "ort-wasm-simd-threaded.mjs",
-        "ort-wasm-simd-threaded.wasm",
         "bench/model/0",
         "bench/feed/0",
     }
-    own = [site[name] for name in ("index.html", "page.mjs", "page.css", "rounds.mjs")]
-    assert all(isinstance(path, Path) and path.is_file() for path in own)
+
+
+def test_the_page_names_what_it_times(pixels):
+    folder = open_bundle("zoo:udnie").path
+    names = ("onnx", "int8.onnx")
+    sessions = [OnnxSession(folder / f"model.{name}", name, 1) for name in names]
+    asked = [ask(session, pixels) for session in sessions]
+    site = site_of(asked, RUNTIME, BenchRecipe(rounds=3, seed=0), threads=1)
+    names = [file["name"] for file in json.loads(site["bench/job.json"])["files"]]
+    assert names == ["the reference", "zoo:udnie int8.onnx"]
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """What the page consists of: every file by its exact address, and site.json."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,23 @@ def test_a_server_offers_every_precision_and_webgpu_and_no_service_worker(udnie,
     (model,) = shown["models"]
     assert model["server"] == ["int8", "float"]
     assert [own["dtype"] for own in model["browser"]] == ["uint8", "float32"]
+
+
+def test_the_bench_mode_has_what_its_modules_load_and_is_on_no_other_page(udnie, runtime):
+    bench = site.bench_content(runtime)
+    own = {name: path.read_text() for name, path in bench.items() if "runtime/" not in name}
+    loaded = {
+        name
+        for text in own.values()
+        for name in re.findall(
+            r"""(?:from |import\(|src=|href=|Calls\()"(?:\./)?([\w.-]+)\"""", text
+        )
+    }
+    assert loaded | {"index.html"} == set(own)
+    assert set(bench) - set(own) == WASM - {"runtime/LICENSE.txt"}
+    assert not {"bench.mjs", "bench.html", "bench-job.mjs", "bench.css"} & set(
+        of([udnie], server=True) | of([udnie])
+    )
 
 
 def test_without_onnxruntime_web_the_page_is_told(udnie):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from nstc.benchmarks.targets.web import setup
+from nstc.runtime.serving.site import BENCH_JOB
 from nstc.runtime.serving.web_runtime import WebRuntime
 
 RUNTIME = WebRuntime(Path("installed"))
@@ -45,6 +46,15 @@ def test_the_link_is_in_the_environment_not_on_the_command_line(node, tmp_path):
         pass
     assert (tmp_path / "link").read_text().strip() == "http://127.0.0.1:1/token/"
     assert "token" not in (tmp_path / "arguments").read_text()
+
+
+def test_node_gets_the_runtime_and_the_job_of_the_page(node, tmp_path):
+    node(f'echo "$@" > {tmp_path}/arguments')
+    with setup.in_node(RUNTIME, "link"):
+        pass
+    _script, *modules = (tmp_path / "arguments").read_text().split()
+    assert modules == [str(RUNTIME.node_module), str(BENCH_JOB)]
+    assert BENCH_JOB.is_file()
 
 
 def test_the_last_words_of_a_process_that_ended(node):
