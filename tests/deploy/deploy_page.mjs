@@ -13,7 +13,7 @@ const browser = await chromium.launch({
 const page = await browser.newPage();
 page.on("pageerror", (error) => { console.error(error.message); exit(1); });
 await page.goto(link);
-await page.waitForFunction(() => document.getElementById("now").textContent === "ready");
+await page.waitForFunction(() => /ready|failed/.test(document.getElementById("now").textContent));
 await page.setInputFiles("#photo", photo);
 await page.waitForFunction(() => /done|failed/.test(document.getElementById("now").textContent));
 console.log(await page.textContent("#now"));

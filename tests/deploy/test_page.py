@@ -57,16 +57,35 @@ def link(runtime: WebRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         thread.join()
 
 
-def test_it_paints_what_python_paints(link, runtime, photo, expected, tmp_path) -> None:
-    Image.fromarray(photo).save(tmp_path / "photo.png")
+def shown(runtime: WebRuntime, link: str, photo: np.ndarray, folder: Path) -> tuple[str, Path]:
+    """What the page says in the end of a photograph, and a file of the RGBA bytes that it shows."""
+    Image.fromarray(photo).save(folder / "photo.png")
     driver = Path(__file__).with_name("deploy_page.mjs")
     chromium = find_chromium()
     assert chromium is not None
-    files = [tmp_path / "photo.png", tmp_path / "out.rgba"]
+    files = [folder / "photo.png", folder / "out.rgba"]
     command = ["node", str(driver), str(runtime.driver), chromium, link, *map(str, files)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert (done.returncode, done.stdout.strip()) == (0, "done"), done.stderr
-    rgba = np.fromfile(files[1], np.uint8).reshape(*photo.shape[:2], 4)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip(), files[1]
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [
+        ("models/starry-night/model.int8.onnx", "failed: "),
+        ("runtime/ort.wasm.min.mjs", "failed: the worker can't be started"),
+    ],
+)
+def test_a_file_that_is_missing_is_said(link, runtime, photo, tmp_path, missing, said) -> None:
+    (tmp_path / "page" / "stylize" / missing).unlink()
+    assert shown(runtime, link, photo, tmp_path)[0].startswith(said)
+
+
+def test_it_paints_what_python_paints(link, runtime, photo, expected, tmp_path) -> None:
+    said, out = shown(runtime, link, photo, tmp_path)
+    assert said == "done"
+    rgba = np.fromfile(out, np.uint8).reshape(*photo.shape[:2], 4)
     # The mean and the deviation in front of the integers are floats, and WebAssembly adds those in
     # another order: what docs/explanation/portable-int8.md promises of such graphs is asked.
     near = np.abs(rgba[..., :3].astype(int) - expected) <= 1

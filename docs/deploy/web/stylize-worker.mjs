@@ -6,7 +6,11 @@ const model = new URL("./stylize/models/starry-night/model.int8.onnx", import.me
 const session = ort.InferenceSession.create(model);
 
 addEventListener("message", async ({ data: { rgb, height, width } }) => {
-  const image = new ort.Tensor("uint8", rgb, [1, height, width, 3]); // a Uint8Array
-  const { stylized } = await (await session).run({ image });
-  postMessage(stylized.data, [stylized.data.buffer]);
+  try {
+    const image = new ort.Tensor("uint8", rgb, [1, height, width, 3]); // a Uint8Array
+    const { stylized } = await (await session).run({ image });
+    postMessage({ stylized: stylized.data }, [stylized.data.buffer]);
+  } catch (error) { // the model can't be loaded, or the photograph is too large for it
+    postMessage({ error: error.message });
+  }
 });
