@@ -14,7 +14,8 @@ from PIL import Image, UnidentifiedImageError
 
 import nstc.runtime.serving
 from nstc.core.bundle import open_bundle
-from nstc.core.images import Pixels
+from nstc.core.images import Pixels, read_picture
+from nstc.core.photos import sample_photos
 from nstc.runtime.serving import guard
 from nstc.runtime.serving.site import (
     INDEX,
@@ -42,6 +43,7 @@ TYPES = {
 HEADERS = {name.title(): value for name, value in guard.SECURITY_HEADERS}
 STYLES = ("starry-night", "great-wave", "the-scream", "udnie")
 PHOTOS = ("astronaut", "chelsea", "coffee")
+PHOTO_FILES = {path.stem: path for path in sample_photos()}
 
 # Of scripts: the bytes of the downloaded result, waits, and a setting by its control.
 STEPS = """
@@ -82,6 +84,11 @@ def page_content(
     own = site_content(models, server=server, runtime=runtime, photos=photos, limits=limits)
     content = {name: file for name, file in own.items() if name != SERVICE_WORKER}
     return content | {"": content[INDEX]}
+
+
+def photo_of(name: str) -> Pixels:
+    """The pixels of a sample photograph."""
+    return read_picture(PHOTO_FILES[name]).rgb
 
 
 def picture(values: Sequence[int]) -> Pixels:

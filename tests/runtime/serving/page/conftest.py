@@ -101,6 +101,13 @@ def play(chromium: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @pytest.fixture(scope="session")
+def link(runtime: WebRuntime) -> Iterator[str]:
+    """Of a page without a server, as a folder of some host."""
+    with live_pages.served(live_pages.page_content(runtime)) as own:
+        yield own
+
+
+@pytest.fixture(scope="session")
 def axe(runtime: WebRuntime) -> Path:
     """The rules of axe-core as a script, from npm into the user's cache at the pinned version."""
     script = USERS_AXE / "node_modules" / "axe-core" / "axe.min.js"
