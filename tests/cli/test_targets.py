@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from nstc.benchmarks.targets import cpu as cpu_target
+from nstc.core import extras
 
 
 def test_every_target_with_its_availability(nstc) -> None:
@@ -30,6 +31,25 @@ def test_one_whose_extra_is_not_installed_says_what_to_install(nstc, monkeypatch
     assert found["executorch"]["available"] is False
     assert 'pip install "nstc[executorch]"' in found["executorch"]["reason"]
     assert "this machine" in found["executorch"]["summary"]
+
+
+def test_browsers_without_a_server_for_their_page(nstc, monkeypatch) -> None:
+    def version(package: str) -> str:
+        if package == "uvicorn":
+            raise extras.metadata.PackageNotFoundError
+        return "999"
+
+    monkeypatch.setattr(extras.metadata, "version", version)
+    found = {kind["target"]: kind["reason"] for kind in json.loads(nstc("targets", "--json").out)}
+    told = [reason for target, reason in found.items() if target.startswith("web")]
+    assert len(told) == 5
+    assert all(own.startswith("its server needs uvicorn>=") for own in told)
+    assert all(own.endswith('pip install "nstc[serve]"') for own in told)
+    done = nstc("bench", "zoo:udnie", "--target", "web", "--no-quality")
+    assert done.code == 3
+    assert done.error == f"nstc: target web can't run here: {told[0]}."
+    listed = json.loads(nstc("doctor", "--json").out)["extras"]
+    assert next(own for own in listed if own["extra"] == "serve")["missing"][0] in told[0]
 
 
 def test_the_line_that_mends_it_is_whole_where_the_table_is_narrow(nstc, monkeypatch) -> None:
