@@ -1,6 +1,7 @@
 // The bench mode: this device runs what `nstc bench` asks for, in the worker of the live page.
 
 import { Calls } from "./calls.mjs";
+import { median } from "./timing.mjs";
 
 const RUNTIME = "runtime/"; // where onnxruntime-web lies, and the run's own files
 const RUN = "bench/";
@@ -35,12 +36,6 @@ function rowOf(name, times) {
     row.insertCell().textContent = times.length ? figure(time) : "–";
   }
   return row;
-}
-
-function median(times) {
-  const sorted = [...times].sort((a, b) => a - b);
-  const half = (sorted.length - 1) / 2;
-  return (sorted[Math.floor(half)] + sorted[Math.ceil(half)]) / 2;
 }
 
 function figure(ms) {

@@ -42,9 +42,24 @@ export class DeviceEngine {
     if (this.fault) throw new PageError(this.fault);
     const { backend, file } = await this.#plan(model, precision);
     const { threads } = await this.#worker(backend);
-    const given = await this.#run(backend, model, file, picture);
-    const place = backend === "webgpu" ? "WebGPU" : `WebAssembly, ${counted(threads)}`;
-    return { ...given, where: `${file.precision} · ${place}` };
+    const given = await this.#call("run", backend, model, file, picture);
+    return { ...given, where: placeOf(file, backend, threads) };
+  }
+
+  /**
+   * Time a model's network as `nstc bench` does.
+   *
+   * @param {object} model Of site.json.
+   * @param {string} precision As of `stylise`.
+   * @param {{height: number, width: number}} size Of the picture.
+   * @returns {Promise<{times: number[], where: string}>} A time in ms for each round.
+   */
+  async measure(model, precision, size) {
+    if (this.fault) throw new PageError(this.fault);
+    const { backend, file } = await this.#plan(model, precision);
+    const { threads } = await this.#worker(backend);
+    const times = await this.#call("measure", backend, model, file, probeOf(size));
+    return { times, where: placeOf(file, backend, threads) };
   }
 
   async #plan(model, precision) {
@@ -75,9 +90,8 @@ export class DeviceEngine {
     for (const { backend, file } of plans) {
       try {
         for (let i = 0; i < 2; i++) {
-          const data = new Uint8Array(PROBE * PROBE * 3).map((_, k) => (k * 31) & 255);
-          const probe = { data, height: PROBE, width: PROBE };
-          const { ms } = await this.#run(backend, model, file, probe);
+          const probe = probeOf({ height: PROBE, width: PROBE });
+          const { ms } = await this.#call("run", backend, model, file, probe);
           if (ms < best.ms) best = { ms, backend };
         }
       } catch (error) {
@@ -105,13 +119,13 @@ export class DeviceEngine {
     if (this.#workers.get(backend)?.calls === calls) this.#workers.delete(backend);
   }
 
-  async #run(backend, model, file, { data, height, width }) {
+  async #call(name, backend, model, file, { data, height, width }) {
     const { calls } = await this.#worker(backend);
     const { input, output, dtype } = file;
     const address = new URL(file.file, document.baseURI).href;
     const own = { address, input, output, dtype, multiple: model.size_multiple };
     try {
-      return await calls.call("run", { model: own, data, height, width }, [data.buffer]);
+      return await calls.call(name, { model: own, data, height, width }, [data.buffer]);
     } catch (error) {
       if (error.name === "PageError") throw error;
       this.#drop(backend, calls);
@@ -120,6 +134,17 @@ export class DeviceEngine {
       throw new PageError(`${pixels} are too many for this device's memory: choose a smaller size.`);
     }
   }
+}
+
+/** A picture of some pattern: what it shows changes no time. */
+function probeOf({ height, width }) {
+  const data = new Uint8Array(height * width * 3).map((_, k) => (k * 31) & 255);
+  return { data, height, width };
+}
+
+function placeOf(file, backend, threads) {
+  const place = backend === "webgpu" ? "WebGPU" : `WebAssembly, ${counted(threads)}`;
+  return `${file.precision} · ${place}`;
 }
 
 function counted(threads) {

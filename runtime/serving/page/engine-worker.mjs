@@ -2,9 +2,10 @@
 
 import { answering, isOutOfMemory, Moved, PageError, tell } from "./calls.mjs";
 import { fromUnits, toUnits } from "./pixels.mjs";
-import { threadsOf } from "./timing.mjs";
+import { clockStep, PACE, planOf, threadsOf, turn } from "./timing.mjs";
 
 const MOST_SESSIONS = 6;
+const ROUNDS = 9; // of a measurement
 const WARM_UP = 64; // pixels a side: a session's first run is slower than all others
 
 const MODULES = { wasm: "ort.wasm.min.mjs", webgpu: "ort.webgpu.min.mjs" };
@@ -22,7 +23,7 @@ let backend = "wasm";
 let before = Promise.resolve(); // the run before: sessions of one runtime can't run at once
 const sessions = new Map(); // by the file's address, the least recently used first
 
-answering({ start, run, bench, abandon });
+answering({ start, run, measure, bench, abandon });
 
 /** Load onnxruntime-web; how many threads it has, or null where WebGPU is not to be had. */
 async function start({ folder, wanted, remedy }) {
@@ -40,11 +41,38 @@ async function start({ folder, wanted, remedy }) {
   return threads;
 }
 
-/** Stylise RGB bytes; the same size, and the network's time. One after the other. */
+/** Stylise RGB bytes; the same size, and the network's time. */
 function run(given) {
-  const ran = before.then(() => runNow(given));
-  before = ran.catch(() => {});
-  return ran;
+  return inTurn(async () => {
+    const session = await opened(given.model);
+    const { height, width } = given;
+    const { values, ms } = await timed(session, given.model, given);
+    return new Moved({ data: values, height, width, ms }, [values.buffer]);
+  });
+}
+
+/** Time a network on RGB bytes as nstc bench does: of each round the lowest time of a run, in ms. */
+function measure(given) {
+  return inTurn(async () => {
+    const session = await opened(given.model);
+    const { values, shape, input, output } = prepared(session, given.model, given);
+    const feed = { [input]: new ort.Tensor(given.model.dtype, values, shape) };
+    const own = { run: async () => (await session.run(feed, [output]))[output] };
+    const plan = await planOf(own, PACE, clockStep());
+    const times = [];
+    for (let round = 0; round < ROUNDS; round++) times.push(await turn(own, plan, PACE));
+    return times;
+  });
+}
+
+/** Do some work when that before is done. */
+function inTurn(work) {
+  const worked = before.then(work).catch((error) => {
+    if (!isOutOfMemory(error)) throw error;
+    throw Object.assign(new Error(error.message), { name: "OutOfMemory" });
+  });
+  before = worked.catch(() => {});
+  return worked;
 }
 
 /** Do a run of `nstc bench`, whose files and messages are in a folder; tells of its progress. */
@@ -56,17 +84,6 @@ async function bench({ folder }) {
 /** End the bench before its next round. */
 function abandon({ why }) {
   stop.abort(new Error(why));
-}
-
-async function runNow({ model, data, height, width }) {
-  try {
-    const session = await opened(model);
-    const { values, ms } = await timed(session, model, { data, height, width });
-    return new Moved({ data: values, height, width, ms }, [values.buffer]);
-  } catch (error) {
-    if (!isOutOfMemory(error)) throw error;
-    throw Object.assign(new Error(error.message), { name: "OutOfMemory" });
-  }
 }
 
 async function opened(model) {
@@ -95,15 +112,23 @@ async function opened(model) {
   return session;
 }
 
-async function timed(session, model, { data, height, width }) {
+/** RGB bytes as a session takes them, and the names of its input and output. */
+function prepared(session, model, { data, height, width }) {
   const inBytes = model.dtype === "uint8";
-  const shape = inBytes ? [1, height, width, 3] : [1, 3, height, width];
-  const values = inBytes ? data : toUnits({ data, height, width });
-  const name = model.output ?? session.outputNames[0];
+  return {
+    inBytes,
+    values: inBytes ? data : toUnits({ data, height, width }),
+    shape: inBytes ? [1, height, width, 3] : [1, 3, height, width],
+    input: model.input ?? session.inputNames[0],
+    output: model.output ?? session.outputNames[0],
+  };
+}
+
+async function timed(session, model, { data, height, width }) {
+  const { inBytes, values, shape, ...names } = prepared(session, model, { data, height, width });
   const start = performance.now();
-  const input = new ort.Tensor(model.dtype, values, shape);
-  const feed = { [model.input ?? session.inputNames[0]]: input };
-  const output = (await session.run(feed, [name]))[name];
+  const feed = { [names.input]: new ort.Tensor(model.dtype, values, shape) };
+  const output = (await session.run(feed, [names.output]))[names.output];
   const given = await output.getData();
   const ms = performance.now() - start;
   const stylised = inBytes ? given.slice() : fromUnits(given);

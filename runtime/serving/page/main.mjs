@@ -9,6 +9,7 @@ import { toRgba } from "./pixels.mjs";
 import { fragmentOf, initialSettings, settingsOf } from "./settings.mjs";
 import { Split } from "./split.mjs";
 import { Studio } from "./studio.mjs";
+import { median } from "./timing.mjs";
 
 const SCHEMA = "nstc.site/1";
 const ADDRESS_WAIT_MS = 300; // browsers refuse an address that is written many times a second
@@ -160,7 +161,28 @@ async function main() {
     return second ? `${title(model)} + ${title(second)}` : title(model);
   }
 
+  async function measure() {
+    const [button, measured] = [element("measure"), element("measured")];
+    if (button.ariaDisabled === "true") return;
+    button.ariaDisabled = "true"; // not `disabled`, which would take the focus away
+    measured.textContent = "Measuring";
+    const { height, width } = canvases.before;
+    const asked = settings;
+    try {
+      const { times, where } = await studio.measure({ height, width });
+      const line = `Median ${figure(median(times))} ms, lowest ${figure(Math.min(...times))} ms`;
+      const holds = settings === asked && !camera.isOn; // of what is on show, and undisturbed
+      measured.textContent = holds ? `${line} (${width} × ${height}, ${where})` : "";
+    } catch (error) {
+      measured.textContent = "";
+      throw error;
+    } finally {
+      button.ariaDisabled = "false";
+    }
+  }
+
   function change(changed) {
+    element("measured").textContent = "";
     settings = settled(site, { ...settings, ...changed });
     studio.change(settings);
     show();
@@ -201,6 +223,7 @@ async function main() {
 
   function showCamera() {
     const { isOn, isOpening } = camera;
+    element("measure").disabled = isOn || isOpening; // frames would take their share of its time
     // not `disabled`, which would take the focus away
     for (const id of ["camera", "flip"]) element(id).ariaDisabled = String(isOpening);
     element("camera-text").textContent = isOn ? "Stop camera" : "Camera";
@@ -259,6 +282,7 @@ async function main() {
   element("flip").addEventListener("click", () => attempt(flipCamera));
   element("download").addEventListener("click", () => attempt(download));
   element("copy").addEventListener("click", () => attempt(copyLink));
+  element("measure").addEventListener("click", () => attempt(measure));
   element("reset").addEventListener("click", reset);
   element("dismiss").addEventListener("click", () => {
     lines.set("fault", "");
@@ -267,6 +291,7 @@ async function main() {
   addEventListener("hashchange", follow);
 
   element("engine-server").hidden = !site.server;
+  element("measure-row").hidden = !site.server || studio.deviceFault !== "";
   const device = element("engine-device");
   device.classList.toggle("is-missing", studio.deviceFault !== "");
   device.querySelector("input").disabled = studio.deviceFault !== "";

@@ -62,6 +62,12 @@ export class Studio {
     return this.#device.fault;
   }
 
+  /** Time the style's network on this device, on a picture of a size; see `DeviceEngine`. */
+  measure(size) {
+    const { model, precision } = this.#settings;
+    return this.#device.measure(this.#model(model), precision, size);
+  }
+
   /** The name of the photograph, for files. */
   get photoName() {
     return this.#photo?.name ?? "photo";

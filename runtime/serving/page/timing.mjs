@@ -14,6 +14,9 @@ const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
  * @property {number} steady A run is warm once the next is not faster by more than this share.
  */
 
+/** @type {Pace} That of latency.py. */
+export const PACE = { pauseMs: 50, turnMs: 50, mostRepeats: 15, maxWarmUps: 10, steady: 0.05 };
+
 /**
  * @typedef {object} Session
  * @property {() => Promise<{dispose(): void}>} run One inference, which gives its output.
@@ -70,6 +73,13 @@ export async function planOf(session, pace, clockStepMs) {
     warmUps: Math.max(1, runs),
     stretch: Math.ceil((STEPS_OF_CLOCK * clockStepMs) / seen),
   };
+}
+
+/** The one in the middle of times, or the mean of two. */
+export function median(times) {
+  const sorted = [...times].sort((a, b) => a - b);
+  const half = (sorted.length - 1) / 2;
+  return (sorted[Math.floor(half)] + sorted[Math.ceil(half)]) / 2;
 }
 
 /** A session's turn: the lowest of its times, in milliseconds a run. */

@@ -1,6 +1,7 @@
 """What a page is asked to do."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,12 @@ from nstc.core.recipe import BenchRecipe
 from nstc.runtime.foreign.networks import ForeignSession
 from nstc.runtime.foreign.probing import probe_contract
 from nstc.runtime.onnx_session import OnnxSession
-from nstc.runtime.serving.site import bench_content
+from nstc.runtime.serving.site import PAGE, bench_content
 from nstc.runtime.serving.web_runtime import WebRuntime
 
 RUNTIME = WebRuntime(Path("installed"))
+TIMING = PAGE["timing.mjs"].read_text(encoding="utf-8")
+PACE = re.compile(r"export const PACE = .*")
 
 
 @pytest.fixture
@@ -79,6 +82,17 @@ def test_the_rounds_are_those_of_latency(sessions, pixels):
     steady_at_once = 2
     in_rounds = turns[3 * steady_at_once :]
     assert [i for order in job["orders"] for i in order for _ in "12"] == in_rounds
+
+
+def test_the_pace_of_the_live_page_is_that_of_latency():
+    given = dict(re.findall(r"(\w+): ([\d.]+)[,\s]", PACE.search(TIMING)[0]))
+    assert {name: float(value) for name, value in given.items()} == {
+        "pauseMs": latency.PAUSE_S * 1000,
+        "turnMs": latency.TURN_MS,
+        "mostRepeats": latency.MOST_REPEATS,
+        "maxWarmUps": latency.MAX_WARM_UPS,
+        "steady": latency.STEADY,
+    }
 
 
 def test_a_graph_of_other_numbers_is_refused(sessions, pixels, monkeypatch):

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import threading
 from contextlib import ExitStack
 
@@ -91,6 +92,38 @@ def test_both_engines_times_are_shown_for_one_photo(play, content) -> None:
     ]
     assert given[0].startswith("float · WebAssembly, ")
     assert given[1] == "float"
+
+
+def test_this_device_is_measured_on_request(play, content) -> None:
+    with live_pages.served(content, live_pages.negatives) as link:
+        shown, after = play(
+            """
+            await open("model=udnie&photo=chelsea&size=256&precision=int8", "Udnie, 256 by 170");
+            await page.click("#measure");
+            await said("measured", "lowest");
+            const shown = await page.textContent("#measured");
+            await page.selectOption("#size", "384");
+            const after = [await page.textContent("#measured")];
+            await page.click("#camera");
+            await page.waitForFunction(() => document.body.classList.contains("is-live"));
+            after.push(await page.isDisabled("#measure"));
+            return [shown, after];
+            """,
+            link,
+        )
+
+    figures = (
+        r"Median ([\d.]+) ms, lowest ([\d.]+) ms \(256 × 170, int8 · WebAssembly, \d threads?\)"
+    )
+    found = re.fullmatch(figures, shown)
+    assert found is not None, shown
+    median, lowest = map(float, found.groups())
+    assert 0 < lowest <= median
+    assert after == ["", True]  # of another size, and not beside a camera
+
+
+def test_a_page_without_a_server_measures_nothing(play, link) -> None:
+    assert play('await open("size=256", "Starry"); return page.isHidden("#measure");', link)
 
 
 def test_a_server_that_goes_away_is_waited_for(play, content, tmp_path) -> None:
