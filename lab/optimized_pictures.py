@@ -1,7 +1,8 @@
 """How low the losses go: `python -m lab.optimized_pictures yardstick|strength --paintings DIR`.
 
 `yardstick` optimises an image for each photograph and each style of the zoo, by the defaults of
-`nstc optimize` at 512 px, and compares its losses with those of the teacher's picture. `strength`
+`nstc optimize` at 512 px, and compares its losses and the student's with those of the teacher's
+picture. `strength`
 optimises one photograph for every painting in the folder, with the weights balanced and with fixed
 ones, compares how the content losses spread, and plots them with `--plot FILE.svg`. Paintings are
 DIR/starry-night.jpg and so on; what was made before in the output folder is kept. Prints the
@@ -65,30 +66,37 @@ def main() -> None:
 
 
 def yardstick(paintings: Path, styles: Sequence[str], photos: Sequence[str], output: Path) -> None:
-    """The optimiser's losses over the teacher's, a row a style and photograph."""
+    """Losses of the optimised image and of the student's picture, over the teacher's, in rows.
+
+    A row is a style and a photograph, and has the style loss and the content loss of each.
+    """
     vgg, ratios = load_vgg(), []
-    print("| style | photograph | style, of the teacher's | content, of the teacher's | seconds |")
+    print("| style | photograph | optimised: style, content | seconds | student: style, content |")
     print("|---|---|---|---|---|")
     for name in styles:
         teacher = open_bundle(f"zoo:{name}/teacher")
         grams = style_of(teacher)
-        network = load_as_deployed(teacher)
+        networks = [load_as_deployed(each) for each in (teacher, open_bundle(f"zoo:{name}"))]
         for photo in photos:
             square = _square(photo)
             made = _optimized(paintings / f"{name}.jpg", photo, SIZE, output, OptimizeRecipe())
             with torch.no_grad():
-                stylised = tensor_to_images(network(images_to_tensor([square])))[0]
-            of_teacher, own = (
-                _losses(rgb, square, grams, vgg) for rgb in (stylised, read_picture(made[0]).rgb)
+                given = images_to_tensor([square])
+                stylised = [tensor_to_images(network(given))[0] for network in networks]
+            of_teacher, *others = (
+                _losses(rgb, square, grams, vgg) for rgb in (*stylised, read_picture(made[0]).rgb)
             )
-            style, content = (a / b for a, b in zip(own, of_teacher, strict=True))
-            ratios.append((style, content))
-            print(f"| {name} | {photo} | {style:.2f} | {content:.2f} | {made[1]:.0f} |", flush=True)
+            of_student, optimised = (np.divide(each, of_teacher) for each in others)
+            ratios.append((*optimised, *of_student))
+            cells = (_pair(optimised), f"{made[1]:.0f}", _pair(of_student))
+            print(f"| {name} | {photo} | {' | '.join(cells)} |", flush=True)
     found = np.array(ratios)
-    print(
-        f"| all | median (worst) | {np.median(found[:, 0]):.2f} ({found[:, 0].max():.2f}) | "
-        f"{np.median(found[:, 1]):.2f} ({found[:, 1].max():.2f}) | |"
-    )
+    for title, row in (("median", np.median(found, axis=0)), ("worst", found.max(axis=0))):
+        print(f"| all | {title} | {_pair(row[:2])} | | {_pair(row[2:])} |")
+
+
+def _pair(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.2f}" for value in values)
 
 
 def strength(
