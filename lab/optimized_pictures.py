@@ -13,7 +13,7 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -95,7 +95,7 @@ def yardstick(paintings: Path, styles: Sequence[str], photos: Sequence[str], out
         print(f"| all | {title} | {_pair(row[:2])} | | {_pair(row[2:])} |")
 
 
-def _pair(values: Sequence[float]) -> str:
+def _pair(values: Iterable[float]) -> str:
     return ", ".join(f"{value:.2f}" for value in values)
 
 
