@@ -5,7 +5,8 @@ given again, what other photographs found. The card's plot has the student's pla
 the zoo's others, as their manifests hold them: ship again those whose plot should have it too.
 
 What a shipped manifest says holds on every machine: paths of the one that made it are left out, and
-a teacher that ships is remembered by its zoo name. A preview and the card are made anew.
+a teacher that ships is remembered by its zoo name. A preview and the card are made anew. Style
+statistics go into the style's folder, once for all its bundles.
 """
 
 import argparse
@@ -19,10 +20,20 @@ from lab.exploration_report import measured_last, write_frontier
 from nstc.compress.card import FRONTIER_FILE, card, measurements, write_preview
 from nstc.compress.distillation.teachers import open_teacher
 from nstc.compress.export.export_model import made_artifact
-from nstc.core.bundle import CARD_FILE, Bundle, artifact_name, open_bundle, revised_bundle
+from nstc.core import zoo
+from nstc.core.bundle import (
+    CARD_FILE,
+    STYLE_FILE,
+    Bundle,
+    artifact_name,
+    open_bundle,
+    revised_bundle,
+)
+from nstc.core.errors import OutputError
+from nstc.core.files import sha256_of
 from nstc.core.manifest import Origin
 from nstc.core.photos import sample_photos
-from nstc.core.zoo import ROLES, STUDENT, shipping, zoo_folder, zoo_names, zoo_students
+from nstc.core.zoo import STUDENT
 from nstc.runtime.session import open_session
 from nstc.runtime.verification import record
 
@@ -34,7 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("style", help="folder of the zoo, such as starry-night")
-    parser.add_argument("role", choices=ROLES)
+    parser.add_argument("role", choices=zoo.ROLES)
     parser.add_argument(
         "--measured", type=Path, action="append", default=[], help="JSON that nstc bench wrote"
     )
@@ -57,7 +68,14 @@ def ship(
     role: str,
     measured: tuple[Mapping[str, Any], ...],
 ) -> Bundle:
-    """Copy a bundle into the zoo's folder of a style."""
+    """Copy a bundle into the zoo's folder of a style.
+
+    Raises:
+        OutputError: its style statistics are not those that the style's bundles share.
+    """
+    folder = zoo.zoo_folder() / style / role
+    shared = folder.with_name(STYLE_FILE)
+    _refuse_other_statistics(bundle, shared)
     taught = bundle.manifest.teacher
     teacher_origin = _public(taught)
     manifest = dataclasses.replace(
@@ -71,17 +89,28 @@ def ship(
     own = open_session(bundle, artifact=artifact, store=made_artifact).run
     taught_by = manifest.teacher.zoo if manifest.teacher else None
     teacher = [open_teacher(taught_by).stylize] if taught_by else []
-    with shipping(), revised_bundle(bundle, zoo_folder() / style / role, manifest) as draft:
+    with zoo.shipping(), revised_bundle(bundle, folder, manifest) as draft:
         write_preview(draft, [*teacher, own], sample_photos())
         if role == STUDENT and measured:
-            others = [open_bundle(name).manifest for name in zoo_students()]
+            others = [open_bundle(name).manifest for name in zoo.zoo_students()]
             beside = [measured_last(m, _DEPLOYED) for m in others if m.name != style]
             write_frontier(draft / FRONTIER_FILE, beside, [measured_last(manifest, _DEPLOYED)])
         (draft / CARD_FILE).write_text(card(manifest, draft), encoding="utf-8")
     if role == STUDENT:
-        with shipping():
-            record(zoo_folder() / style / role, trust=True)
-    return open_bundle(zoo_folder() / style / role)
+        with zoo.shipping():
+            record(folder, trust=True)
+    if STYLE_FILE in bundle.manifest.files:
+        (folder / STYLE_FILE).replace(shared)
+    return open_bundle(folder)
+
+
+def _refuse_other_statistics(bundle: Bundle, shared: Path) -> None:
+    own = bundle.manifest.files.get(STYLE_FILE)
+    if own is not None and shared.is_file() and own.sha256 != sha256_of(shared):
+        raise OutputError(
+            f"{STYLE_FILE} of {bundle.path} is not the one that {shared.parent.name}'s bundles "
+            "share: make the bundle with theirs, or ship all of them anew without that folder."
+        )
 
 
 def _renamed(
@@ -98,11 +127,11 @@ def _public(origin: Origin | None, besides: str | None = None) -> Origin | None:
     """An origin as it is known everywhere; a bundle that computes like `besides` is not its own."""
     if origin is None:
         return None
-    zoo = origin.zoo
-    for name in zoo_names():
+    known = origin.zoo
+    for name in zoo.zoo_names():
         if open_bundle(name).identity == origin.sha256 != besides:
-            zoo = name
-    return dataclasses.replace(origin, zoo=zoo, path=None)
+            known = name
+    return dataclasses.replace(origin, zoo=known, path=None)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import shutil
 import hostile_graphs
 import numpy as np
 import pytest
+from whole_copies import whole_copy
 
 from nstc.core.bundle import open_bundle
 from nstc.runtime.foreign.trial import current_limits
@@ -194,11 +195,8 @@ def test_quantize_does_not_ask_for_a_flag_that_it_has_not(nstc, program, tmp_pat
 
 
 def test_the_zoos_programs_came_with_nstc(nstc, save_picture, pixels, tmp_path) -> None:
-    from nstc.core.zoo import resolve_model_path
-
     photo = save_picture(np.zeros((64, 64, 3), np.uint8))
-    copied = tmp_path / "copied"
-    shutil.copytree(resolve_model_path("zoo:starry-night"), copied)
+    copied = whole_copy("zoo:starry-night", tmp_path / "copied")
     for model in ("zoo:starry-night", copied):
         done = nstc("stylize", photo, "-m", model, "-o", "o.png", "--artifact", "ts")
         assert done.code == 0, done.err

@@ -11,6 +11,7 @@ import pytest
 from nstc.core import files, zoo
 from nstc.core.bundle import (
     MANIFEST_FILE,
+    STYLE_FILE,
     WEIGHTS_FILE,
     artifact_name,
     bundle_to_revise,
@@ -31,7 +32,7 @@ from nstc.core.errors import (
 )
 from nstc.core.files import sha256_of
 
-FILES = [WEIGHTS_FILE, "style.safetensors", "model.onnx", "model.int8.onnx"]
+FILES = [WEIGHTS_FILE, STYLE_FILE, "model.onnx", "model.int8.onnx"]
 
 
 def check_all(path) -> None:
@@ -329,6 +330,62 @@ class TestIdentity:
         origin = bundle.origin()
         assert (origin.name, origin.sha256) == ("negative", bundle.identity)
         assert (origin.zoo, origin.path) == (None, str(bundle.path.resolve()))
+
+
+class TestSharedStatistics:
+    """Those that an included bundle's style has beside its bundles' folders."""
+
+    @pytest.fixture
+    def included(self, make_bundle, tmp_path, monkeypatch):
+        """A student whose statistics are in its style's folder."""
+        monkeypatch.setattr(zoo, "zoo_folder", lambda: tmp_path / "zoo")
+        with zoo.shipping():
+            made = make_bundle(tmp_path / "zoo" / "wave" / "student")
+        (made.path / STYLE_FILE).rename(tmp_path / "zoo" / "wave" / STYLE_FILE)
+        return made
+
+    @pytest.mark.parametrize("by", ["name", "path", "link"])
+    def test_they_are_read_as_the_bundles_own(self, included, tmp_path, by) -> None:
+        (tmp_path / "link").symlink_to(included.path)
+        model = {"name": "zoo:wave", "path": included.path, "link": tmp_path / "link"}[by]
+        check_all(model)
+        shared = open_bundle(model).file(STYLE_FILE)
+        assert sha256_of(shared) == included.manifest.files[STYLE_FILE].sha256
+
+    def test_a_bundle_made_of_it_elsewhere_is_whole(self, included, tmp_path) -> None:
+        with revised_bundle(included, tmp_path / "mine", included.manifest):
+            pass
+        shutil.rmtree(tmp_path / "zoo")
+        check_all(tmp_path / "mine")
+
+    def test_a_copy_by_hand_says_where_they_are(self, included, tmp_path) -> None:
+        shutil.copytree(included.path.parent, tmp_path / "wave")
+        copied = tmp_path / "wave" / "student"
+        with pytest.raises(CorruptBundleError, match=r"missing.* in the folder above theirs"):
+            open_bundle(copied)
+        shutil.copy(tmp_path / "wave" / STYLE_FILE, copied)
+        check_all(copied)
+
+    def test_damage_names_the_included_model(self, included) -> None:
+        shared = included.path.with_name(STYLE_FILE)
+        _flip(shared, 0.5)
+        with pytest.raises(CorruptBundleError, match=f"^{STYLE_FILE} of zoo:wave is damaged"):
+            included.file(STYLE_FILE)
+        shared.unlink()
+        with pytest.raises(CorruptBundleError, match=f"^{STYLE_FILE} of zoo:wave is missing"):
+            open_bundle("zoo:wave")
+
+    def test_a_link_in_their_place_is_refused(self, included, tmp_path) -> None:
+        shared = included.path.with_name(STYLE_FILE)
+        shared.rename(tmp_path / "elsewhere")
+        shared.symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(CorruptBundleError, match="is not part of the bundle"):
+            open_bundle("zoo:wave")
+
+    def test_no_other_file_is_looked_for_there(self, included) -> None:
+        (included.path / WEIGHTS_FILE).rename(included.path.with_name(WEIGHTS_FILE))
+        with pytest.raises(CorruptBundleError, match=r"zoo:wave is missing.*copy it again\.$"):
+            open_bundle("zoo:wave")
 
 
 def _write_and_stop(path) -> None:

@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from whole_copies import whole_copy
 
-from nstc.core.bundle import open_bundle
 from nstc.core.photos import sample_photos
 from nstc.models.architectures import load
 
@@ -153,7 +153,7 @@ def folder(tmp_path: Path) -> Path:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(grey, format="rgb24")))
         container.mux(stream.encode(None))
     for name, source in (("teacher", "zoo:the-scream/teacher"), ("small", "zoo:the-scream")):
-        shutil.copytree(open_bundle(source).path, tmp_path / name)
+        whole_copy(source, tmp_path / name)
     teacher = load("zoo:the-scream/teacher")
     torch.save(teacher.state_dict(), tmp_path / "fast_neural_style.pth")
     shutil.copy(tmp_path / "small" / "model.onnx", tmp_path / "network.onnx")

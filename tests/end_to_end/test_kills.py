@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from whole_copies import whole_copy
 
 from nstc.core.bundle import MANIFEST_FILE, STYLE_FILE, WEIGHTS_FILE, new_bundle, open_bundle
 from nstc.core.manifest import Manifest, Style
@@ -210,7 +211,7 @@ def video(place) -> Verb:
 
 
 def shipped(place: Path, name: str) -> Path:
-    return Path(shutil.copytree(open_bundle("zoo:starry-night").path, place / name))
+    return whole_copy("zoo:starry-night", place / name)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any, Final
 import pytest
 from gate_proof.ledger import Case, Trial, table, write
 from gate_proof.plan import Plan, chosen_plan, output_file, photos_of_run
+from whole_copies import whole_copy
 
 from nstc.benchmarks import subjects
 from nstc.benchmarks.bench import bench
@@ -23,7 +23,6 @@ from nstc.benchmarks.result import BenchResult
 from nstc.compress.export.export_model import made_artifact
 from nstc.core.photos import PhotoSet, sample_photos
 from nstc.core.recipe import BenchRecipe
-from nstc.core.zoo import resolve_model_path
 from nstc.runtime.session import Session
 
 STUDENT: Final = "zoo:starry-night"
@@ -116,7 +115,7 @@ class Gate:
 
 @pytest.fixture
 def gate(plan: Plan, tmp_path: Path, _baselines: Path) -> Gate:
-    candidate = shutil.copytree(resolve_model_path(STUDENT), tmp_path / "candidate")
+    candidate = whole_copy(STUDENT, tmp_path / "candidate")
     return Gate(plan, _baselines, candidate)
 
 

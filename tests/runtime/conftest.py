@@ -1,10 +1,8 @@
 """The shipped student with the file that runs tiles, which is made if it does not ship."""
 
-import shutil
-from pathlib import Path
-
 import pytest
 import torch
+from whole_copies import whole_copy
 
 from nstc.compress.export.export_model import export
 from nstc.compress.quantization.quantize_model import quantize
@@ -21,8 +19,7 @@ def tiles_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     shipped = open_bundle("zoo:starry-night")
     if TILES_ARTIFACT in shipped.artifacts:
         return shipped
-    path: Path = tmp_path_factory.mktemp("tiles") / "student"
-    shutil.copytree(shipped.path, path)
+    path = whole_copy(shipped.path, tmp_path_factory.mktemp("tiles") / "student")
     export(path, formats=["tiles"])
     return open_bundle(path)
 

@@ -36,6 +36,9 @@ _ENDINGS_OF_FILES: Final = frozenset(
     (*(".onnx", ".ort", ".pt", ".pte", ".pth", ".safetensors", ".ts", ".zip"), *(".json", ".toml"))
 )
 _ARTIFACT_PREFIX: Final = "model."
+_SHARED_ADVICE: Final = (
+    " Included bundles of one style share this file in the folder above theirs: copy it from there."
+)
 _SHORT_NAMES: Final = {"float": "onnx"} | {name.removesuffix(".onnx"): name for name in QUANTIZED}
 
 
@@ -85,7 +88,8 @@ class Bundle:
         path, size_bytes = _plain_file(self.path, name)
         if size_bytes != record.size_bytes or files.sha256_of(path) != record.sha256:
             raise errors.CorruptBundleError(
-                f"{named(path)} is damaged: it differs from the manifest. Copy it again."
+                f"{named(self.path / name)} is damaged: it differs from the manifest. "
+                "Copy it again."
             )
         return path
 
@@ -221,20 +225,26 @@ def revised_bundle(bundle: Bundle, target: Path, manifest: Manifest) -> Iterator
 
 
 def _plain_file(folder: Path, name: str) -> tuple[Path, int]:
-    """The path and size of a plain file of a manifest; all that is read goes through here."""
+    """The path and size of a plain file of a manifest; all that is read goes through here.
+
+    Style statistics that a bundle of the zoo lacks are those that its style's bundles share.
+    """
     if (fault := fault_of_name(name)) is not None:
         raise errors.CorruptBundleError(f"{named(folder)} names a file {name!r:.80}: {fault}.")
-    path = folder / name
+    path = where = folder / name
+    if name == STYLE_FILE and not os.path.lexists(path) and zoo_name_of(folder) is not None:
+        path = folder.resolve().parent / name
     try:
         status = path.lstat()
         decoding.refuse_irregular(status)
     except OSError as error:
         raise errors.CorruptBundleError(
-            f"{named(path)} is missing: the bundle is incomplete, copy it again."
+            f"{named(where)} is missing: the bundle is incomplete, copy it again."
+            f"{_SHARED_ADVICE if name == STYLE_FILE else ''}"
         ) from error
     except decoding.DecodingError as error:
         raise errors.CorruptBundleError(
-            f"{named(path)} is not part of the bundle: {error}. Copy the bundle again, links "
+            f"{named(where)} is not part of the bundle: {error}. Copy the bundle again, links "
             "followed."
         ) from error
     return path, status.st_size

@@ -1,13 +1,13 @@
 """Files of others, each tried once."""
 
-import shutil
 import subprocess
 import sys
 
 import pytest
+from whole_copies import whole_copy
 
 from nstc.core.bundle import open_bundle
-from nstc.core.zoo import resolve_model_path, zoo_names
+from nstc.core.zoo import zoo_names
 from nstc.runtime.foreign import trial
 from nstc.runtime.foreign.trial import GraphProcess, limited_to
 
@@ -76,6 +76,6 @@ def test_a_shipped_model_is_known_by_its_own_manifest() -> None:
 
 
 def test_a_copy_of_a_shipped_model_is_known_by_the_zoos(tmp_path) -> None:
-    copy = shutil.copytree(resolve_model_path("zoo:udnie"), tmp_path / "mine")
+    copy = whole_copy("zoo:udnie", tmp_path / "mine")
     assert _manifests_opened_for(copy) == 1 + len(zoo_names())
     assert trial.is_ours(open_bundle(copy).manifest.files["model.int8.onnx"].sha256)
