@@ -11,7 +11,7 @@ REASON ?=
 IN_ORDER := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 ZOO_BASELINE := models/zoo/baseline.json
 TARGETS := cpu:1 cpu:2 mobile executorch web
-ZOO := $(patsubst models/zoo/%/student,zoo:%,$(wildcard models/zoo/*/student))
+ZOO := $(patsubst models/zoo/%,zoo:%,$(patsubst %/student,%,$(wildcard models/zoo/*/student models/zoo/*/fast)))
 
 .PHONY: demo test docs docs-serve house lint typetree types imports unit test-base base-sizes gate explore format clean web-setup \
 	zoo-baseline zoo-report readme-pictures test-slow test-docs test-notebook test-ssh test-web test-cuda test-executorch \

@@ -6,7 +6,7 @@ python -m lab.readme_pictures [-o docs/images]
 ratio that the manifests hold of every student's files, by the photographs that they were judged on
 last, and `comparison.jpg` three photographs beside one teacher's and its student's pictures. The
 table has a row for each file, of the same photographs. `zoo-STYLE.jpg` is a thumbnail of what a
-student makes of one photograph.
+style's usual student makes of one photograph.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from nstc.compress.card import write_comparison
 from nstc.compress.distillation.teachers import open_teacher
 from nstc.core.bundle import open_bundle
 from nstc.core.photos import PhotoSet, sample_photos
-from nstc.core.zoo import TEACHER, zoo_students
+from nstc.core.zoo import STUDENT, TEACHER, zoo_names, zoo_students
 from nstc.runtime.stylizer import Stylizer, write_zoo_sheet
 
 SHOWN: Final = "astronaut"
@@ -47,7 +47,7 @@ def main() -> None:
         lossless = folder / f"{name}.png"
         Image.open(lossless).save(folder / f"{name}.jpg", quality=88, optimize=True)
         lossless.unlink()
-    for name in zoo_students():
+    for name in zoo_names([STUDENT]):
         picture = Stylizer(name)(named[THUMBNAIL])
         picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
         picture.save(folder / f"zoo-{name.removeprefix('zoo:')}.jpg", quality=88, optimize=True)

@@ -33,7 +33,7 @@ from nstc.core.errors import OutputError
 from nstc.core.files import sha256_of
 from nstc.core.manifest import Origin
 from nstc.core.photos import sample_photos
-from nstc.core.zoo import STUDENT
+from nstc.core.zoo import STUDENT, STUDENT_ROLES
 from nstc.runtime.session import open_session
 from nstc.runtime.verification import record
 
@@ -85,18 +85,18 @@ def ship(
         teacher=teacher_origin,
         measurements=tuple(_renamed(row, taught, teacher_origin) for row in measured),
     )
-    artifact = "int8" if role == STUDENT else "onnx"
+    artifact = "int8" if role in STUDENT_ROLES else "onnx"
     own = open_session(bundle, artifact=artifact, store=made_artifact).run
     taught_by = manifest.teacher.zoo if manifest.teacher else None
     teacher = [open_teacher(taught_by).stylize] if taught_by else []
     with zoo.shipping(), revised_bundle(bundle, folder, manifest) as draft:
         write_preview(draft, [*teacher, own], sample_photos())
-        if role == STUDENT and measured:
+        if role in STUDENT_ROLES and measured:
             others = [open_bundle(name).manifest for name in zoo.zoo_students()]
-            beside = [measured_last(m, _DEPLOYED) for m in others if m.name != style]
+            beside = [measured_last(m, _DEPLOYED) for m in others if m.name != manifest.name]
             write_frontier(draft / FRONTIER_FILE, beside, [measured_last(manifest, _DEPLOYED)])
         (draft / CARD_FILE).write_text(card(manifest, draft), encoding="utf-8")
-    if role == STUDENT:
+    if role in STUDENT_ROLES:
         with zoo.shipping():
             record(folder, trust=True)
     if STYLE_FILE in bundle.manifest.files:

@@ -51,7 +51,11 @@ _RUNTIME: Final = "runtime/"
 _PHOTOS: Final = "photos/"
 _MODELS: Final = "models/"
 _RUNTIME_LICENCE: Final = "onnxruntime-web-licence.txt"
-_ROLES: Final = {"teacher": ["full-size"], "pruned-teacher": ["pruned"]}  # in titles
+_ROLES: Final = {  # in titles
+    zoo.FAST: ["fast"],
+    zoo.TEACHER: ["full-size"],
+    zoo.PRUNED_TEACHER: ["pruned"],
+}
 _COMMENTS: Final = re.compile(rb"^[ \t]*(?://.*|/\*(?:[^*]|\*(?!/))*\*/[ \t]*)\n", re.MULTILINE)
 _UNFIT: Final = re.compile(r"[^a-z0-9]+")  # of names in addresses
 _UNFILLED: Final = b'const SITE = { version: "", files: [] };'

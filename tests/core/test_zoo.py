@@ -23,7 +23,8 @@ def shipped(tmp_path, monkeypatch):
     """A zoo of a whole style, one that has a teacher only, and things that are no models."""
     folder = tmp_path / "zoo"
     monkeypatch.setattr(zoo, "zoo_folder", lambda: folder)
-    for model in ("wave/student", "wave/teacher", "wave/pruned-teacher", "night/teacher"):
+    whole = ("student", "fast", "teacher", "pruned-teacher")
+    for model in (*(f"wave/{role}" for role in whole), "night/teacher"):
         (folder / model).mkdir(parents=True)
         (folder / model / "manifest.json").write_text("{}")
     (folder / "unfinished" / "student").mkdir(parents=True)
@@ -31,14 +32,15 @@ def shipped(tmp_path, monkeypatch):
     return folder
 
 
-def test_names_are_sorted_with_the_student_before_its_teacher(shipped):
+def test_names_are_sorted_with_the_students_before_their_teacher(shipped):
     assert zoo_names() == (
         "zoo:night/teacher",
         "zoo:wave",
+        "zoo:wave/fast",
         "zoo:wave/teacher",
         "zoo:wave/pruned-teacher",
     )
-    assert zoo_students() == ("zoo:wave",)
+    assert zoo_students() == ("zoo:wave", "zoo:wave/fast")
 
 
 @pytest.mark.parametrize(
@@ -46,6 +48,7 @@ def test_names_are_sorted_with_the_student_before_its_teacher(shipped):
     [
         ("zoo:wave", "wave/student"),
         ("zoo:wave/student", "wave/student"),
+        ("zoo:wave/fast", "wave/fast"),
         ("zoo:wave/teacher", "wave/teacher"),
         ("zoo:wave/pruned-teacher", "wave/pruned-teacher"),
         (Path("zoo:night/teacher"), "night/teacher"),
@@ -78,8 +81,8 @@ def test_a_name_that_nothing_ships_under_is_told_what_there_is(shipped, name):
         resolve_model_path(name)
 
     assert str(caught.value).partition(" Did you mean ")[0] == (
-        f"no {name} in the zoo; there is zoo:night/teacher, zoo:wave, zoo:wave/teacher, "
-        "zoo:wave/pruned-teacher."
+        f"no {name} in the zoo; there is zoo:night/teacher, zoo:wave, zoo:wave/fast, "
+        "zoo:wave/teacher, zoo:wave/pruned-teacher."
     )
 
 
@@ -252,6 +255,7 @@ def test_entries_are_plain_json(listed):
         ("Wave/Teacher", "zoo:wave/teacher"),
         ("zoo/wave", "zoo:wave"),
         ("wvae", "zoo:wave"),
+        ("zoo:wave/fats", "zoo:wave/fast"),
         (Path("wave/pruned_teacher"), "zoo:wave/pruned-teacher"),
     ],
 )

@@ -5,10 +5,17 @@ import shutil
 import pytest
 from lab.ship import ship
 
+from nstc.benchmarks.subjects import find_subject, teacher_of
 from nstc.core import zoo
 from nstc.core.bundle import STYLE_FILE, open_bundle, revised_bundle
 from nstc.core.errors import OutputError
 from nstc.models.tensors import load_tensors, save_tensors
+
+
+@pytest.fixture
+def measured():
+    """Rows of a manifest, of an included student."""
+    return open_bundle("zoo:udnie").manifest.measurements
 
 
 @pytest.fixture
@@ -43,6 +50,18 @@ def test_a_teacher_that_ships_is_known_by_its_zoo_name(own_zoo, teacher, bundle)
         "zoo:wave/teacher",
         None,
     )
+
+
+def test_a_fast_student_ships_as_students_do(measured, own_zoo, teacher, bundle) -> None:
+    ship(teacher, "wave", "teacher", ())
+    for role in ("student", "fast"):
+        ship(bundle, "wave", role, measured)
+    fast = open_bundle("zoo:wave/fast")
+    assert fast.manifest.name == "wave-fast"
+    assert {"checks.json", "frontier.svg", "preview.jpg"} <= set(fast.manifest.files)
+    assert teacher_of(find_subject("zoo:wave/fast"), None).path == own_zoo / "wave" / "teacher"
+    plot = fast.file("frontier.svg").read_text(encoding="utf-8")
+    assert plot.count(">wave, int8.onnx<") == plot.count(">wave-fast, int8.onnx<") == 1
 
 
 class TestStatistics:

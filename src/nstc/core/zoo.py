@@ -1,6 +1,7 @@
 """The included models and their names: zoo:STYLE is a student, zoo:STYLE/teacher its teacher.
 
-zoo:STYLE/pruned-teacher is that teacher with fewer channels, a full-size network all the same.
+zoo:STYLE/fast is a student that takes less time, at some cost in quality. zoo:STYLE/pruned-teacher
+is the teacher with fewer channels, a full-size network all the same.
 """
 
 import re
@@ -16,9 +17,11 @@ from nstc.core import errors
 
 PREFIX: Final = "zoo:"
 STUDENT: Final = "student"
+FAST: Final = "fast"
 TEACHER: Final = "teacher"
 PRUNED_TEACHER: Final = "pruned-teacher"
-ROLES: Final = (STUDENT, TEACHER, PRUNED_TEACHER)
+STUDENT_ROLES: Final = (STUDENT, FAST)
+ROLES: Final = (*STUDENT_ROLES, TEACHER, PRUNED_TEACHER)
 
 _WITHIN: Final = (
     rf"[/\\](?P<style>[\w-]+)[/\\](?P<role>{'|'.join(ROLES)})\b"
@@ -34,10 +37,10 @@ def zoo_folder() -> Path:
     return Path(str(resources.files("nstc.models") / "zoo"))
 
 
-def zoo_names() -> tuple[str, ...]:
-    """All zoo names, each style's in the order of `ROLES`."""
+def zoo_names(roles: Sequence[str] = ROLES) -> tuple[str, ...]:
+    """The zoo names of some of the `ROLES`, by style and then in this order; by default all."""
     return tuple(
-        zoo_name(style, role) for style in _styles() for role in ROLES if _is_bundle(style, role)
+        zoo_name(style, role) for style in _styles() for role in roles if _is_bundle(style, role)
     )
 
 
@@ -52,8 +55,8 @@ def _is_bundle(style: str, role: str) -> bool:
 
 
 def zoo_students() -> tuple[str, ...]:
-    """The zoo names of the students alone."""
-    return tuple(name for name in zoo_names() if "/" not in name)
+    """The zoo names of the students alone, fast ones too."""
+    return zoo_names(STUDENT_ROLES)
 
 
 def zoo_name(style: str, role: str) -> str:

@@ -13,6 +13,7 @@ from nstc.benchmarks.gate.output_formats import to_json
 from nstc.benchmarks.gate.verdicts import ComparedWith, Verdict
 from nstc.benchmarks.timing import latency
 from nstc.benchmarks.timing.statistics import Tail
+from nstc.core import zoo
 from nstc.core.errors import (
     ArtifactError,
     BaselineError,
@@ -267,3 +268,20 @@ def test_on_real_bundles(quick, student, teacher, make_bundle, photos, tmp_path)
     assert speedup.value is not None
     assert math.isfinite(speedup.value)
     assert speedup.verdict is not Verdict.MISSING_BASELINE
+
+
+def test_a_fast_student_of_the_zoo_is_gated_by_its_name(
+    fake_bench, teacher, photos, tmp_path, make_bundle, monkeypatch
+):
+    paths = [
+        make_bundle(f"zoo/half/{role}", {"int8.onnx": 0.8}, teacher=teacher.origin()).path
+        for role in ("student", "fast")
+    ]
+    monkeypatch.setattr(zoo, "zoo_folder", lambda: tmp_path / "zoo")
+    options = {"photos": photos, "recipe": RECIPE, "quality": True, "teacher": None}
+    result = fake_bench(zoo.zoo_students(), against=teacher.path, artifacts=(), **options)
+    path = tmp_path / "baseline.json"
+    save_baseline(from_result(result, tmp_path), path)
+    fake_bench.calls.clear()
+    check(["zoo:half/fast"], path, photos=photos)
+    assert [call["models"] for call in fake_bench.calls] == [[paths[1]]]

@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
+from nstc.core import zoo
 from nstc.core.bundle import open_bundle
 from nstc.core.errors import ArtifactError, BundleError, OptionError
 from nstc.runtime.serving.refusals import RefusedError
@@ -30,6 +31,15 @@ class TestWhichThereAre:
         assert found["udnie/teacher"].precisions == ("float",)
         assert found["udnie/teacher"].title == "Udnie, full-size"
         assert "udnie" in found
+
+    def test_a_fast_student_beside_the_other(self, make_bundle, tmp_path, monkeypatch) -> None:
+        for role in ("student", "fast"):
+            make_bundle(tmp_path / "the-wave" / role)
+        monkeypatch.setattr(zoo, "zoo_folder", lambda: tmp_path)
+        assert [(model.name, model.title) for model in find_models()] == [
+            ("the-wave", "The Wave"),
+            ("the-wave/fast", "The Wave, fast"),
+        ]
 
     def test_what_was_asked_for_alone(self, bundle) -> None:
         found = find_models([str(bundle.path), "zoo:udnie", "zoo:udnie"])
