@@ -1,8 +1,9 @@
 """How fast shapes of students are before they have learned: `python -m lab.shape_times`.
 
 Every shape gets random weights, is quantized, and its int8 and float files are timed in turn with
-the int8 file of `tiny`, on one thread and on two. What a shape can learn it does not say:
-`lab.exploration` trains them. Prints the Markdown table of docs/research/students.md.
+the int8 file of `tiny`: ONNX Runtime's on one thread and on two, ExecuTorch's programs for XNNPACK
+on one. What a shape can learn it does not say: `lab.exploration` trains them. Prints the Markdown
+table of docs/research/students.md.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import torch
 
 from nstc.benchmarks.timing.latency import Run, alternate
 from nstc.compress.export.checking import sample_picture
+from nstc.compress.export.export_model import made_artifact
 from nstc.compress.quantization.quantize_model import quantize
 from nstc.core.bundle import Bundle, open_bundle
 from nstc.core.manifest import Step
@@ -24,7 +26,7 @@ from nstc.core.photos import sample_photos
 from nstc.core.recipe import QuantizeRecipe
 from nstc.models.architectures import complexity, network_bundle
 from nstc.models.student import student_named
-from nstc.runtime.onnx_session import OnnxSession
+from nstc.runtime.session import open_session
 
 SIZE: Final = 512
 THREADS: Final = (1, 2)
@@ -58,6 +60,9 @@ class Row:
     ms: tuple[float, ...]  # of the int8 file, by `THREADS`
     of_reference: tuple[float, ...]  # how many times faster than the first shape's it is
     of_float: tuple[float, ...]  # and than its own float file
+    xnnpack_ms: float  # of the int8 program
+    xnnpack_of_reference: float
+    xnnpack_of_float: float
 
 
 def main() -> None:
@@ -68,15 +73,18 @@ def main() -> None:
     parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=list(SHAPES))
     arguments = parser.parse_args()
     heads = [f"ms, {n} threads" if n > 1 else "ms, 1 thread" for n in THREADS]
-    print(f"| shape | parameters | MACs | int8 | {' | '.join(heads)} | of `tiny` | of its float |")
-    print("|---|---|---|---|" + "---|" * (len(heads) + 2))
+    factors = "of `tiny` | of its float"
+    heads = [*heads, factors, "ms, XNNPACK", factors]
+    print(f"| shape | parameters | MACs | int8 | {' | '.join(heads)} |")
+    print("|---|---|---|---|" + "---|" * (len(THREADS) + 5))
     with tempfile.TemporaryDirectory() as folder:
         for name, row in timed(arguments.shapes, Path(folder), arguments.size, arguments.rounds):
             ms = " | ".join(f"{value:.1f}" for value in row.ms)
             print(
                 f"| {name} | {row.params / 1e3:.1f} k | {row.macs / 1e9:.2f} G | "
                 f"{row.int8_bytes / 1000:.0f} KB | {ms} | {_factors(row.of_reference)} | "
-                f"{_factors(row.of_float)} |",
+                f"{_factors(row.of_float)} | {row.xnnpack_ms:.1f} | "
+                f"{row.xnnpack_of_reference:.2f} | {row.xnnpack_of_float:.2f} |",
                 flush=True,
             )
 
@@ -106,28 +114,33 @@ def made(name: str, folder: Path) -> Bundle:
 
 
 def _row(bundle: Bundle, reference: Bundle, size: int, rounds: int) -> Row:
-    ms, of_reference, of_float = [], [], []
-    for threads in THREADS:
-        files = [(bundle, "int8"), (bundle, "float")]
-        runs = [_run_of(each, artifact, size, threads) for each, artifact in files]
-        timings = alternate(_run_of(reference, "int8", size, threads), runs, rounds=rounds, seed=0)
-        speedups = [timings.speedup(number, seed=0).median for number in range(len(runs))]
-        ms.append(min(timings.candidates_ms[0]))
-        of_reference.append(speedups[0])
-        of_float.append(speedups[0] / speedups[1])
+    def beside(int8: str, floating: str, threads: int) -> tuple[float, float, float]:
+        """Lowest ms of the int8 file, times faster than the reference's, than its own float."""
+        runs = [_run_of(bundle, name, size, threads) for name in (int8, floating)]
+        others = _run_of(reference, int8, size, threads)
+        timings = alternate(others, runs, rounds=rounds, seed=0)
+        first, second = (timings.speedup(number, seed=0).median for number in range(len(runs)))
+        return min(timings.candidates_ms[0]), first, first / second
+
+    onnx = [beside("int8", "float", threads) for threads in THREADS]
+    xnnpack = beside("int8.pte", "pte", 1)
+    ms, of_reference, of_float = zip(*onnx, strict=True)
     counted = complexity(bundle, size)
     return Row(
         params=counted.params,
         macs=counted.macs,
         int8_bytes=bundle.artifact("int8").stat().st_size,
-        ms=tuple(ms),
-        of_reference=tuple(of_reference),
-        of_float=tuple(of_float),
+        ms=ms,
+        of_reference=of_reference,
+        of_float=of_float,
+        xnnpack_ms=xnnpack[0],
+        xnnpack_of_reference=xnnpack[1],
+        xnnpack_of_float=xnnpack[2],
     )
 
 
 def _run_of(bundle: Bundle, artifact: str, size: int, threads: int) -> Run:
-    session = OnnxSession(bundle.artifact(artifact), f"{artifact}.onnx", threads)
+    session = open_session(bundle, artifact=artifact, threads=threads, store=made_artifact)
     return partial(session.infer, session.prepare(sample_picture(size, size)))
 
 
