@@ -13,6 +13,7 @@ from nstc.core import errors
 _WORSE: Final = 2.0  # times the lowest total
 _RETURNS: Final = 10  # to the best image
 _NEAR: Final = 0.01  # of the first total: a difference that spoils nothing
+_ROUNDING: Final = 1e-3  # of the weights: some ten times what bfloat16 makes of equal pictures
 _LOSS, _BALANCE = "loss.", "balance."  # begin names of its state
 
 
@@ -25,9 +26,9 @@ class BestImage:
 
     Of L-BFGS without a line search one long step can spoil an image, from where none of its short
     ones lead back; pixels have a range, so no loss becomes infinite then. After a total above twice
-    the lowest one, and more than that by 1 % of the first one, the image is therefore the best one
-    again, and `restart` is called, which is to make the optimiser forget its steps. The eleventh
-    time is a `DivergedError`.
+    the lowest one, and more than that by 1 % of the first one and by what rounding makes, the image
+    is therefore the best one again, and `restart` is called, which is to make the optimiser forget
+    its steps. The eleventh time is a `DivergedError`.
     """
 
     def __init__(self, image: Image, losses: PictureLosses) -> None:
@@ -45,7 +46,8 @@ class BestImage:
         found = self._compared(self._losses.latest, lowest)
         if self._first == 0:
             self._first = found
-        if self.restart is None or found <= _WORSE * lowest + _NEAR * self._first:
+        small = max(_NEAR * self._first, _ROUNDING * self._losses.weights)
+        if self.restart is None or found <= _WORSE * lowest + small:
             return terms
         if not math.isfinite(found):
             return terms  # the loop reports it

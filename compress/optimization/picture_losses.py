@@ -202,6 +202,11 @@ class PictureLosses:
         known = {name: torch.tensor(loss, device=self._device) for name, loss in losses.items()}
         return float(torch.stack(list(self._weighted(known).values())).sum())
 
+    @property
+    def weights(self) -> float:
+        """Of style and content together: about the total of an image that has nothing of either."""
+        return self._recipe.style_weight + self._recipe.content_weight
+
     def figures(self) -> Mapping[str, float]:
         """For the log of a step: the losses without those weights, and the balance."""
         found = {}
