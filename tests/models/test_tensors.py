@@ -12,7 +12,42 @@ from nstc.core import drafts
 from nstc.core.errors import CorruptBundleError, UnusableModelError
 from nstc.core.files import atomic_file
 from nstc.core.zoo import resolve_model_path
-from nstc.models.tensors import images_to_tensor, load_tensors, save_tensors, tensor_to_images
+from nstc.models.tensors import (
+    faster_in_bf16,
+    images_to_tensor,
+    load_tensors,
+    mixed_precision,
+    save_tensors,
+    tensor_to_images,
+)
+
+
+@pytest.fixture
+def processor(monkeypatch):
+    """Makes a processor that multiplies bf16 of what torch tells of it."""
+
+    def make(**known):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known, raising=False)
+        monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
+        faster_in_bf16.cache_clear()
+
+    yield make
+    faster_in_bf16.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("known", "dtype"),
+    [
+        ({"cpu_name": "Intel Xeon", "amx_bf16": False}, torch.float32),
+        ({"cpu_name": "Intel Xeon", "amx_bf16": True}, torch.bfloat16),
+        ({"cpu_name": "AMD EPYC 9V74", "amx_bf16": False}, torch.bfloat16),
+        ({}, torch.bfloat16),
+    ],
+)
+def test_bf16_is_used_where_it_is_faster(processor, known, dtype):
+    processor(**known)
+    with mixed_precision(torch.device("cpu")):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
 
 
 def test_pictures_become_a_tensor_from_0_to_1():
