@@ -371,6 +371,8 @@ def _refuse_contradictions(read: BaselineContent) -> None:
         raise ValueError("it has a row or a model twice")
     if {key.model for key in keys} != places:
         raise ValueError("its rows and its models are not of the same names")
+    if read.protocol.vgg is None and any(row.quality is not None for row in read.rows):
+        raise ValueError("it has quality, and no feature network that it was measured with")
     for time in read.times:
         if not 0 < time.speedup.low <= time.speedup.median <= time.speedup.high < math.inf:
             raise ValueError(f"no interval of speed-ups: {time.speedup}")

@@ -75,7 +75,7 @@ def check(
         base: The same models before the change: times are compared with theirs, of the same run,
             whatever the class of machine.
         facts_and_quality_only: Give no verdict on time.
-        strict: IMPROVED fails too.
+        strict: IMPROVED and NOT_JUDGED fail too.
         tolerance: Of time, as a share.
         rounds: Timed rounds to begin with; the baseline's unless given.
         max_rounds: In all; `BOUND` times `rounds` unless given.
@@ -275,10 +275,10 @@ class Remeasurement:
                 findings += limits.peak_memory(old.key, now.row, memory_cap_mb)
             if self.compared is not ComparedWith.NOTHING:
                 findings.append(self.finding(old, now if at_once else timed.get(old.key)))
-        notes = self._notes(pairs, judged)
+        notes = [*self._notes(pairs), *_notes_on_unjudged(findings)]
         return findings, notes, [own.result for own in (*judged.values(), *timed.values())]
 
-    def _notes(self, pairs: Pairs, judged: Mapping[RowKey, Measured]) -> list[str]:
+    def _notes(self, pairs: Pairs) -> list[str]:
         """What a reader of the findings must know."""
         known = self.baseline
         notes: list[str] = []
@@ -289,19 +289,14 @@ class Remeasurement:
                     f"{model}, whose name is {given.name}, was compared with the baseline's only "
                     f"model, {own.place}, whose name is {own.name}"
                 )
+        if known.protocol.vgg is None:
+            notes.append("quality was not compared: the baseline was made without it")
         if self.compared is ComparedWith.NOTHING:
             notes.append("time was left out, as --facts-and-quality-only asks")
         if self.compared is ComparedWith.BASE:
             notes.append("time is compared with the base's own files, in the same run")
         if left := [own.place for own in known.models if own not in pairs]:
             notes.append(f"not checked, since other models were named: {', '.join(left)}")
-        rows = (row for own in pairs for row in known.rows_of(own))
-        new = (name for row in rows for name in verdicts.unjudged(row, judged[row.key]))
-        if names := ", ".join(dict.fromkeys(new)):
-            notes.append(
-                f"not in the baseline, and so not judged: {names}. "
-                "nstc baseline update FILE --reason TEXT adds them"
-            )
         return notes
 
     def finding(self, row: BaselineRow, found: Measured | None) -> Finding:
@@ -321,6 +316,22 @@ class Remeasurement:
             taken=min(len(own.row.latency_ms.samples) for own in found.values()),
             at_most=self.max_rounds,
         )
+
+
+def _notes_on_unjudged(findings: Sequence[Finding]) -> list[str]:
+    """What the baseline is too old for, one note for all rows that lack the same numbers."""
+    lacking: dict[RowKey, list[str]] = {}
+    for finding in findings:
+        if finding.verdict is Verdict.NOT_JUDGED:
+            lacking.setdefault(finding.row, []).append(finding.fact)
+    rows: dict[str, list[str]] = {}
+    for row, names in lacking.items():
+        rows.setdefault(", ".join(names), []).append(str(row))
+    return [
+        f"not in the baseline, and so not judged: {names}, of {'; '.join(own)}. "
+        "nstc baseline update FILE --reason TEXT adds them"
+        for names, own in rows.items()
+    ]
 
 
 def _holds(base: Subject | None, artifact: str) -> bool:

@@ -21,6 +21,7 @@ SCHEMA: Final = "nstc.check/1"
 
 _STYLES: Final = {
     Verdict.PASS: "green",
+    Verdict.NOT_JUDGED: "yellow",
     Verdict.IMPROVED: "cyan",
     Verdict.INCONCLUSIVE: "yellow",
     Verdict.MISSING_BASELINE: "magenta",
@@ -61,8 +62,12 @@ def summary_line(report: CheckReport) -> str:
 
 
 def markdown(report: CheckReport) -> str:
-    """For a job's summary or a comment: what did not pass on top, everything behind a fold."""
-    notable = [f for f in report.findings if f.verdict is not Verdict.PASS]
+    """For a job's summary or a comment: what did not pass on top, everything behind a fold.
+
+    What was not judged is on top in a note, and only where it fails in the table too.
+    """
+    quiet = {Verdict.PASS} if report.strict else {Verdict.PASS, Verdict.NOT_JUDGED}
+    notable = [finding for finding in report.findings if finding.verdict not in quiet]
     lines = [f"### nstc check: {summary_line(report).replace('_', chr(92) + '_')}", ""]
     if notable:
         lines += [*_markdown_table(notable), ""]
@@ -77,7 +82,7 @@ def junit(report: CheckReport) -> str:
     """JUnit XML: a suite for each row and a test for each number.
 
     REGRESSED is a failure, and IMPROVED is one if the check is strict. What could not be judged is
-    an error.
+    an error, but NOT_JUDGED is skipped unless the check is strict.
     """
 
     def xml(text: object) -> str:
@@ -85,7 +90,7 @@ def junit(report: CheckReport) -> str:
 
     def kind(finding: Finding) -> str | None:
         if exit_status(finding.verdict, strict=report.strict) == 0:
-            return None
+            return "skipped" if finding.verdict is Verdict.NOT_JUDGED else None
         failed = finding.verdict in (Verdict.REGRESSED, Verdict.IMPROVED)
         return "failure" if failed else "error"
 
@@ -95,6 +100,7 @@ def junit(report: CheckReport) -> str:
         kinds = [kind(finding) for finding in findings]
         suite.set("failures", str(kinds.count("failure")))
         suite.set("errors", str(kinds.count("error")))
+        suite.set("skipped", str(kinds.count("skipped")))
         for finding, own in zip(findings, kinds, strict=True):
             case = ET.SubElement(suite, "testcase", classname=xml(row), name=xml(finding.fact))
             if own is not None:

@@ -1,25 +1,32 @@
 """Verdicts on measured rows, compared with a baseline's, number by number."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
 from nstc.benchmarks.gate import baseline as baselines
 from nstc.benchmarks.gate.baseline import Baseline, BaselineQuality, BaselineRow, RowKey
-from nstc.benchmarks.quality.metrics import Better, Metric, metric_of_number
+from nstc.benchmarks.quality.metrics import IN_EVERY_BASELINE, Better, Metric, metric_of_number
 from nstc.benchmarks.result import BenchResult, Quality, Row
 from nstc.benchmarks.subjects import Find
 from nstc.benchmarks.timing import statistics
 from nstc.benchmarks.timing.machine import machine_class, same_hardware
-from nstc.benchmarks.timing.statistics import PRECISION, SpeedChange, bootstrap_speedup, undisturbed
+from nstc.benchmarks.timing.statistics import (
+    PRECISION,
+    SpeedChange,
+    bootstrap_speedup,
+    tail_numbers,
+    undisturbed,
+)
 
 
 class Verdict(StrEnum):
     """On one number, from the best to the worst; PASS is within tolerance."""
 
     PASS = "PASS"  # noqa: S105  (no password)
+    NOT_JUDGED = "NOT_JUDGED"  # newer than the baseline, which lacks it and wants an update
     IMPROVED = "IMPROVED"  # better than tolerance allows: the baseline wants an update
     INCONCLUSIVE = "INCONCLUSIVE"  # too noisy to say; the finding says what would settle it
     MISSING_BASELINE = "MISSING_BASELINE"  # there is nothing to compare with
@@ -36,8 +43,11 @@ EXIT_STATUS: Final[Mapping[Verdict, int]] = {
     Verdict.MISSING_BASELINE: 72,
     Verdict.INCONCLUSIVE: 73,
     Verdict.IMPROVED: 74,
+    Verdict.NOT_JUDGED: 75,
 }
-"""Of `nstc check`, by its worst verdict. IMPROVED fails only a strict check."""
+"""Of `nstc check`, by its worst verdict. Those in `WANT_UPDATE` fail only a strict check."""
+
+WANT_UPDATE: Final = (Verdict.IMPROVED, Verdict.NOT_JUDGED)
 
 SPEEDUP: Final = "speedup"
 
@@ -47,6 +57,9 @@ TIME_TOLERANCE: Final = PRECISION
 FEWEST_MORE: Final = 5  # rounds that are worth opening everything anew for
 MARGIN: Final = 1.3  # the estimate of how many rounds would settle it is as rough as the noise is
 
+_NEWER: Final = (
+    "whoever wrote the baseline did not have it: nstc baseline update FILE --reason TEXT adds it"
+)
 _NO_TIME: Final = (
     "give --base with the files before the change, or run nstc baseline update here, or leave time "
     "out with --facts-and-quality-only"
@@ -91,7 +104,7 @@ class CheckReport:
     baseline: str  # the baseline's file
     machine_class: str  # of the machine that ran it
     times_compared_with: ComparedWith
-    strict: bool  # whether IMPROVED fails
+    strict: bool  # whether `WANT_UPDATE` fail too
     findings: tuple[Finding, ...]  # row by row: facts, quality, time
     notes: tuple[str, ...]  # what a reader must know: what was left out, and why
     results: tuple[BenchResult, ...]  # the raw measurements
@@ -120,16 +133,13 @@ def worst(verdicts: Iterable[Verdict]) -> Verdict:
 
 def exit_status(verdict: Verdict, *, strict: bool = False) -> int:
     """Of a process whose worst verdict this is."""
-    return 0 if verdict is Verdict.IMPROVED and not strict else EXIT_STATUS[verdict]
+    return 0 if verdict in WANT_UPDATE and not strict else EXIT_STATUS[verdict]
 
 
 def facts_and_quality(
     old: BaselineRow, new: Measured, baseline: Baseline, find: Find
 ) -> list[Finding]:
-    """Verdicts on all that holds on every machine; `find` opens teachers.
-
-    Of a quality that the baseline has, numbers that it lacks are not judged: see `unjudged`.
-    """
+    """Verdicts on all that holds on every machine; `find` opens teachers."""
     facts = baselines.exact_facts(new.row)
     found = [
         compare_fact(old.key, name, old.facts.get(name), facts.get(name))
@@ -138,10 +148,12 @@ def facts_and_quality(
     before = {} if old.quality is None else old.quality.numbers
     judged = {} if new.row.quality is None else new.row.quality.numbers
     obstacle = _quality_obstacle(old.quality, new, baseline, find)
-    left_out = unjudged(old, new)
-    for name in (own for own in {**before, **judged} if own not in left_out):
+    newer = _newer_than_baseline(old.quality, new.row.quality)
+    for name in {**before, **judged}:
         was, value = before.get(name), judged.get(name)
-        if obstacle is not None and was is not None:
+        if name in newer:
+            found.append(Finding(old.key, name, Verdict.NOT_JUDGED, was, value, _NEWER))
+        elif obstacle is not None and was is not None:
             found.append(Finding(old.key, name, Verdict.INCOMPARABLE, was, value, obstacle))
         else:
             finding = compare_quality(old.key, metric_of_number(name), was, value)
@@ -159,14 +171,20 @@ def _with_photo(finding: Finding, quality: Quality | None) -> Finding:
     return replace(finding, explanation=explanation)
 
 
-def unjudged(old: BaselineRow, new: Measured) -> list[str]:
-    """Numbers of a quality that a baseline lacks: an older nstc wrote it, and did not have them.
+def _newer_than_baseline(old: BaselineQuality | None, new: Quality | None) -> Collection[str]:
+    """Numbers that a baseline may lack, since whoever wrote it may not have had them.
 
-    None where the baseline has no quality at all: then each is a MISSING_BASELINE.
+    Those are metrics in `NEWER`, metrics of packages, and tails. No others, or a baseline from
+    which numbers were taken away would pass; and none where both have no median in common, so that
+    nothing would be judged.
     """
-    if old.quality is None or new.row.quality is None:
-        return []
-    return [name for name in new.row.quality.numbers if name not in old.quality.numbers]
+    if old is None or new is None or not old.metrics.keys() & new.metrics.keys():
+        return ()
+    metrics = new.metrics.keys() - old.metrics.keys() - IN_EVERY_BASELINE
+    lacked = new.tails.keys() - old.tails.keys()
+    if old.tails:  # of an nstc that has tails
+        lacked -= old.metrics.keys() & IN_EVERY_BASELINE
+    return metrics | tail_numbers({name: new.tails[name] for name in lacked}).keys()
 
 
 def _quality_obstacle(

@@ -1,5 +1,6 @@
 """The gate, on real bundles with made-up times and quality, and once on real ones."""
 
+import json
 import math
 import shutil
 
@@ -72,17 +73,73 @@ def test_a_better_picture_asks_for_an_update_and_fails_a_strict_check(baseline, 
     assert check([], baseline, photos=photos, strict=True).exit_status != 0
 
 
-def test_what_an_older_baseline_lacks_is_not_judged_and_said(baseline, photos, fake_bench):
-    fake_bench.metrics["metric_of_tomorrow"] = 0.5
-    fake_bench.tails = {"style_ratio": Tail(p90=9.0, worst=9.0, worst_photo="a.jpg")}
+WORST = Tail(p90=9.0, worst=9.0, worst_photo="a.jpg")
+NEWER = ("style_ratio_p90", "style_ratio_worst", "local_style_distance", "metric_of_a_package")
+
+
+def test_what_an_older_nstc_did_not_have_is_not_judged_and_said(baseline, photos, fake_bench):
+    fake_bench.metrics |= {"local_style_distance": 0.5, "metric_of_a_package": 0.5}
+    fake_bench.tails = {"style_ratio": WORST}
     report = check([], baseline, photos=photos)
-    assert verdicts(report) == ALL_PASS
+    assert verdicts(report) == {**ALL_PASS, **dict.fromkeys(NEWER, "NOT_JUDGED")}
+    assert report.exit_status == 0
+    assert check([], baseline, photos=photos, strict=True).exit_status != 0
     [note] = [note for note in report.notes if "not judged" in note]
-    for name in ("metric_of_tomorrow", "style_ratio_p90", "style_ratio_worst"):
-        assert name in note
-    del fake_bench.metrics["metric_of_tomorrow"]
+    assert all(name in note for name in NEWER)
+    assert "student int8.onnx cpu:1 32px" in note
+    fake_bench.metrics = {"ssim": 0.8, "style_ratio": 1.2}
     fake_bench.tails = {}
     assert not [note for note in check([], baseline, photos=photos).notes if "judged" in note]
+
+
+def edited(baseline, edit):
+    """The baseline with its first row's quality changed in place."""
+    content = json.loads(baseline.read_text())
+    edit(content["rows"][0]["quality"])
+    baseline.write_text(json.dumps(content))
+    return baseline
+
+
+def test_a_metric_that_every_baseline_has_is_missed(baseline, photos):
+    path = edited(baseline, lambda quality: quality["metrics"].pop("style_ratio"))
+    report = check([], path, photos=photos)
+    assert verdicts(report) == {**ALL_PASS, "style_ratio": "MISSING_BASELINE"}
+    assert report.exit_status != 0
+
+
+def test_a_row_with_nothing_left_to_judge_is_missed(baseline, photos, fake_bench):
+    path = edited(baseline, lambda quality: quality.update(metrics={}, tails={}))
+    fake_bench.metrics = {"local_style_distance": 0.5, "metric_of_a_package": 0.5}
+    fake_bench.tails = {"style_ratio": WORST}
+    found = verdicts(check([], path, photos=photos))
+    assert {name: found[name] for name in NEWER} == dict.fromkeys(NEWER, "MISSING_BASELINE")
+
+
+def test_a_tail_is_missed_where_the_baseline_has_another(baseline, photos, fake_bench):
+    fake_bench.metrics |= {"content_ratio": 1.0}
+    fake_bench.tails = {"style_ratio": WORST, "content_ratio": WORST}
+    tails = {"content_ratio": vars(WORST)}
+    metrics = {"ssim": 0.8, "style_ratio": 1.2, "content_ratio": 1.0}
+    path = edited(baseline, lambda quality: quality.update(metrics=metrics, tails=tails))
+    found = verdicts(check([], path, photos=photos))
+    assert found["style_ratio_worst"] == "MISSING_BASELINE"
+    assert found["content_ratio_worst"] == "PASS"
+
+
+def test_quality_without_its_feature_network_is_no_baseline(baseline, photos):
+    content = json.loads(baseline.read_text())
+    content["protocol"]["vgg"] = None
+    baseline.write_text(json.dumps(content))
+    with pytest.raises(CorruptBaselineError, match="no feature network"):
+        check([], baseline, photos=photos)
+
+
+def test_a_baseline_without_quality_is_said(baseline, photos):
+    content = json.loads(baseline.read_text())
+    content["protocol"]["vgg"] = content["rows"][0]["quality"] = None
+    baseline.write_text(json.dumps(content))
+    report = check([], baseline, photos=photos)
+    assert any("quality was not compared" in note for note in report.notes)
 
 
 @pytest.mark.parametrize(

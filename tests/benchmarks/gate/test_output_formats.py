@@ -101,6 +101,7 @@ def test_junit_has_a_suite_a_row_and_a_case_a_number():
         "tests": "2",
         "failures": "1",
         "errors": "0",
+        "skipped": "0",
     }
     assert (other.get("failures"), other.get("errors")) == ("0", "1")
     failure = int8.find("testcase[@name='bytes']/failure")
@@ -114,6 +115,24 @@ def test_improved_fails_only_a_strict_junit():
     better = finding("bytes", "IMPROVED", baseline=2, value=1)
     assert "failure " not in output_formats.junit(report(better))
     assert "<failure" in output_formats.junit(report(better, strict=True))
+
+
+def test_what_was_not_judged_is_skipped_in_junit_and_an_error_if_strict():
+    newer = finding("style_ratio_worst", "NOT_JUDGED", value=1.5, explanation="too old")
+    [suite] = ET.fromstring(output_formats.junit(report(SSIM, newer)))  # noqa: S314
+    assert (suite.get("skipped"), suite.get("errors")) == ("1", "0")
+    skipped = suite.find("testcase[@name='style_ratio_worst']/skipped")
+    assert skipped is not None
+    assert skipped.get("message") == "NOT_JUDGED: too old"
+    [suite] = ET.fromstring(output_formats.junit(report(newer, strict=True)))  # noqa: S314
+    assert (suite.get("skipped"), suite.get("errors")) == ("0", "1")
+
+
+def test_markdown_has_what_was_not_judged_on_top_only_where_it_fails():
+    newer = finding("style_ratio_worst", "NOT_JUDGED", value=1.5)
+    assert "|---|" not in output_formats.markdown(report(newer)).partition("<details>")[0]
+    strict = output_formats.markdown(report(newer, strict=True)).partition("<details>")[0]
+    assert "| style\\_ratio\\_worst |" in strict
 
 
 def test_names_cant_break_the_xml():

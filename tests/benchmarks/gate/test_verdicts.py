@@ -65,10 +65,11 @@ def test_nothing_compared_is_no_pass():
     assert worst([]) is Verdict.MISSING_BASELINE
 
 
-def test_only_pass_and_improved_exit_with_0():
-    statuses = {verdict: exit_status(verdict) for verdict in Verdict}
-    assert [verdict for verdict in Verdict if statuses[verdict] == 0] == ["PASS", "IMPROVED"]
+def test_what_wants_an_update_fails_only_a_strict_check():
+    passing = [verdict for verdict in Verdict if exit_status(verdict) == 0]
+    assert passing == ["PASS", "NOT_JUDGED", "IMPROVED"]
     assert exit_status(Verdict.IMPROVED, strict=True) != 0
+    assert exit_status(Verdict.NOT_JUDGED, strict=True) != 0
     assert exit_status(Verdict.PASS, strict=True) == 0
 
 

@@ -27,7 +27,7 @@ class ComparisonFlags:
     facts_and_quality_only: bool = flag(
         False, "Check facts and quality, not time; the report says so."
     )
-    strict: bool = flag(False, "Fail on IMPROVED too.")
+    strict: bool = flag(False, "Fail on IMPROVED and NOT_JUDGED too.")
     tolerance: float = flag(5.0, "Per cent by which a time may change.")
     rounds: int | None = flag(None, "Initial number of timed rounds.", shown="the baseline's")
     max_rounds: int | None = flag(
