@@ -10,6 +10,7 @@ export class DeviceEngine {
   #hasGpu;
   #remedy;
   #workers = new Map(); // by backend: { calls, started }, a promise of { calls, threads }
+  #told = () => {}; // gets each round of the newest measurement
   #faster = null; // the backend that "auto" means, once measured
 
   /**
@@ -52,14 +53,25 @@ export class DeviceEngine {
    * @param {object} model Of site.json.
    * @param {string} precision As of `stylise`.
    * @param {{height: number, width: number}} size Of the picture.
+   * @param {(progress: {round: number, rounds: number}) => void} told Called before each round.
+   * @param {AbortSignal} signal Ends it before its next round, as an AbortError.
    * @returns {Promise<{times: number[], where: string}>} A time in ms for each round.
    */
-  async measure(model, precision, size) {
+  async measure(model, precision, size, told, signal) {
     if (this.fault) throw new PageError(this.fault);
     const { backend, file } = await this.#plan(model, precision);
-    const { threads } = await this.#worker(backend);
-    const times = await this.#call("measure", backend, model, file, probeOf(size));
-    return { times, where: placeOf(file, backend, threads) };
+    const { calls, threads } = await this.#worker(backend);
+    signal.throwIfAborted();
+    this.#told = told;
+    const abandon = () => calls.call("abandon", { why: "the measurement was ended" }).catch(() => {});
+    signal.addEventListener("abort", abandon, { once: true });
+    try {
+      const times = await this.#call("measure", backend, model, file, probeOf(size));
+      signal.throwIfAborted();
+      return { times, where: placeOf(file, backend, threads) };
+    } finally {
+      signal.removeEventListener("abort", abandon);
+    }
   }
 
   async #plan(model, precision) {
@@ -105,7 +117,7 @@ export class DeviceEngine {
   #worker(backend) {
     const known = this.#workers.get(backend);
     if (known) return known.started;
-    const calls = new Calls("./engine-worker.mjs");
+    const calls = new Calls("./engine-worker.mjs", (progress) => this.#told(progress));
     const given = { folder: this.#folder, wanted: backend, remedy: this.#remedy };
     const started = calls.call("start", given).then((threads) => ({ calls, threads }));
     this.#workers.set(backend, { calls, started });
@@ -127,7 +139,7 @@ export class DeviceEngine {
     try {
       return await calls.call(name, { model: own, data, height, width }, [data.buffer]);
     } catch (error) {
-      if (error.name === "PageError") throw error;
+      if (error.name === "PageError" || error.name === "AbortError") throw error;
       this.#drop(backend, calls);
       if (error.name !== "OutOfMemory") throw error;
       const pixels = `${width} × ${height} pixels`;

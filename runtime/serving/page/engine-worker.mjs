@@ -16,7 +16,8 @@ const here = {
   secure: globalThis.isSecureContext === true,
   cores: navigator.hardwareConcurrency || 1,
 };
-const stop = new AbortController(); // of a bench
+
+let stop = new AbortController(); // of the bench, or of the newest measurement
 
 let ort = null;
 let backend = "wasm";
@@ -51,18 +52,27 @@ function run(given) {
   });
 }
 
-/** Time a network on RGB bytes as nstc bench does: of each round the lowest time of a run, in ms. */
-function measure(given) {
-  return inTurn(async () => {
-    const session = await opened(given.model);
-    const { values, shape, input, output } = prepared(session, given.model, given);
-    const feed = { [input]: new ort.Tensor(given.model.dtype, values, shape) };
-    const own = { run: async () => (await session.run(feed, [output]))[output] };
-    const plan = await planOf(own, PACE, clockStep());
-    const times = [];
-    for (let round = 0; round < ROUNDS; round++) times.push(await turn(own, plan, PACE));
-    return times;
-  });
+/**
+ * Time a network on RGB bytes as nstc bench does: of each round the lowest time of a run, in ms.
+ * Tells of each round, between which other runs have their turn.
+ */
+async function measure(given) {
+  const { signal } = (stop = new AbortController());
+  const timing = (work) =>
+    inTurn(async () => {
+      signal.throwIfAborted();
+      const session = await opened(given.model); // again: runs between rounds may have closed it
+      const { values, shape, input, output } = prepared(session, given.model, given);
+      const feed = { [input]: new ort.Tensor(given.model.dtype, values, shape) };
+      return work({ run: async () => (await session.run(feed, [output]))[output] });
+    });
+  const plan = await timing((session) => planOf(session, PACE, clockStep()));
+  const times = [];
+  for (let round = 1; round <= ROUNDS; round++) {
+    tell({ round, rounds: ROUNDS });
+    times.push(await timing((session) => turn(session, plan, PACE)));
+  }
+  return times;
 }
 
 /** Do some work when that before is done. */
@@ -81,9 +91,9 @@ async function bench({ folder }) {
   await runJob(ort, folder, here, tell, stop.signal);
 }
 
-/** End the bench before its next round. */
+/** End the bench or the measurement before its next round. */
 function abandon({ why }) {
-  stop.abort(new Error(why));
+  stop.abort(new DOMException(why, "AbortError"));
 }
 
 async function opened(model) {

@@ -161,28 +161,44 @@ async function main() {
     return second ? `${title(model)} + ${title(second)}` : title(model);
   }
 
+  const measureText = element("measure").textContent;
+  let measuring = null; // ends the measurement, if there is one
+
   async function measure() {
-    const [button, measured] = [element("measure"), element("measured")];
-    if (button.ariaDisabled === "true") return;
-    button.ariaDisabled = "true"; // not `disabled`, which would take the focus away
-    measured.textContent = "Measuring";
+    if (measuring) {
+      endMeasurement();
+      return;
+    }
+    const own = (measuring = new AbortController());
+    const say = (line) => {
+      if (!own.signal.aborted) element("measured").textContent = line;
+    };
+    element("measure").textContent = "Stop measuring";
+    say("Measuring");
     const { height, width } = canvases.before;
-    const asked = settings;
+    const told = ({ round, rounds }) => say(`Round ${round} of ${rounds}`);
+    let line = "";
     try {
-      const { times, where } = await studio.measure({ height, width });
-      const line = `Median ${figure(median(times))} ms, lowest ${figure(Math.min(...times))} ms`;
-      const holds = settings === asked && !camera.isOn; // of what is on show, and undisturbed
-      measured.textContent = holds ? `${line} (${width} × ${height}, ${where})` : "";
+      const { times, where } = await studio.measure({ height, width }, told, own.signal);
+      line = `Median ${figure(median(times))} ms, lowest ${figure(Math.min(...times))} ms`;
+      line += ` (${width} × ${height}, ${where})`;
     } catch (error) {
-      measured.textContent = "";
-      throw error;
+      if (!own.signal.aborted) throw error;
     } finally {
-      button.ariaDisabled = "false";
+      if (!own.signal.aborted) endMeasurement(line);
     }
   }
 
+  /** End a measurement, if there is one: its times are disturbed, or not of what is on show. */
+  function endMeasurement(line = "") {
+    measuring?.abort();
+    measuring = null;
+    element("measure").textContent = measureText;
+    element("measured").textContent = line;
+  }
+
   function change(changed) {
-    element("measured").textContent = "";
+    endMeasurement();
     settings = settled(site, { ...settings, ...changed });
     studio.change(settings);
     show();
@@ -207,12 +223,14 @@ async function main() {
   }
 
   async function usePhoto(file, name = "") {
+    endMeasurement();
     if (!(await studio.open(file, file.name || "The picture"))) return;
     settings.photo = name;
     show();
   }
 
   async function useSample({ name, file }) {
+    endMeasurement();
     const turn = studio.turn();
     const response = await fetch(file);
     const blob = await response.blob();
@@ -223,6 +241,7 @@ async function main() {
 
   function showCamera() {
     const { isOn, isOpening } = camera;
+    if (isOn || isOpening) endMeasurement();
     element("measure").disabled = isOn || isOpening; // frames would take their share of its time
     // not `disabled`, which would take the focus away
     for (const id of ["camera", "flip"]) element(id).ariaDisabled = String(isOpening);
@@ -289,6 +308,10 @@ async function main() {
     element("choose").focus(); // what comes next, as the button is gone
   });
   addEventListener("hashchange", follow);
+  document.addEventListener("visibilitychange", () => {
+    const line = "Stopped: this page was in the background."; // where it is throttled
+    if (document.hidden && measuring) endMeasurement(line);
+  });
 
   element("engine-server").hidden = !site.server;
   element("measure-row").hidden = !site.server || studio.deviceFault !== "";

@@ -63,9 +63,9 @@ export class Studio {
   }
 
   /** Time the style's network on this device, on a picture of a size; see `DeviceEngine`. */
-  measure(size) {
+  measure(size, told, signal) {
     const { model, precision } = this.#settings;
-    return this.#device.measure(this.#model(model), precision, size);
+    return this.#device.measure(this.#model(model), precision, size, told, signal);
   }
 
   /** The name of the photograph, for files. */

@@ -122,6 +122,88 @@ def test_this_device_is_measured_on_request(play, content) -> None:
     assert after == ["", True]  # of another size, and not beside a camera
 
 
+ENDED_BY = {
+    "the same button": 'await page.click("#measure");',
+    "a setting": 'await page.selectOption("#size", "384");',
+    "a style": 'await page.click("#styles label:nth-of-type(2)");',
+    "a photo": 'await page.click("#samples button:last-of-type");',
+    "the camera": 'await page.click("#camera");',
+    "the background": """await page.evaluate(() => {
+        Object.defineProperty(document, "hidden", { value: true });
+        document.dispatchEvent(new Event("visibilitychange"));
+    });""",
+}
+
+
+@pytest.mark.parametrize("end", ENDED_BY)
+def test_a_measurement_ends_at_once_and_the_button_measures_again(play, content, end) -> None:
+    with live_pages.served(content, live_pages.negatives) as link:
+        during, after = play(
+            f"""
+            await open("model=udnie&photo=chelsea&size=256&precision=int8", "Udnie, 256 by 170");
+            const shown = () => page.$eval("#measure-row", (row) =>
+                [...row.children].map((own) => own.textContent));
+            await page.click("#measure");
+            await said("measured", "Round 2 of 9");
+            const during = await shown();
+            {ENDED_BY[end]}
+            const after = await shown();
+            if (await page.isEnabled("#measure")) {{
+                await page.click("#measure");
+                await said("measured", "lowest");
+            }}
+            return [during, after];
+            """,
+            link,
+        )
+
+    assert during[0] == "Stop measuring"
+    background = "Stopped: this page was in the background."
+    assert after == ["Measure this device", background if end == "the background" else ""]
+
+
+ENGINE = """
+    await open("model=udnie&photo=chelsea&size=256&precision=int8", "Udnie, 256 by 170");
+    return page.evaluate(async () => {
+        const { DeviceEngine } = await import("./device-engine.mjs");
+        const site = await (await fetch("site.json")).json();
+        const engine = new DeviceEngine(site.runtime, "");
+        const stop = new AbortController();
+        const happened = [];
+        const pixels = () => ({ data: new Uint8Array(64 * 64 * 3), height: 64, width: 64 });
+        const stylised = () => engine.stylise(site.models[1], "int8", pixels());
+        const told = async ({ round }) => {
+            happened.push(round);
+            if (round === 2) %s
+        };
+        try {
+            await engine.measure(
+                site.models[0], "int8", { height: 256, width: 256 }, told, stop.signal);
+            happened.push("measured");
+        } catch (error) {
+            happened.push(error.name);
+        }
+        await stylised();
+        return happened;
+    });
+"""
+
+
+def test_an_ended_measurement_runs_no_further_round(play, content) -> None:
+    with live_pages.served(content, live_pages.negatives) as link:
+        happened = play(ENGINE % "stop.abort();", link)
+    assert happened[:2] == [1, 2]
+    assert happened[-1] == "AbortError"
+    assert 9 not in happened
+
+
+def test_a_picture_does_not_wait_for_all_rounds(play, content) -> None:
+    with live_pages.served(content, live_pages.negatives) as link:
+        happened = play(ENGINE % 'stylised().then(() => happened.push("stylised"));', link)
+    assert happened.index("stylised") < happened.index(9)
+    assert happened[-1] == "measured"
+
+
 def test_a_page_without_a_server_measures_nothing(play, link) -> None:
     assert play('await open("size=256", "Starry"); return page.isHidden("#measure");', link)
 
