@@ -85,6 +85,28 @@ def test_distances_by_hand():
     assert local_style_distance(flat(1.0), flat(1.0)) == 0.0
 
 
+def spread_out(mean: float, deviation: float) -> dict[str, torch.Tensor]:
+    """Moments of one window whose places are as often this far below the mean as above it."""
+    signs = torch.ones(8, 8)
+    signs[:, ::2] = -1
+    values = (mean + deviation * signs).expand(1, 2, 8, 8)
+    return window_moments(everywhere(values), (SIZE, SIZE))
+
+
+@pytest.mark.parametrize(
+    ("own", "reference", "expected"),
+    [
+        ((3.0, 1.0), (3.0, 4.0), 4 * 9 / 25),  # equal means: |s - S|² alone, over |M|² + |S|²
+        ((8.0, 4.0), (3.0, 4.0), 4 * 25 / 25),  # equal deviations, which count in N all the same
+        ((0.0, 1.0), (0.0, 2.0), 4 * 1 / 4),  # nothing but deviations
+        ((8.0, 1.0), (3.0, 4.0), 4 * (25 + 9) / 25),
+    ],
+)
+def test_distances_of_spread_out_features_by_hand(own, reference, expected):
+    found = local_style_distance(spread_out(*own), spread_out(*reference))
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
 def test_a_window_that_is_empty_in_the_reference_counts_as_an_average_one():
     full, empty = torch.tensor(2.0), torch.tensor(0.0)
     reference = {"layer": torch.stack([full, empty]).reshape(1, 1, 1, 2)}
