@@ -16,7 +16,7 @@ from nstc.benchmarks.result import BenchProtocol, BenchResult, Reference, Row
 from nstc.benchmarks.table import result_table, three_digits
 from nstc.benchmarks.timing.latency import Throughput
 from nstc.benchmarks.timing.machine import Roofline
-from nstc.benchmarks.timing.statistics import Interval
+from nstc.benchmarks.timing.statistics import Interval, Tail
 from nstc.cli.output import print_list, print_result, print_table
 from nstc.compress.pruning.analysis import Analysis, Layer
 from nstc.compress.pruning.probe import Sensitivity
@@ -269,3 +269,28 @@ def test_what_goes_to_a_file_has_a_line_a_row(zoo_result, capsys, monkeypatch) -
     found = [line for line in capsys.readouterr().out.splitlines() if ADDRESS in line]
     assert len(found) == len(zoo_result.rows)
     assert all("zoo:starry-night" in line and "63.5k" in line for line in found)
+
+
+@pytest.mark.parametrize("end", [160.2, 1234.5])
+def test_what_goes_to_a_file_has_the_worst_photographs_however_wide_it_is(
+    zoo_result, capsys, monkeypatch, end
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    tails = dict.fromkeys(
+        ("style_ratio", "content_ratio"), Tail(p90=1.413, worst=1.618, worst_photo="sky.jpg")
+    )
+    rows = tuple(
+        dataclasses.replace(
+            row,
+            target=ADDRESS,
+            quality=row.quality and dataclasses.replace(row.quality, tails=tails),
+            speedup=dataclasses.replace(row.speedup, high=end),
+        )
+        for row in zoo_result.rows
+    )
+    print_result(dataclasses.replace(zoo_result, rows=rows), costs=False)
+    found = [line for line in capsys.readouterr().out.splitlines() if ADDRESS in line]
+    assert len(found) == len(rows)
+    for line, row in zip(found, rows, strict=True):
+        assert "63.5k" in line
+        assert (line.count("1.41"), line.count("1.62")) == ((2, 2) if row.quality else (0, 0))

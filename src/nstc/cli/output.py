@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from nstc.benchmarks.result import BenchResult
 
-_WIDTH_OF_FILES: Final = 120  # columns where there is no terminal, as in CI: Rich would cut at 80
+# Columns that text is folded to where there is no terminal, as in CI: Rich would fold it to 80.
+_WIDTH_OF_FILES: Final = 120
 _SECONDS_BETWEEN_LINES: Final = 15.0
 _BAR_WIDTHS: Final = (4, 20)  # least and most columns
 _TIMES_WIDTH: Final = 27  # columns of the two times and of the gaps on a stage's line
@@ -66,7 +67,7 @@ def print_table(
 
     console, is_limited = _console_of_tables()
     tables, needed = _widths(table, console)
-    fits = max(needed, default=0) <= console.width
+    fits = not is_limited or max(needed, default=0) <= console.width
     if not fits and narrow is not None:
         print_table(narrow())
         return False
@@ -92,8 +93,8 @@ def print_table(
 
 def fits_terminal(table: "RenderableType") -> bool:
     """Whether `print_table` would print it as it was made."""
-    console, _ = _console_of_tables()
-    return max(_widths(table, console)[1], default=0) <= console.width
+    console, is_limited = _console_of_tables()
+    return not is_limited or max(_widths(table, console)[1], default=0) <= console.width
 
 
 def _console_of_tables() -> "tuple[Console, bool]":
