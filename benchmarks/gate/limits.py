@@ -3,14 +3,14 @@
 import difflib
 import itertools
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from nstc.benchmarks.gate.baseline import RowKey
 from nstc.benchmarks.gate.verdicts import Finding, Verdict
-from nstc.benchmarks.quality.metrics import ADDED, METRICS
+from nstc.benchmarks.quality.metrics import ADDED, METRICS, Metric
 from nstc.benchmarks.result import BenchResult, Row
 from nstc.benchmarks.targets import TARGETS, parse_target
 from nstc.benchmarks.targets.base import Target
@@ -92,8 +92,7 @@ def parse_budget(text: str) -> Budget:
 
     `OptionError` if it is written otherwise, names an unknown number, or contradicts itself.
     """
-    tails = (f"{own.name}_{end}" for own in METRICS if own.tail is not None for end in TAIL_ENDS)
-    names = [*_FACTS, *(metric.name for metric in METRICS), *tails, *ADDED.names()]
+    names = [*_FACTS, *(metric.name for metric in METRICS), *_tails(METRICS), *ADDED.names()]
     limits: list[Limit] = []
     for part in text.split(","):
         found = _FORM.fullmatch(part)
@@ -103,6 +102,8 @@ def parse_budget(text: str) -> Budget:
                 f"budget: '{part.strip()}' is not a limit: write a name, <= or >=, and a number, "
                 "as in style_ratio<=1.1 or bytes<=100KB."
             )
+        if found[1].endswith(TAIL_ENDS) and found[1] not in names:
+            names += _tails(ADDED.all().values())  # which imports packages: no other name needs it
         if found[1] not in names:
             near = difflib.get_close_matches(found[1], names, 1)
             meant = f" Did you mean {near[0]}?" if near else ""
@@ -115,6 +116,11 @@ def parse_budget(text: str) -> Budget:
         if contrary and limit.bound < other.bound:
             raise OptionError(f"budget: {limit} and {other} can't both be kept.")
     return Budget(tuple(limits))
+
+
+def _tails(metrics: Iterable[Metric]) -> list[str]:
+    """Names of the tails that results have of metrics."""
+    return [f"{own.name}_{end}" for own in metrics if own.tail is not None for end in TAIL_ENDS]
 
 
 def _plain(value: float) -> str:

@@ -55,6 +55,19 @@ def test_a_metric_of_another_package_has_limits_too(install_extension):
     assert parse_budget("haze<=0.2") == Budget((Limit("haze", True, 0.2),))
 
 
+def test_a_tail_of_another_packages_metric_has_limits_too(install_extension):
+    code = (
+        "from nstc.benchmarks.quality.metrics import Metric, Tolerance\n"
+        "HAZE = Metric('haze', lambda own, other: 1.0, tail=Tolerance(0.1))\n"
+        "FOG = Metric('fog', lambda own, other: 1.0)\n"
+    )
+    install_extension("nstc-haze", {"nstc.metrics": {"haze": "HAZE", "fog": "FOG"}}, code)
+    limits = (Limit("haze_worst", True, 0.2), Limit("haze_p90", True, 0.1))
+    assert parse_budget("haze_worst<=0.2, haze_p90<=0.1") == Budget(limits)
+    with pytest.raises(OptionError, match=r"there is no fog_worst.*haze_worst"):
+        parse_budget("fog_worst<=0.2")
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
