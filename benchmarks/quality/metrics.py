@@ -91,6 +91,11 @@ class Metric:
     # Why it can't be computed here and what to do about it; None if it can.
     missing: Callable[[], str | None] = lambda: None
 
+    def __post_init__(self) -> None:
+        """Refuse a tail where more, or neither, is better: the largest is not the worst there."""
+        if self.tail is not None and self.better is not Better.LOWER:
+            raise ValueError(f"the metric {self.name} has a tail: expected Better.LOWER")
+
 
 def on_pixels(distance: Distance) -> Compute:
     """A metric of the two pictures alone."""
@@ -331,7 +336,9 @@ NEWER: Final = frozenset({"local_style_distance"})
 IN_EVERY_BASELINE: Final = frozenset(metric.name for metric in METRICS) - NEWER
 """Metrics that whoever wrote a baseline had, whatever the version of nstc and other packages."""
 
-ADDED: Final = extensions.Extensions(extensions.METRICS, Metric, KNOWN)
+ADDED: Final = extensions.Extensions(
+    extensions.METRICS, Metric, KNOWN, tuple(f"_{end}" for end in TAIL_ENDS)
+)
 """Those of other packages, which every result has where they are installed."""
 
 

@@ -39,16 +39,15 @@ class Tail:
     """The bad end of a number of which less is better, over photographs."""
 
     p90: float  # 90th percentile, interpolated linearly
-    worst: float  # the largest
+    worst: float  # the largest, or not a number if one is not, and so is `p90` then
     worst_photo: str  # name of the file that has it
 
     @staticmethod
     def of(samples: Sequence[float], photos: Sequence[str]) -> "Tail":
         """The tail of one number for each photograph, whose names are in the same order."""
-        worst = max(samples)
-        return Tail(
-            p90=tail_percentile(samples), worst=worst, worst_photo=photos[samples.index(worst)]
-        )
+        _refuse_none(samples)
+        worst = max(range(len(samples)), key=lambda own: (math.isnan(samples[own]), samples[own]))
+        return Tail(p90=tail_percentile(samples), worst=samples[worst], worst_photo=photos[worst])
 
 
 TAIL_PERCENT: Final = 90
@@ -84,9 +83,11 @@ def tail_percentile(samples: Sequence[float]) -> float:
     """The `TAIL_PERCENT` percentile, as numpy's "linear" has it, of samples that may be infinite.
 
     At position 0.9 (n - 1) of the sorted samples. NumPy gives no number where one neighbour of it
-    is infinite; here the percentile is infinite then.
+    is infinite; here the percentile is infinite then. If one sample is not a number, it is not.
     """
     _refuse_none(samples)
+    if any(map(math.isnan, samples)):
+        return math.nan
     ordered = sorted(samples)
     below, share = divmod(TAIL_PERCENT * (len(ordered) - 1), 100)
     lower, upper = ordered[below], ordered[min(below + 1, len(ordered) - 1)]

@@ -21,7 +21,7 @@ class Part:
     name: str
 
 
-ADDED = Extensions(GROUP, Part, ("ssim",))
+ADDED = Extensions(GROUP, Part, ("ssim",), ("_p90", "_worst"))
 
 
 @pytest.fixture
@@ -96,4 +96,11 @@ def test_a_name_has_one_owner(part: Install, name: str, owner: str) -> None:
         with pytest.raises(ExtensionError, match=rf"the extension {name} = nstc_.* has the name "):
             ask()
     with pytest.raises(ExtensionError, match=f"of one that {owner} has: uninstall nstc-"):
+        ADDED.names()
+
+
+@pytest.mark.parametrize("name", ["sharp_p90", "ssim_worst"])
+def test_a_name_that_nstc_makes_of_others_is_refused(part: Install, name: str) -> None:
+    part("nstc-sharp", name)
+    with pytest.raises(ExtensionError, match=f"{name} = .*ends in one of _p90, _worst.*uninstall"):
         ADDED.names()

@@ -29,9 +29,10 @@ class Extensions(Generic[T]):
     group: str  # of entry points
     kind: type[T]  # what an entry point must lead to
     built_in: Collection[str]  # names in the table, which no package may use
+    reserved_ends: tuple[str, ...] = ()  # of names that nstc makes of others
 
     def names(self) -> tuple[str, ...]:
-        """The names, importing nothing; `ExtensionError` for one that nstc or two packages have."""
+        """The names, importing nothing; `ExtensionError` for one that a part may not have."""
         return tuple(self._points())
 
     def _points(self) -> "dict[str, EntryPoint]":
@@ -42,6 +43,12 @@ class Extensions(Generic[T]):
                 raise ExtensionError(
                     f"{_words(point)} has the name of one that {taken} has: "
                     f"uninstall {_package(point)}, or ask its authors for another name."
+                )
+            if point.name.endswith(self.reserved_ends):
+                raise ExtensionError(
+                    f"{_words(point)} ends in one of {', '.join(self.reserved_ends)}, as names do "
+                    f"that nstc makes of others: uninstall {_package(point)}, or ask its authors "
+                    "for another name."
                 )
             found[point.name] = point
         return found

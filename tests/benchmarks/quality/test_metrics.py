@@ -10,13 +10,16 @@ from nstc.benchmarks.quality.local_style import window_moments
 from nstc.benchmarks.quality.metrics import (
     METRICS,
     Better,
+    Metric,
     StylisedPhoto,
+    Tolerance,
     available_metrics,
     known_metric,
     metric_of,
     metric_of_number,
     unavailable_metrics,
 )
+from nstc.core.errors import ExtensionError
 from nstc.models.losses import STYLE_LAYERS
 
 BY_NAME = {metric.name: metric for metric in METRICS}
@@ -190,6 +193,12 @@ def test_what_is_there_comes_last(monkeypatch):
     assert unavailable_metrics() == {}
 
 
+@pytest.mark.parametrize("better", [Better.HIGHER, Better.NEITHER])
+def test_only_where_less_is_better_the_largest_may_be_the_worst(better) -> None:
+    with pytest.raises(ValueError, match=r"haze has a tail: expected Better\.LOWER"):
+        Metric("haze", lambda _own, _other: 1.0, better, tail=Tolerance(0.1))
+
+
 class TestOfOtherPackages:
     CODE = (
         "from nstc.benchmarks.quality.metrics import Better, Metric\n"
@@ -207,6 +216,11 @@ class TestOfOtherPackages:
         assert names[: len(METRICS)] == list(BY_NAME)
         assert names[-1] == "haze"
         assert "gone" not in names
+
+    def test_may_not_have_a_name_of_a_tail(self, install_extension) -> None:
+        install_extension("nstc-fog", {"nstc.metrics": {"ssim_worst": "GONE"}}, self.CODE)
+        with pytest.raises(ExtensionError, match=r"ssim_worst = .*ends in one of _p90, _worst"):
+            available_metrics()
 
     def test_are_known_by_name_as_those_of_nowhere_are_not(self) -> None:
         assert metric_of("haze").better is Better.HIGHER

@@ -173,6 +173,17 @@ def test_a_tail_may_be_infinite():
     assert tail_percentile([1.0, math.inf]) == math.inf
 
 
+@pytest.mark.parametrize(
+    "values", [[1.0, math.nan, 3.0], [math.nan, 3.0, 1.0], [3.0, 1.0, math.nan]]
+)
+def test_what_is_not_a_number_is_the_worst_wherever_it_stands(values):
+    names = ["odd" if math.isnan(own) else "sound" for own in values]
+    found = Tail.of(values, names)
+    assert math.isnan(found.worst)
+    assert math.isnan(found.p90)
+    assert found.worst_photo == "odd"
+
+
 def test_numbers_of_tails_have_names_of_their_own():
     tails = {"style_ratio": Tail(p90=1.2, worst=1.5, worst_photo="a.jpg")}
     assert tail_numbers(tails) == {"style_ratio_p90": 1.2, "style_ratio_worst": 1.5}
