@@ -6,7 +6,9 @@ A new one is a module with a `Target` and its `TargetKind`, and a line in `nstc.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol, runtime_checkable
+from typing import Annotated, Protocol, runtime_checkable
+
+from msgspec import Meta
 
 from nstc.benchmarks.subjects import Probe, Subject
 from nstc.benchmarks.timing.latency import Run, RunClock, Throughput, Timings, alternate
@@ -16,6 +18,10 @@ from nstc.core.images import Pixels
 from nstc.core.recipe import BenchRecipe
 from nstc.runtime.footprint import Footprint
 from nstc.runtime.session import MAX_THREADS, Session
+
+# A time that a device reports, in milliseconds: an hour at most, and not so short that ratios of
+# such times overflow.
+SampleMs = Annotated[float, Meta(ge=1e-6, le=3_600_000)]
 
 # What a result must say of where its numbers come from: provider, device, browser.
 Place = Mapping[str, str | int | float | None]

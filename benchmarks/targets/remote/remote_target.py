@@ -19,7 +19,7 @@ import numpy as np
 from msgspec import Meta
 
 from nstc.benchmarks.subjects import FLOAT, Probe, Subject
-from nstc.benchmarks.targets.base import Measurement, Place, RowFacts, open_here
+from nstc.benchmarks.targets.base import Measurement, Place, RowFacts, SampleMs, open_here
 from nstc.benchmarks.targets.remote import process, remote_worker
 from nstc.benchmarks.timing import latency
 from nstc.benchmarks.timing.machine import INT8_INSTRUCTIONS, NO_INT8
@@ -46,7 +46,6 @@ _PATH: Final = re.compile(r"[A-Za-z0-9/][A-Za-z0-9._/+-]*")
 _NUMBER: Final = re.compile(r"[0-9]{1,4}")
 _WORD: Final = re.compile(r"[a-z0-9_]{1,32}")
 
-_Milliseconds = Annotated[float, Meta(gt=0, le=3_600_000)]
 _Bytes = Annotated[int, Meta(ge=0, le=2**50)]
 _Core = Annotated[int, Meta(ge=0, le=65536)]
 
@@ -176,14 +175,14 @@ class _Machine:
 class _RemoteFootprint:
     peak_bytes: _Bytes
     network_bytes: _Bytes
-    cold_start_ms: _Milliseconds
+    cold_start_ms: SampleMs
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Result:
     """The worker's last line; other keys are ignored."""
 
-    samples_ms: tuple[tuple[_Milliseconds, ...], ...]
+    samples_ms: tuple[tuple[SampleMs, ...], ...]
     machine: _Machine
     provider: str
     footprints: tuple[_RemoteFootprint | None, ...]

@@ -14,6 +14,7 @@ from typing import Annotated, Final, NamedTuple
 
 from msgspec import Meta
 
+from nstc.benchmarks.targets.base import SampleMs
 from nstc.benchmarks.targets.web.setup import MAX_TEXT
 from nstc.core.child_processes import readable
 from nstc.core.decoding import DecodingError, decode, parse_json
@@ -23,11 +24,11 @@ from nstc.runtime.session import MAX_THREADS
 
 FOLDER: Final = "bench/"  # of messages, and of files that are one run's own, in their addresses
 
-_Milliseconds = Annotated[float, Meta(gt=0, le=3_600_000)]
-
+MESSAGE_S: Final = 600  # in which a message must be whole: a slow phone may send some 10 MB
 _POLL_S: Final = 0.2
 _SHORT_BYTES: Final = 4096
 _SAMPLE_BYTES: Final = 32  # a number of double precision in JSON, and the comma
+_NAMELESS: Final = "the page"  # whose user agent says nothing
 _AGAIN: Final = "Run nstc bench again; a smaller --size needs less memory and time."
 
 
@@ -39,12 +40,12 @@ class Visitor:
     secure: bool  # whether it is a secure context
     isolated: bool  # whether it is isolated from other pages, which threads need
     threads: Annotated[int, Meta(ge=1, le=MAX_THREADS)]  # it computes with
-    clock_step_ms: _Milliseconds  # the smallest step of its clock
+    clock_step_ms: SampleMs  # the smallest step of its clock
 
 
 @dataclass(frozen=True)
 class _Samples:
-    samples_ms: tuple[tuple[_Milliseconds, ...], ...]
+    samples_ms: tuple[tuple[SampleMs, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Timeouts(NamedTuple):
     """How long to wait, in seconds."""
 
     opening_s: float  # for the page to be opened
-    silence_s: float  # for each next message
+    silence_s: float  # for each next message, or part of one
 
 
 class Exchange:
@@ -86,6 +87,7 @@ class Exchange:
         self._failure: str | None = None  # why the run is over without results
         self._steps = 0
         self._last_heard = time.monotonic()
+        self._first_part: dict[str, float] = {}  # when each message began to come, by its name
 
     @property
     def limits(self) -> Mapping[str, int]:
@@ -122,6 +124,18 @@ class Exchange:
             finally:
                 self._last_heard = time.monotonic()
                 self._changed.notify_all()
+
+    def hear(self, name: str) -> None:
+        """Note that a part of a message came, whose sender was not refused as a stranger.
+
+        The page is not silent then, though for no longer than `MESSAGE_S` by messages of one name,
+        or it could begin the same one without end. Parts of `begin`, which anybody can send, say
+        nothing.
+        """
+        with self._changed:
+            now = time.monotonic()
+            if name != "begin" and now - self._first_part.setdefault(name, now) <= MESSAGE_S:
+                self._last_heard = now
 
     def end(self, failure: str) -> None:
         """End the run for a reason that is not in a message."""
@@ -163,7 +177,7 @@ class Exchange:
             # without isolation a browser has one thread, whatever it is told
             if visitor.threads != ((self._threads or visitor.threads) if visitor.isolated else 1):
                 raise DecodingError(f"threads is {visitor.threads}, which it was not told to use")
-            self._visitor = replace(visitor, agent=readable(visitor.agent, MAX_TEXT))
+            self._visitor = replace(visitor, agent=readable(visitor.agent, MAX_TEXT) or _NAMELESS)
             self._address, self._key = address, secrets.token_urlsafe(16)
             return self._key
         if name == "step":

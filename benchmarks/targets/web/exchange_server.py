@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from nstc.benchmarks.targets.web.exchange import FOLDER, Exchange
+from nstc.benchmarks.targets.web.exchange import FOLDER, MESSAGE_S, Exchange
 from nstc.core.errors import ServeError, TargetError
 from nstc.runtime.serving.guard import ServingLimits, only
 from nstc.runtime.serving.listening import BoundAddress, listen, serving
@@ -70,6 +70,7 @@ class MessageEndpoint:
         self._refuse_beyond(name, int(length))  # a number, or the guard would have refused it
         body = bytearray()
         async for part in request.stream():  # which need not be as long as was announced
+            self._exchange.hear(name)
             body += part
             self._refuse_beyond(name, len(body))
         address = "" if request.client is None else request.client.host
@@ -89,7 +90,7 @@ def _limits_of(exchange: Exchange) -> ServingLimits:
     held = max(_HELD_BYTES, 4 * max(exchange.limits.values()))
     return ServingLimits(
         body_bytes=held // 4,
-        body_s=600,  # a slow phone may send some 10 MB
+        body_s=MESSAGE_S,
         stall_s=30,
         held_bytes=held,
         # a page that computes does not notice that a connection which it kept has ended

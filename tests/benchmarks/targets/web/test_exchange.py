@@ -2,9 +2,11 @@
 
 import json
 import threading
+from types import SimpleNamespace
 
 import pytest
 
+from nstc.benchmarks.targets.web import exchange as web_exchange
 from nstc.benchmarks.targets.web.exchange import Exchange, Timeouts
 from nstc.core.errors import TargetError
 from nstc.runtime.serving.refusals import RefusedError
@@ -98,6 +100,53 @@ def test_a_page_falls_silent(exchange, say):
         exchange.wait(SOON)
 
 
+@pytest.fixture
+def clock(monkeypatch):
+    """The exchange's, in seconds, in a list."""
+    now = [0.0]
+    monkeypatch.setattr(web_exchange, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    return now
+
+
+def waited(exchange, clock, times, hear):
+    """When a wait that ends after 100 s of silence does, with `hear` called at some times."""
+
+    def later(_steps):
+        clock[0] = times.pop(0) if times else clock[0] + 101
+        if times:
+            hear()
+
+    with pytest.raises(TargetError, match="fell silent for 100 s"):
+        exchange.wait(Timeouts(opening_s=600, silence_s=100), steps=later)
+    return clock[0]
+
+
+def test_a_page_that_sends_a_large_output_is_not_silent(clock, exchange, say, monkeypatch):
+    monkeypatch.setattr(web_exchange, "_POLL_S", 0.001)
+    heard = waited(exchange, clock, [90, 180, 270, 360], lambda: exchange.hear("output/0"))
+    assert heard > 360
+
+
+def test_parts_of_one_message_are_heard_no_longer_than_it_may_take(
+    clock, exchange, say, monkeypatch
+):
+    monkeypatch.setattr(web_exchange, "_POLL_S", 0.001)
+    times = [float(own) for own in range(90, 5000, 90)]
+    assert waited(exchange, clock, times, lambda: exchange.hear("output/0")) < 900
+
+
+def test_parts_of_a_beginning_say_nothing(clock, exchange, say, monkeypatch):
+    monkeypatch.setattr(web_exchange, "_POLL_S", 0.001)
+    assert waited(exchange, clock, [90, 180, 270], lambda: exchange.hear("begin")) == 180
+
+
+def test_an_agent_of_control_characters_is_the_page(clock, monkeypatch):
+    monkeypatch.setattr(web_exchange, "_POLL_S", 0.001)
+    exchange, _key = begin(agent="\x00\x1b")
+    with pytest.raises(TargetError, match="the page fell silent"):
+        exchange.wait(SOON, steps=lambda _: clock.__setitem__(0, clock[0] + 1))
+
+
 def test_each_message_is_as_long_as_it_can_be(exchange):
     assert set(exchange.limits) == {"begin", "step", "failed", "samples", "output/0", "output/1"}
     assert exchange.limits["output/0"] == 4
@@ -188,6 +237,7 @@ def test_a_visitor_that_is_none(changes, told, why):
         samples([1, 2], [1, 2, 3]),
         samples([1, 2], {"0": 1, "1": 2}),
         samples([1, 0], [1, 2]),
+        samples([1, 1e-300], [1, 2]),
         samples([1, -1], [1, 2]),
         samples([1, "2"], [1, 2]),
         samples([1, True], [1, 2]),

@@ -3,6 +3,7 @@
 import dataclasses
 import http.client
 import json
+import queue
 import re
 import socket
 import ssl
@@ -33,7 +34,7 @@ def content(tmp_path):
     (tmp_path / "page.html").write_text("<p>page", encoding="utf-8")
     return {
         "index.html": tmp_path / "page.html",
-        "rounds.mjs": b"export {};",
+        "bench.mjs": b"export {};",
         "bench/model/0": b"network",
     }
 
@@ -96,7 +97,7 @@ class TestFiles:
         assert headers["Content-Type"].startswith("text/html")
         assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
         assert headers["Cross-Origin-Embedder-Policy"] == "require-corp"
-        assert ask(link, link.path + "rounds.mjs")[2]["Content-Type"] == "text/javascript"
+        assert ask(link, link.path + "bench.mjs")[2]["Content-Type"] == "text/javascript"
         assert ask(link, link.path + "bench/model/0")[1] == b"network"
 
     @pytest.mark.parametrize(
@@ -106,19 +107,19 @@ class TestFiles:
             "../secret",
             "%2e%2e/secret",
             "..%2fsecret",
-            "bench/model/../../rounds.mjs",
+            "bench/model/../../bench.mjs",
             "bench/model/",
             "bench/begin",
             "/etc/passwd",
             "./",
             "page.html",
-            "rounds.mjs%00",
+            "bench.mjs%00",
         ],
     )
     def test_nothing_else_is_there(self, link, name):
         assert ask(link, link.path + name)[:2] == (404, "there is no such page.")
 
-    @pytest.mark.parametrize("path", ["/", "//", "/wrong/", "/rounds.mjs", "/wrong/bench/model/0"])
+    @pytest.mark.parametrize("path", ["/", "//", "/wrong/", "/bench.mjs", "/wrong/bench/model/0"])
     def test_without_the_token(self, link, path):
         status, error, _headers = ask(link, path)
         assert status == 403
@@ -181,6 +182,18 @@ class TestMessages:
         with raw(link, head(link, "begin", line) + b"2\r\n{}\r\n0\r\n\r\n") as client:
             assert client.recv(100).startswith(b"HTTP/1.1 411 ")
         begin(link)
+
+    def test_a_part_of_a_message_is_heard_before_the_rest_comes(self, link, exchange, monkeypatch):
+        heard = queue.SimpleQueue()
+        monkeypatch.setattr(exchange, "hear", heard.put)
+        key = begin(link)
+        while heard.get(timeout=WAIT_S) != "begin":
+            pass
+        lines = (f"Nstc-Run: {key}", "Content-Length: 4")
+        with raw(link, head(link, "output/0", *lines) + b"fo") as client:
+            assert heard.get(timeout=WAIT_S) in {"begin", "output/0"}
+            client.sendall(b"ur")
+            assert client.recv(100).startswith(b"HTTP/1.1 200 ")
 
     def test_half_a_message_is_none(self, link):
         with raw(link, head(link, "begin", "Content-Length: 90") + b"{") as client:
