@@ -31,6 +31,7 @@ NONE: Final = "–"
 INFINITE: Final = "∞"
 
 _LISTED: Final = 12  # items of a list
+_MARKDOWN_SIGNS: Final = re.compile(r"([\\`*_{}\[\]<>|#~])")
 _HASH: Final = re.compile("[0-9a-f]{64}")
 _METRICS: Final = ("style_ratio", "content_ratio", "ssim")
 _WIDE: Final = ("local_style_distance",)  # in a wide table too
@@ -49,6 +50,11 @@ def three_digits(number: float) -> str:
 def fine(number: float) -> str:
     """As `three_digits`, and small numbers with the digits that tell them apart: 0.00213."""
     return f"{number:.3g}" if 0 < abs(number) < 0.1 else three_digits(number)
+
+
+def as_markdown(text: str) -> str:
+    """Text that Markdown and HTML leave as it is, in one line, in a cell too."""
+    return _MARKDOWN_SIGNS.sub(r"\\\1", " ".join(text.split())).replace("&", "&amp;")
 
 
 def count(number: float) -> str:
@@ -280,7 +286,7 @@ def _caption(result: BenchResult) -> str:
         lines.append(f"quality on {judged[0].photos} photographs{few}, compared with {teachers}")
     lines += [
         f"optimized: images in the style of {row.model}, without a network, {row.steps} steps and "
-        f"{three_digits(row.seconds)} s each: the floor of the losses"
+        f"{three_digits(row.seconds)} s each: the floor of the style loss"
         for row in result.optimized
     ]
     if noisy := [row for row in result.rows if not row.conclusive]:

@@ -14,7 +14,7 @@ from torch import nn
 
 from nstc.benchmarks.quality.metrics import KNOWN, Metric, metric_of
 from nstc.benchmarks.result import BenchResult, Quality, Row, rows_content
-from nstc.benchmarks.table import INFINITE, NONE
+from nstc.benchmarks.table import INFINITE, NONE, as_markdown
 from nstc.benchmarks.timing.statistics import Interval
 from nstc.compress.learning.logs import Losses, loss_curves, preview_sheet
 from nstc.compress.quantization.summary import portability
@@ -131,7 +131,7 @@ def card(manifest: Manifest, folder: Path | None = None, *, teacher_shown: bool 
     int8 = sorted(folder.glob("model.int8*.onnx")) if folder else []
     portable = [f"- {file.name}: {portability(onnx.load(file))}" for file in int8]
     parts = [
-        f"# {manifest.name}",
+        f"# {as_markdown(manifest.name)}",
         "\n".join([*_summary(manifest), *portable]),
         f"![preview]({bundles.PREVIEW_FILE})",
         *(["Photographs, the teacher's pictures, the model's."] if shown else []),
@@ -155,12 +155,13 @@ def _summary(manifest: Manifest) -> list[str]:
     if manifest.style:
         source = "painting" if manifest.style.source == "painting" else "the network's own outputs"
         credit = f", {manifest.style.credit}" if manifest.style.credit else ""
-        lines.append(f"- style: {manifest.style.name}{credit} (statistics of {source})")
+        named = as_markdown(f"{manifest.style.name}{credit}")
+        lines.append(f"- style: {named} (statistics of {source})")
     start = manifest.parent
     if start and (start.zoo or start.path):  # nobody else can find one that has a name only
-        lines.append(f"- parent bundle: {start.zoo or start.name}")
+        lines.append(f"- parent bundle: {as_markdown(start.zoo or start.name)}")
     if manifest.teacher:
-        where = manifest.teacher.zoo or manifest.teacher.name
+        where = as_markdown(manifest.teacher.zoo or manifest.teacher.name)
         lines.append(f"- teacher: {where}, sha256 {manifest.teacher.sha256[:16]}")
     if bundles.QUANTIZATION_FILE in manifest.files:
         lines.append("- quantization-aware training: its int8 file has the ranges of that")
@@ -202,7 +203,7 @@ def _judged(rows: Sequence[_Measured]) -> list[str]:
     quality, judged_by = rows[0].quality, rows[0].judged_by
     of = ""
     if judged_by is not None:
-        of = f" of {', '.join(judged_by.sets)} (list sha256 {judged_by.list_sha256[:16]})"
+        of = f" of {_sets(judged_by)}"
     few = ": few, the intervals are wide" if quality.few_photos else ""
     has_newer = any(_NEWER in row.quality.metrics for row in rows)
     names = (*_SHOWN, _NEWER) if has_newer else _SHOWN
@@ -219,6 +220,11 @@ def _judged(rows: Sequence[_Measured]) -> list[str]:
     return [f"On {quality.photos} photographs{of}{few}.", "\n".join(table), *_tails(rows)]
 
 
+def _sets(photos: PhotoRecord) -> str:
+    sets = as_markdown(", ".join(photos.sets))
+    return f"{sets} (list sha256 {photos.list_sha256[:16]})"
+
+
 def _tails(rows: Sequence[_Measured]) -> list[str]:
     """The table of the worst photographs; older measurements do not have them."""
     names = dict.fromkeys(name for row in rows for name in row.quality.tails)
@@ -233,7 +239,7 @@ def _tails(rows: Sequence[_Measured]) -> list[str]:
             if tail is None:
                 cells += [NONE, NONE]
                 continue
-            photo = tail.worst_photo.replace("|", "\\|")
+            photo = as_markdown(tail.worst_photo)
             cells += [_finite(tail.p90, digits), f"{_finite(tail.worst, digits)} ({photo})"]
         table.append(f"| model.{row.artifact} | {' | '.join(cells)} |")
     return [
@@ -263,10 +269,7 @@ def _history(steps: Sequence[Step]) -> list[str]:
     for step in steps:
         parts.append(f"### {step.verb}")
         if step.photos:
-            parts[-1] += (
-                f"\n\nOn {step.photos.count} photographs of {', '.join(step.photos.sets)} "
-                f"(list sha256 {step.photos.list_sha256[:16]})."
-            )
+            parts[-1] += f"\n\nOn {step.photos.count} photographs of {_sets(step.photos)}."
         recipe = step.recipe
         if step.verb == "prune" or recipe.get("init") is not None:
             # older manifests have the shape of a fresh student, which this one never had

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nstc.benchmarks.gate.verdicts import SEVERITY, CheckReport, Finding, Verdict, exit_status
+from nstc.benchmarks.table import as_markdown
 from nstc.core import terminal
 
 SCHEMA: Final = "nstc.check/1"
@@ -29,7 +30,6 @@ _STYLES: Final = {
     Verdict.REGRESSED: "bold red",
 }
 _NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_MARKDOWN_SIGNS: Final = re.compile(r"([\\`*_{}\[\]<>|#~])")
 
 
 def check_table(report: CheckReport) -> Group:
@@ -71,8 +71,9 @@ def markdown(report: CheckReport) -> str:
     lines = [f"### nstc check: {summary_line(report).replace('_', chr(92) + '_')}", ""]
     if notable:
         lines += [*_markdown_table(notable), ""]
-    lines += [f"- {_plain(note)}" for note in report.notes]
-    lines += [f"- baseline {_plain(report.baseline)}, machine class {_plain(report.machine_class)}"]
+    lines += [f"- {as_markdown(note)}" for note in report.notes]
+    where = f"baseline {report.baseline}, machine class {report.machine_class}"
+    lines += [f"- {as_markdown(where)}"]
     lines += ["", "<details><summary>All numbers</summary>", ""]
     lines += [*_markdown_table(report.findings), "", "</details>"]
     return "\n".join(lines) + "\n"
@@ -142,9 +143,10 @@ def to_json(report: CheckReport) -> str:
 def _markdown_table(findings: Sequence[Finding]) -> list[str]:
     lines = ["| row | fact | baseline | now | verdict | |", "|---|---|---:|---:|---|---|"]
     for own in findings:
+        texts = (str(own.row), own.fact, own.verdict, own.explanation)
+        row, fact, verdict, why = map(as_markdown, texts)
         numbers = f"{_number(own.baseline)} | {_number(own.value)}"
-        words = f"**{_plain(own.verdict)}** | {_plain(own.explanation)}"
-        lines.append(f"| {_plain(str(own.row))} | {_plain(own.fact)} | {numbers} | {words} |")
+        lines.append(f"| {row} | {fact} | {numbers} | **{verdict}** | {why} |")
     return lines
 
 
@@ -155,8 +157,3 @@ def _number(value: float | None) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:.4g}" if abs(value) < 1e4 or not math.isfinite(value) else f"{value:,.0f}"
-
-
-def _plain(text: str) -> str:
-    """Text that Markdown and HTML leave as it is, in one line."""
-    return _MARKDOWN_SIGNS.sub(r"\\\1", " ".join(text.split())).replace("&", "&amp;")

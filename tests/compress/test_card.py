@@ -251,13 +251,13 @@ class TestCard:
     def test_has_the_worst_photographs_where_they_were_measured(
         self, bundle: Bundle, two_photos: PhotoSet
     ) -> None:
-        tails = {"style_ratio": Tail(p90=1.3, worst=1.75, worst_photo="sk|y.jpg")}
+        tails = {"style_ratio": Tail(p90=1.3, worst=1.75, worst_photo="sk|y_<img src=x>.jpg")}
         one, path = row(str(bundle.path)), str(bundle.path)
         judged = dataclasses.replace(one, quality=dataclasses.replace(one.quality, tails=tails))
         result = result_of(judged, row(path, "onnx"))
         text = card(with_card(bundle, result, two_photos, untouched).manifest)
         assert "| file | style ratio p90 | style ratio worst |" in text
-        assert "| model.int8.onnx | 1.300 | 1.750 (sk\\|y.jpg) |" in text
+        assert "| model.int8.onnx | 1.300 | 1.750 (sk\\|y\\_\\<img src=x\\>.jpg) |" in text
         assert "| model.onnx | – | – |" in text
         old = card(with_card(bundle, result_of(one), two_photos, untouched).manifest)
         assert "90th percentile" not in old
