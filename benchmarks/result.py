@@ -197,7 +197,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizedRow:
-    """Pictures that were optimised, one by one and without a network: the floor of the losses."""
+    """Pictures optimised one by one, without a network: the floor of the style loss."""
 
     model: Name  # the teacher whose style they have
     artifact: Name  # in the place of a file

@@ -165,7 +165,7 @@ def _with_photo(finding: Finding, quality: Quality | None) -> Finding:
     """The same, which names the photograph if it is on the worst one and differs."""
     metric, _, end = finding.fact.rpartition("_")
     tail = None if quality is None or end != "worst" else quality.tails.get(metric)
-    if tail is None or finding.value == finding.baseline:
+    if tail is None or math.isnan(tail.worst) or finding.value == finding.baseline:
         return finding
     explanation = f"{finding.explanation}; the worst is {tail.worst_photo}"
     return replace(finding, explanation=explanation)

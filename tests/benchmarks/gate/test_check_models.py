@@ -166,6 +166,9 @@ def test_one_photograph_that_got_worse_is_found(
     assert verdicts(report) == {**ALL_PASS, **expected}
     assert ("the worst is a.jpg" in explained(report, "style_ratio_worst")) == (worst == 1.8)
     assert "a.jpg" not in explained(report, "style_ratio_p90")
+    measured(math.nan, math.nan)
+    odd = check([], path, photos=photos)
+    assert explained(odd, "style_ratio_worst") == "not a number"
     fake_bench.tails = {}
     gone = verdicts(check([], path, photos=photos))
     assert gone["style_ratio_worst"] == "INCOMPARABLE"
