@@ -8,18 +8,12 @@ from typing import Final
 
 from nstc.benchmarks.gate import baseline as baselines
 from nstc.benchmarks.gate.baseline import Baseline, BaselineQuality, BaselineRow, RowKey
-from nstc.benchmarks.quality.metrics import IN_EVERY_BASELINE, Better, Metric, metric_of_number
+from nstc.benchmarks.quality.metrics import ESTABLISHED, KNOWN, Better, Metric, metric_of_number
 from nstc.benchmarks.result import BenchResult, Quality, Row
 from nstc.benchmarks.subjects import Find
 from nstc.benchmarks.timing import statistics
 from nstc.benchmarks.timing.machine import machine_class, same_hardware
-from nstc.benchmarks.timing.statistics import (
-    PRECISION,
-    SpeedChange,
-    bootstrap_speedup,
-    tail_numbers,
-    undisturbed,
-)
+from nstc.benchmarks.timing.statistics import PRECISION, SpeedChange, bootstrap_speedup, undisturbed
 
 
 class Verdict(StrEnum):
@@ -57,9 +51,7 @@ TIME_TOLERANCE: Final = PRECISION
 FEWEST_MORE: Final = 5  # rounds that are worth opening everything anew for
 MARGIN: Final = 1.3  # the estimate of how many rounds would settle it is as rough as the noise is
 
-_NEWER: Final = (
-    "whoever wrote the baseline did not have it: nstc baseline update FILE --reason TEXT adds it"
-)
+_NEWER: Final = "the baseline was made without it: nstc baseline update FILE --reason TEXT adds it"
 _NO_TIME: Final = (
     "give --base with the files before the change, or run nstc baseline update here, or leave time "
     "out with --facts-and-quality-only"
@@ -180,11 +172,11 @@ def _newer_than_baseline(old: BaselineQuality | None, new: Quality | None) -> Co
     """
     if old is None or new is None or not old.metrics.keys() & new.metrics.keys():
         return ()
-    metrics = new.metrics.keys() - old.metrics.keys() - IN_EVERY_BASELINE
+    metrics = new.metrics.keys() - old.metrics.keys() - ESTABLISHED
     lacked = new.tails.keys() - old.tails.keys()
     if old.tails:  # of an nstc that has tails
-        lacked -= old.metrics.keys() & IN_EVERY_BASELINE
-    return metrics | tail_numbers({name: new.tails[name] for name in lacked}).keys()
+        lacked -= old.metrics.keys() & KNOWN.keys()
+    return metrics | statistics.tail_numbers({name: new.tails[name] for name in lacked}).keys()
 
 
 def _quality_obstacle(

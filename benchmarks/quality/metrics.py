@@ -333,7 +333,7 @@ KNOWN: Final[Mapping[str, Metric]] = {metric.name: metric for metric in (*METRIC
 NEWER: Final = frozenset({"local_style_distance"})
 """Of `METRICS` those that nstc has had for less long than it has written baselines."""
 
-IN_EVERY_BASELINE: Final = frozenset(metric.name for metric in METRICS) - NEWER
+ESTABLISHED: Final = frozenset(metric.name for metric in METRICS) - NEWER
 """Metrics that whoever wrote a baseline had, whatever the version of nstc and other packages."""
 
 ADDED: Final = extensions.Extensions(

@@ -116,13 +116,14 @@ def test_a_row_with_nothing_left_to_judge_is_missed(baseline, photos, fake_bench
 
 
 def test_a_tail_is_missed_where_the_baseline_has_another(baseline, photos, fake_bench):
-    fake_bench.metrics |= {"content_ratio": 1.0}
-    fake_bench.tails = {"style_ratio": WORST, "content_ratio": WORST}
+    metrics = {"ssim": 0.8, "style_ratio": 1.2, "local_style_distance": 0.5, "content_ratio": 1.0}
+    fake_bench.metrics = metrics
+    fake_bench.tails = dict.fromkeys(metrics.keys() - {"ssim"}, WORST)
     tails = {"content_ratio": vars(WORST)}
-    metrics = {"ssim": 0.8, "style_ratio": 1.2, "content_ratio": 1.0}
     path = edited(baseline, lambda quality: quality.update(metrics=metrics, tails=tails))
     found = verdicts(check([], path, photos=photos))
     assert found["style_ratio_worst"] == "MISSING_BASELINE"
+    assert found["local_style_distance_worst"] == "MISSING_BASELINE"
     assert found["content_ratio_worst"] == "PASS"
 
 
