@@ -42,7 +42,8 @@ def faster_in_bf16() -> bool:
     besides: VGG-16 there and back takes half as long again (Xeon with AVX512_BF16 alone, torch
     2.14).
     """
-    known = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.9 tells nothing
+    # torch 2.9 tells nothing
+    known: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     if "Intel" in known.get("cpu_name", "") and not known["amx_bf16"]:
         return False
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
