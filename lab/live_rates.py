@@ -8,29 +8,21 @@ engine and then with this device's. Server and browser share the machine. Needs 
 import argparse
 import json
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from subprocess import DEVNULL, PIPE, Popen
 from typing import Final
 
-from nstc.benchmarks.targets.web.setup import find_chromium, missing_chromium
+from lab.live_page import driven
 from nstc.benchmarks.timing.statistics import median
-from nstc.core.child_processes import run_to_end, started
-from nstc.core.errors import MissingExtraError, TargetError
-from nstc.runtime.serving.web_runtime import missing_runtime, web_runtime
 
 MODEL: Final = "zoo:starry-night"
 SIZE: Final = 384
 SECONDS: Final = 10.0
 WARM_UP: Final = 4.0
-TIME_LIMIT_S: Final = 600
 NAMES: Final = {"server": "server", "device": "this device"}  # as the page has them
 SCRIPT: Final = Path(__file__).with_suffix(".mjs")
 FLAGS: Final = (
-    "--no-proxy-server",
-    "--disable-background-networking",
     "--use-fake-device-for-media-stream=fps=60",
     "--use-fake-ui-for-media-stream",
 )
@@ -65,32 +57,11 @@ def live_rates(
         threads: Of the server's network.
 
     Raises:
-        MissingExtraError: Chromium, Node or onnxruntime-web is missing.
-        TargetError: the server or the browser failed.
+        NstcError: whatever `driven` raises.
     """
-    if missing := missing_chromium() or missing_runtime():
-        raise MissingExtraError(f"{missing}.")
-    root = hasattr(os, "geteuid") and os.geteuid() == 0  # for whom Chromium's sandbox fails
-    args = [*FLAGS, *(["--no-sandbox"] if root else [])]
-    serve = [sys.executable, "-m", "nstc", "serve", MODEL, "--port", "0", "--threads"]
-    with started([*serve, str(threads)], stdout=PIPE, stderr=DEVNULL) as server:
-        link = link_of(server)
-        if not link:
-            raise TargetError("nstc serve did not start: run it alone to read why.")
-        given = {"link": link, "size": size, "warmUp": warm_up, "seconds": seconds, "args": args}
-        driver = [str(SCRIPT), str(web_runtime().driver), str(find_chromium())]
-        ran = run_to_end(["node", *driver, json.dumps(given)], timeout_s=TIME_LIMIT_S)
-    if ran.status != 0:
-        raise TargetError(f"the page could not be measured: {ran.complaints.strip():.500}")
-    return [LiveRate(**own) for own in json.loads(ran.output)]
-
-
-def link_of(server: Popen[bytes]) -> str:
-    """The first line that it prints, or nothing if it ends before."""
-    if server.stdout is None:
-        return ""
-    with server.stdout:
-        return server.stdout.readline().decode().strip()
+    given = {"size": size, "warmUp": warm_up, "seconds": seconds}
+    printed = driven(SCRIPT, given, models=[MODEL], threads=threads, flags=FLAGS)
+    return [LiveRate(**own) for own in json.loads(printed)]
 
 
 def table(rates: Sequence[LiveRate], *, threads: int) -> str:
