@@ -26,7 +26,12 @@ DEFAULT_RATIO: Final = 0.25
 
 _MULTIPLES: Final = (4, 8, 16, 32)  # of channels, that `--round-to auto` tries
 # What a block's weights begin with, and the number of the first block, by architecture.
-_BLOCKS: Final = {"student": ("blocks.", 0), "transformer": ("res", 1)}
+_BLOCKS: Final = {
+    "student": ("blocks.", 0),
+    "two-scale-student": ("blocks.", 0),
+    "transformer": ("res", 1),
+}
+_OF_EACH_BLOCK: Final = ("inner", "dilations")  # arguments with one value for each block
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,9 +76,10 @@ def make_plan(network: nn.Module, recipe: PruneRecipe, probe: PruningProbe) -> P
 def without_block(network: nn.Module, block: int) -> nn.Module:
     """The same network, built anew, without its residual block at a position, 0 for the first."""
     architecture, _ = architectures.describe(network)
-    inner = list(architecture.arguments["inner"])
-    del inner[block]
-    arguments = {**architecture.arguments, "inner": inner}
+    arguments = dict(architecture.arguments)
+    for name in arguments.keys() & set(_OF_EACH_BLOCK):
+        values = arguments[name]
+        arguments[name] = [*values[:block], *values[block + 1 :]]
     fewer = architectures.build(dataclasses.replace(architecture, arguments=arguments))
     prefix, first = _BLOCKS[architecture.name]
     own = re.compile(rf"^{re.escape(prefix)}(\d+)(?=\.)")

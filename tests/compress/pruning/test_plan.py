@@ -19,7 +19,7 @@ from nstc.core.manifest import Style
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import PruneRecipe
 from nstc.models.architectures import count_macs
-from nstc.models.student import Student
+from nstc.models.student import Student, StudentNetwork, TwoScaleStudent
 from nstc.models.style import StyleSource, StyleStatistics
 from nstc.models.transformer import TransformerNet
 from nstc.models.vgg import VggFeatures
@@ -150,11 +150,17 @@ def small_teacher() -> nn.Module:
     return TransformerNet((8, 8, 8), (8, 16, 24), (8, 8)).eval()
 
 
-@pytest.mark.parametrize("make", [small_student, small_teacher])
+def small_two_scales() -> nn.Module:
+    torch.manual_seed(4)
+    return TwoScaleStudent(8, [8, 16, 24], 8, dilations=[1, 2, 3]).eval()
+
+
+@pytest.mark.parametrize("make", [small_student, small_two_scales, small_teacher])
 @pytest.mark.parametrize("block", [0, 1, 2])
 def test_a_block_that_adds_nothing_is_not_missed(make: Callable[[], nn.Module], block: int) -> None:
     network = make()
-    prefix = f"blocks.{block}.project.1" if isinstance(network, Student) else f"res{block + 1}.in2"
+    of_a_student = isinstance(network, StudentNetwork)
+    prefix = f"blocks.{block}.project.1" if of_a_student else f"res{block + 1}.in2"
     for parameter in network.get_submodule(prefix).parameters():
         parameter.data.zero_()
     fewer = without_block(network, block)
@@ -165,6 +171,16 @@ def test_a_block_that_adds_nothing_is_not_missed(make: Callable[[], nn.Module], 
     del inner[block]
     assert fewer.arguments()["inner"] == inner
     assert network.arguments()["inner"] == [8, 16, 24]
+
+
+@pytest.mark.parametrize("block", [0, 1, 2])
+def test_the_other_blocks_keep_their_dilations(block: int) -> None:
+    fewer = without_block(small_two_scales(), block)
+    left = [1, 2, 3]
+    del left[block]
+    assert isinstance(fewer, TwoScaleStudent)
+    assert fewer.arguments()["dilations"] == left
+    assert [own.expand[0].dilation[0] for own in fewer.blocks] == left
 
 
 def test_the_first_network_is_left_alone() -> None:
