@@ -13,7 +13,20 @@ from optimized_graphs import optimized
 from nstc.compress.export.checking import eager_reference, sample_picture
 from nstc.compress.graphs.byte_stem import byte_stem_of, input_scale, mean_in_products
 from nstc.compress.graphs.deployed import Edges, deployed_graph, edges_of, with_other_edges
-from nstc.compress.quantization.integer_body import quantized_body
+from nstc.compress.graphs.float_graphs import body_graph
+from nstc.compress.quantization.calibration import (
+    additions_in,
+    calibrate,
+    min_max,
+    photographs,
+    with_moved,
+    with_portable_additions,
+)
+from nstc.compress.quantization.integer_body import (
+    integer_body,
+    integer_form_of,
+    quantized_body,
+)
 from nstc.compress.quantization.summary import count_integer_operators, float_operators
 from nstc.core import Silent
 from nstc.core.images import Pixels
@@ -166,3 +179,19 @@ def test_nothing_but_statistics_is_computed_in_float(
     left = float_operators(deployed)
     assert left.inside == ()
     assert "QLinearConv" not in left.in_front
+
+
+def test_any_layer_may_stay_in_float(
+    two_scales: TwoScaleStudent, edges: Edges, photos: PhotoSet
+) -> None:
+    graph = body_graph(two_scales)
+    names = [node.name for node in graph.graph.node if node.op_type == "Conv"]
+    feeds = list(photographs(two_scales, describe(two_scales)[1], photos.take(1), size=96))
+    form = integer_form_of(two_scales, describe(two_scales)[1], per_channel=True)
+    ranges = calibrate(graph, form.operators, feeds, min_max)
+    ranges = with_moved(graph, with_portable_additions(ranges, additions_in(graph)))
+    picture = sample_picture(67, 45)
+    expected = eager_reference(two_scales, describe(two_scales)[1])(picture)
+    for left in (*((name,) for name in names), tuple(names)):
+        made = deployed_graph(integer_body(graph, form, ranges, left_in_float=left), edges)
+        assert np.sqrt(np.mean((run(made, picture).astype(float) - expected) ** 2)) < 4, left
