@@ -11,7 +11,7 @@ from torch import nn
 from nstc.compress.export import checking, export_model
 from nstc.compress.graphs.deployed import deployed_graph, edges_of
 from nstc.compress.graphs.edge_nodes import INPUT
-from nstc.compress.graphs.float_graphs import body_graph
+from nstc.compress.graphs.float_graphs import body_graph, onnx_graph
 from nstc.compress.quantization import aware_training, calibration, integer_body, summary
 from nstc.compress.quantization.fake_quantization import FakeQuantizedStudent
 from nstc.compress.quantization.weight_storage import write_uncalibrated
@@ -23,6 +23,7 @@ from nstc.core.manifest import Step
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import QuantizeRecipe
 from nstc.models.architectures import learned_ranges, load, load_as_deployed
+from nstc.models.student import TwoScaleStudent
 from nstc.models.tensors import images_to_tensor
 from nstc.runtime.onnx_session import OnnxSession
 from nstc.runtime.verification import check_vector, read_check_vectors, write_check_vectors
@@ -151,7 +152,7 @@ def _write(work: _Work) -> Written:
             encode=lambda square: {INPUT: images_to_tensor([square]).numpy()},
             progress=work.progress,
         )
-        write_uncalibrated(onnx.load(work.float_file), work.file, work.recipe, feeds)
+        write_uncalibrated(_graph_to_round(work), work.file, work.recipe, feeds)
         return Written()
     edges = edges_of(work.network, contract)
     if work.learned is None:
@@ -168,6 +169,15 @@ def _write(work: _Work) -> Written:
     )
     onnx.save(deployed_graph(integer, edges), work.file)
     return Written(training_graph=qat_student)
+
+
+def _graph_to_round(work: _Work) -> onnx.ModelProto:
+    """The float graph whose weights are rounded where they stand; nothing else depends on them."""
+    network = load(work.bundle) if work.ignores_ranges else load_as_deployed(work.bundle)
+    if not isinstance(network, TwoScaleStudent):
+        return onnx.load(work.float_file)
+    network.normalises_first = True
+    return onnx_graph(network, work.bundle.manifest.contract)
 
 
 def write_static_graph(

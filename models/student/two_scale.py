@@ -91,6 +91,9 @@ class TwoScaleStudent(StudentNetwork):
     entry = "stem"
     shares_deviation = True  # an integer convolution's input has one scale
     statistics_rows = SCALE  # those of all rows would take a tenth of the integer file's time
+    # Whether pictures are normalised in front of the first convolution, as they are in training:
+    # for files that round its weights, of which the exact ones' sums would then not be the sums.
+    normalises_first: bool = False
 
     def __init__(
         self,
@@ -129,8 +132,8 @@ class TwoScaleStudent(StudentNetwork):
 
     def enter(self, images: Tensor, statistics: Tensor) -> Tensor:
         """The path at a quarter of the resolution, (N, skip, H/4, W/4)."""
-        if self.training or not isinstance(self.stem, Patches):
-            # in bfloat16 the factor would come too late: the mean is rounded with the rest
+        # In bfloat16 the factor would come too late: the mean is rounded with the rest.
+        if self.training or self.normalises_first or not isinstance(self.stem, Patches):
             return super().enter(images, statistics)
         return F.relu(self.stem(images, self.usable(statistics)))
 

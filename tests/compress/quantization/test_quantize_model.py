@@ -1,12 +1,14 @@
 """Quantizing a bundle: what is written, what is reported, and what is refused."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+import torch
+from torch import nn
 
 from nstc.compress.export.checking import eager_reference, sample_picture
 from nstc.compress.quantization import integer_body
@@ -17,7 +19,7 @@ from nstc.core.bundle import Bundle, open_bundle
 from nstc.core.errors import ExportMismatchError, OptionError, PhotosError
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import QuantizeRecipe
-from nstc.models.student import Student
+from nstc.models.student import Student, TwoScaleStudent
 from nstc.models.transformer import TransformerNet
 from nstc.runtime.session import open_session
 
@@ -25,6 +27,17 @@ Quantized = tuple[Bundle, Bundle, QuantizationReport]
 
 SMALL = QuantizeRecipe(calibration_photos=2, calibration_size=96)
 DYNAMIC = QuantizeRecipe(mode="dynamic")
+
+
+@pytest.fixture(scope="module")
+def two_scale_bundle(
+    make_network_bundle: Callable[[nn.Module, Path], Bundle],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Bundle:
+    torch.manual_seed(4)
+    network = TwoScaleStudent(16, [16], 8).eval()
+    nn.init.normal_(network.to_pixels.weight, std=0.1)
+    return make_network_bundle(network, tmp_path_factory.mktemp("two_scales") / "student")
 
 
 class Recorded:
@@ -127,6 +140,24 @@ def test_dynamic_is_what_onnx_runtime_calls_so(
     expected = eager_reference(student, made.manifest.contract)(picture)
     painted = open_session(made, artifact="dynamic").run(picture)
     assert np.sqrt(np.mean((painted.astype(float) - expected) ** 2)) < 3
+
+
+@pytest.mark.parametrize(
+    "recipe", [QuantizeRecipe(mode="weights", bits=4), DYNAMIC], ids=lambda recipe: recipe.mode
+)
+def test_little_contrast_costs_a_student_of_two_scales_nothing(
+    recipe: QuantizeRecipe, two_scale_bundle: Bundle, tmp_path: Path
+) -> None:
+    made, _ = quantize(two_scale_bundle, tmp_path / "q", photos=PhotoSet((), ()), recipe=recipe)
+    exact = open_session(made, artifact="onnx")
+    rounded = open_session(made, artifact=next(name for name in made.artifacts if name != "onnx"))
+    picture = sample_picture(64, 96)
+    pale = np.rint(230 + 0.08 * (picture - picture.mean())).astype(np.uint8)
+    full, little = (
+        np.sqrt(np.mean((rounded.run(each).astype(float) - exact.run(each)) ** 2))
+        for each in (picture, pale)
+    )
+    assert little < 2 * full + 1
 
 
 def test_a_quantized_bundle_is_not_quantized_again(quantized: Quantized, tmp_path: Path) -> None:
