@@ -230,9 +230,12 @@ def fake_quantized(layer: nn.Conv2d, given: tuple[float, float]) -> Iterator[Non
     )
     step = max((high - low) / 255, _TINY)
     zero = round(-low / step)
-    hook = layer.register_forward_pre_hook(
-        lambda _, inputs: torch.fake_quantize_per_tensor_affine(inputs[0], step, zero, 0, 255)
-    )
+
+    def stored(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        first = torch.fake_quantize_per_tensor_affine(inputs[0], step, zero, 0, 255)
+        return first, *inputs[1:]  # a two-scale student's first layer takes statistics too
+
+    hook = layer.register_forward_pre_hook(stored)
     try:
         yield
     finally:

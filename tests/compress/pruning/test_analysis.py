@@ -20,7 +20,7 @@ from nstc.core.bundle import Bundle, revised_bundle
 from nstc.core.errors import ArtifactError, OptionError
 from nstc.core.photos import PhotoSet
 from nstc.models.architectures import count_macs, count_parameters
-from nstc.models.student import Student
+from nstc.models.student import Student, TwoScaleStudent
 
 SIZE = 64
 
@@ -157,6 +157,17 @@ def test_an_input_has_255_steps_zero_among_them_and_saturates() -> None:
     assert found == pytest.approx([-51, -51, 0, 0, 1, 204, 204])
     with fake_quantized(layer, (0.0, 0.0)):
         assert layer(torch.zeros(1, 1, 1, 3)).flatten().tolist() == [0, 0, 0]
+
+
+def test_a_layer_that_takes_statistics_keeps_them() -> None:
+    torch.manual_seed(3)
+    student = TwoScaleStudent(8, [8], 8).eval()
+    picture = 0.5 + 0.1 * torch.rand(1, 3, 16, 16)
+    statistics = student.statistics(picture)
+    exact = student.enter(picture, statistics)
+    with fake_quantized(student.stem, (0.0, 1.0)):
+        rounded = student.enter(picture, statistics)
+    assert (rounded - exact).abs().mean() < 0.1 * exact.mean()
 
 
 def test_ranges_are_of_all_photographs_and_hold_zero() -> None:
