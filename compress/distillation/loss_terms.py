@@ -52,7 +52,7 @@ class StepView:
     names: tuple[str, ...]  # keys of the pictures
     pairs: TeacherOutputs  # what was drawn from
     teacher: TeacherLosses
-    period: int  # of a checkerboard: pixels a side that one position of the student stands for
+    period: int  # of a checkerboard: pixels a side of the grid that the student may leave
     flicker_map: Callable[[], Tensor]  # (N, 3, H, W), of whole crops; runs the student once more
     content_balance: ContentBalance | None = None  # where the recipe has a style's strength
 
@@ -291,9 +291,7 @@ class PerceptualObjective:
             names=tuple(f"{name} {part}" for name in names),
             pairs=self.pairs,
             teacher=self.own,
-            period=network.scale
-            if isinstance(network, StudentNetwork | FakeQuantizedStudent)
-            else SCALE,
+            period=network.period if _is_student(network) else SCALE,
             flicker_map=map_of_flicker,
             content_balance=self.balance if isinstance(self.balance, ContentBalance) else None,
         )

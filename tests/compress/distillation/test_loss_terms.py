@@ -15,6 +15,8 @@ from nstc.compress.distillation.loss_terms import (
     TERMS,
     PerceptualObjective,
     PixelObjective,
+    StepView,
+    checkerboard,
     draw_batch,
     refuse_unusable_terms,
     weighted_terms,
@@ -29,7 +31,7 @@ from nstc.core.recipe import DistillRecipe
 from nstc.models.losses import STYLE_LAYERS, gram_distance, gram_matrix, total_variation
 from nstc.models.losses.content import perceptual_distance, unit_features
 from nstc.models.losses.moments import channel_moments, moments_distance
-from nstc.models.student import Student, channel_statistics
+from nstc.models.student import Student, TwoScaleStudent, channel_statistics
 from nstc.models.style import StyleStatistics
 from nstc.models.tensors import images_to_tensor
 from nstc.models.vgg import VggFeatures
@@ -321,6 +323,32 @@ class TestPerceptual:
                 assert all(terms.get(name, 0) == 0 for name in names)
         finally:
             handle.remove()
+
+    @pytest.mark.parametrize(
+        ("network", "period"),
+        [
+            (Student(8, [8]), 4),
+            (Student(8, [8], scale=8), 8),
+            (TwoScaleStudent(8, [8], 8), 8),
+            (Scaled(0.5), 4),
+        ],
+    )
+    def test_a_checkerboard_has_the_period_of_the_student(
+        self,
+        network: nn.Module,
+        period: int,
+        perceptual: Perceptual,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        seen: list[int] = []
+
+        def note(view: StepView) -> Tensor:
+            seen.append(view.period)
+            return checkerboard(view)
+
+        monkeypatch.setitem(TERMS, "grid", dataclasses.replace(TERMS["grid"], compute=note))
+        perceptual(network)(0)
+        assert seen == [period]
 
     def test_vgg_is_given_a_part_drawn_by_the_steps_number(self, perceptual: Perceptual) -> None:
         network = Scaled(0.5)

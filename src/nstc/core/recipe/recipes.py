@@ -151,8 +151,8 @@ class DistillRecipe(StrengthOfStyle, Checked):
     # This loss and the next are relative to the teacher's on the same picture.
     style_weight: float = setting(2.8, at_least(0), "Weight of the style loss.")
     content_weight: float = setting(2.4, at_least(0), "Weight of the content loss.")
-    # The energy of a grid with the period of the student's scale, relative to that of the
-    # teacher's pictures; in the second stage.
+    # The energy of a grid with the student's period (its scale, or 8 pixels for one of two
+    # scales), relative to that of the teacher's pictures; in the second stage.
     checkerboard_weight: float = setting(0.05, at_least(0), "Weight of checkerboard artifacts.")
     # How much the picture changes with half a pixel of camera shake, a sensor's noise, and the
     # end of the photograph, relative to the teacher's change; in the second stage.
