@@ -22,6 +22,9 @@ from nstc.compress.graphs.stored_weights import weight_scale
 from nstc.models.student import DEVIATION_FLOOR, TwoScaleStudent, last_convolution_of
 
 _COLOURS: Final = 3
+_LARGEST_DEVIATION: Final = 0.5  # of values from 0 to 1: half of them 0, half 1
+# Of a stored bias's magnitude, half of what int32 has: the mean and the products come on top.
+_LARGEST_BIAS: Final = 2.0**30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,13 +52,26 @@ def byte_stem_of(network: nn.Module) -> ByteStem | None:
         return None
     layer = last_convolution_of(network.stem)
     weight = layer.weight.detach().cpu()
-    steps = weight_scale(weight)
+    steps = stem_steps(layer).cpu()
     bias = torch.zeros(len(weight)) if layer.bias is None else layer.bias.detach().cpu()
     return ByteStem(
         weight=(weight / steps).round().to(torch.int8).numpy(),
         steps=steps.flatten().numpy(),
         bias=bias.numpy(),
     )
+
+
+def stem_steps(layer: nn.Conv2d) -> Tensor:
+    """The step that each of its filters is stored in, (out, 1, 1, 1).
+
+    As of other layers, but no smaller than the bias allows: in the steps of a filter that is next
+    to nothing, for a picture of the largest contrast, it would be beyond int32.
+    """
+    steps = weight_scale(layer.weight)
+    if layer.bias is None:
+        return steps
+    least = layer.bias.detach().abs() * (_LARGEST_DEVIATION * HIGHEST_BYTE / _LARGEST_BIAS)
+    return torch.maximum(steps, least[:, None, None, None])
 
 
 def input_scale(statistics: Tensor) -> Tensor:

@@ -285,7 +285,7 @@ class _IntegerArithmetic:
 
     def read_bytes(self, stem: nn.Conv2d, images: Tensor, statistics: Tensor) -> Tensor:
         """What a stem makes of the pictures' bytes, as it is stored; see `graphs.byte_stem`."""
-        steps = weight_scale(stem.weight)  # (C, 1, 1, 1)
+        steps = byte_stem.stem_steps(stem)  # (C, 1, 1, 1)
         weight = round_ste(stem.weight / steps)
         products = F.conv2d(images * HIGHEST_BYTE, weight, stride=stem.stride)
         scale = byte_stem.input_scale(statistics)[:, None]  # (N, 1)

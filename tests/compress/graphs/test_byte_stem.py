@@ -1,5 +1,6 @@
 """The layer that reads bytes: its scale and biases by hand, and its file beside the float layer."""
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -91,11 +92,10 @@ def test_a_mean_in_products_by_hand() -> None:
     torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-7)
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_its_bytes_are_the_layer_of_the_normalised_picture(
-    deployed: onnx.ModelProto, two_scales: TwoScaleStudent, size: tuple[int, int]
-) -> None:
-    picture = sample_picture(*size)
+def stem_bytes(
+    deployed: onnx.ModelProto, network: TwoScaleStudent, picture: Pixels
+) -> tuple[Pixels, np.ndarray]:
+    """The first layer's output in a deployed graph, and the float layer's in the same levels."""
     made = next(node for node in deployed.graph.node if node.op_type == "QLinearConv")
     scale = next(c for c in deployed.graph.initializer if c.name == made.input[6])
     step = float(onnx.numpy_helper.to_array(scale))
@@ -105,16 +105,41 @@ def test_its_bytes_are_the_layer_of_the_normalised_picture(
     with_output.graph.output.append(shown)
     found = run(with_output, picture, made.output[0])
 
-    padded = np.pad(picture, [(0, -size[0] % 8), (0, -size[1] % 8), (0, 0)], mode="edge")
+    height, width = picture.shape[:2]
+    padded = np.pad(picture, [(0, -height % 8), (0, -width % 8), (0, 0)], mode="edge")
     images = torch.from_numpy(padded.astype(np.float32) / 255).permute(2, 0, 1)[None]
     statistics = torch.from_numpy(channel_statistics(picture[::4]))[None]
     statistics[:, 1].clamp_min_(DEVIATION_FLOOR)
     with torch.no_grad():
-        wanted = two_scales.enter(images, statistics)
-    levels = (wanted[0].numpy() / step).clip(0, 255)
+        wanted = network.enter(images, statistics)
+    return found, (wanted[0].numpy() / step).clip(0, 255)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_its_bytes_are_the_layer_of_the_normalised_picture(
+    deployed: onnx.ModelProto, two_scales: TwoScaleStudent, size: tuple[int, int]
+) -> None:
+    found, levels = stem_bytes(deployed, two_scales, sample_picture(*size))
     assert np.abs(found - levels).max() < 3  # weights of seven bits
     assert np.abs(found - levels).mean() < 0.6
     assert size == (1, 1) or found.std() > 5
+
+
+@pytest.mark.parametrize("weight", [1e-9, 1e-30, 0.0])
+def test_a_filter_of_next_to_nothing_keeps_its_bias(
+    weight: float, body: onnx.ModelProto, two_scales: TwoScaleStudent
+) -> None:
+    network = copy.deepcopy(two_scales)
+    network.stem.weight.data[:2] = weight
+    network.stem.weight.data[2:] *= 0.1  # of which a filter of zeros has its step
+    network.stem.bias.data[:2] = torch.tensor([0.5, -0.5])
+    deployed = deployed_graph(body, edges_of(network, describe(network)[1]))
+    picture = np.zeros((64, 96, 3), np.uint8)
+    picture[:, 48:] = 255  # the most contrast that there is
+    found, levels = stem_bytes(deployed, network, picture)
+    assert np.abs(found - levels).max() < 3
+    assert found[0].min() > 5
+    assert found[1].max() == 0
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -59,6 +59,9 @@ def painter(**shape: object) -> StudentNetwork:
     for module in convolutions:
         if module.bias is not None:
             module.bias.data += 0.1 * torch.randn(module.out_channels)
+    if isinstance(network, TwoScaleStudent):  # in the steps of such a filter biases are large
+        network.stem.weight.data[0] = 1e-9
+        network.stem.bias.data[0] = 0.5
     convolutions[-1].weight.data += 0.05 * torch.randn(convolutions[-1].weight.shape)
     return network.eval()
 
