@@ -232,6 +232,13 @@ def test_a_transformer_that_is_not_built(arguments) -> None:
         refuse_arguments("transformer", arguments)
 
 
+def test_blocks_that_reach_too_far_together() -> None:
+    shape = {"width": 8, "inner": [8] * 32, "skip": 8}
+    refuse_arguments("two-scale-student", {**shape, "dilations": [64] * 31 + [63]})
+    with pytest.raises(DecodingError, match="dilations add up to 2048: expected at most 2047"):
+        refuse_arguments("two-scale-student", {**shape, "dilations": [64] * 32})
+
+
 def test_an_architecture_of_the_future_has_arguments_of_its_own() -> None:
     refuse_arguments("mamba", {"state": 10**9})
 

@@ -29,6 +29,7 @@ Pixels = Annotated[int, Meta(ge=1, le=4096)]
 Level = Annotated[float, Meta(ge=-1e6, le=1e6)]
 Width = Annotated[int, Meta(ge=1, le=4096)]  # channels of a layer; recipes take up to 1024
 Dilation = Annotated[int, Meta(ge=1, le=64)]  # of a residual block's convolutions
+MAX_DILATIONS: Final = 2047  # their sum: one more, and the receptive field is beyond `Contract`'s
 # Channels inside each residual block; recipes take up to 32 blocks.
 Blocks = Annotated[tuple[Width, ...], Meta(max_length=64)]
 
@@ -89,6 +90,12 @@ class _TwoScaleStudent:
     block: Name = "separable"
     head: Literal["plain", "separable"] = "separable"
     batch_norm: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse blocks that reach too far together."""
+        total = sum(self.dilations)
+        if total > MAX_DILATIONS:
+            raise ValueError(f"dilations add up to {total}: expected at most {MAX_DILATIONS}")
 
 
 @dataclass(frozen=True, kw_only=True)

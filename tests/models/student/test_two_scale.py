@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from nstc.core.decoding import DecodingError, decode
+from nstc.core.manifest import MAX_DILATIONS, Contract
 from nstc.models.student import (
     TwoScaleStudent,
     channel_statistics,
@@ -104,6 +106,23 @@ def test_the_receptive_field_is_true_and_tight(dilations, block, extent):
     ]
 
     assert max(reach) == (receptive_field_of_two_scales(dilations, block) - 1) / 2
+
+
+def test_the_largest_receptive_field_fits_a_manifest():
+    def fits(dilations):
+        decode(
+            {
+                "size_multiple": 8,
+                "minimum_size": 8,
+                "receptive_field": receptive_field_of_two_scales([dilations]),
+                "locality": "exact",
+            },
+            Contract,
+        )
+
+    fits(MAX_DILATIONS)
+    with pytest.raises(DecodingError, match="receptive_field"):
+        fits(MAX_DILATIONS + 1)
 
 
 def test_a_tile_with_its_halo_gives_the_whole_pictures_result():
