@@ -86,7 +86,7 @@ def distill(
     loss_terms.refuse_unusable_terms(recipe, style)  # before any work
     folder = loop.training_folder(output)
     start = open_bundle(init) if isinstance(init, str | Path) else init
-    network = None if start is None else _student_of(start)
+    network = None if start is None else _student_of(start, recipe, progress)
     opened = open_teacher(teacher, options, student=start)
     if opened.note:
         progress.note(f"{opened.origin.name} {opened.note}")
@@ -341,9 +341,15 @@ def fresh_student(recipe: DistillRecipe) -> StudentNetwork:
     return student_named(recipe.student, learning=True, **shape)
 
 
-def _student_of(start: Bundle) -> StudentNetwork:
+def _student_of(start: Bundle, recipe: DistillRecipe, progress: Progress) -> StudentNetwork:
+    """The student to start from; a note names the recipe's settings of a shape, if it has any."""
     network = load(start)
     if not isinstance(network, StudentNetwork):
         raise errors.OptionError(f"--init {start.path} is not a student: give a distilled bundle.")
     refuse_unusable_network(network, start.path)
+    usual = DistillRecipe()
+    unused = [name for name in _SHAPE_SETTINGS if getattr(recipe, name) != getattr(usual, name)]
+    if unused:
+        told = ", ".join(unused)
+        progress.note(f"the shape is that of the student given by --init, not by {told}")
     return network

@@ -204,8 +204,9 @@ def test_the_same_seed_gives_the_same_student_and_another_does_not(
 
 class TestWarmStart:
     def test_starts_from_the_students_weights_and_shape(
-        self, distilled: Bundle, distill_tiny: Distill, tmp_path: Path
+        self, distilled: Bundle, distill_tiny: Distill, tmp_path: Path, recorder: type
     ) -> None:
+        told = recorder()
         made = distill_tiny(
             tmp_path / "warm",
             init=distilled.path,
@@ -214,6 +215,10 @@ class TestWarmStart:
             pixel_steps=0,
             steps=1,
             perceptual_learning_rate=1e-9,
+            progress=told,
+        )
+        assert told.notes[0] == (
+            "the shape is that of the student given by --init, not by width, blocks"
         )
         before, after = load(distilled), load(made)
         assert made.manifest.architecture.arguments == distilled.manifest.architecture.arguments
@@ -228,9 +233,17 @@ class TestWarmStart:
         assert "width 64" not in card(made.manifest)
 
     def test_learns_pixels_too(
-        self, distilled: Bundle, distill_tiny: Distill, tmp_path: Path
+        self,
+        distilled: Bundle,
+        distill_by: Callable[[DistillRecipe], Distill],
+        tmp_path: Path,
+        recorder: type,
     ) -> None:
-        made = distill_tiny(tmp_path / "warm", init=distilled.path, pixel_steps=2, steps=0)
+        told = recorder()
+        start = {"init": distilled.path, "pixel_steps": 2, "steps": 0}
+        without_shape = distill_by(dataclasses.replace(TINY, width=None, blocks=None))
+        made = without_shape(tmp_path / "warm", progress=told, **start)
+        assert not any("--init" in note for note in told.notes)
         assert made.identity != distilled.identity
         assert len(losses_of(made.path, "pixels")) == 2
 
