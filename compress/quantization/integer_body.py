@@ -246,10 +246,12 @@ def integer_body(
     surgery.fold_factors_into_dequantize(made)
     _ensure_bytes(made, form, ranges)
     # ONNX Runtime makes integers of the weights of any convolution between DequantizeLinear and
-    # QuantizeLinear, of all 8 bits, which other machines overflow: Max of one keeps it in float.
+    # QuantizeLinear, of all 8 bits, which other machines overflow: Max of one keeps it in float. A
+    # ReLU between them does not, as saturation does its work.
     index = GraphIndex(made)
     for node in [node for node in index.nodes("Conv") if node.name in left_in_float]:
-        if any(reader.op_type == "QuantizeLinear" for reader in index.readers[node.output[0]]):
+        readers = {reader.op_type for reader in index.readers[node.output[0]]}
+        if readers & {"QuantizeLinear", "Relu"}:
             index.insert_behind(node, "Max")
     return made
 

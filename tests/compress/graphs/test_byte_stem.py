@@ -207,7 +207,7 @@ def test_nothing_but_statistics_is_computed_in_float(
 
 
 def test_any_layer_may_stay_in_float(
-    two_scales: TwoScaleStudent, edges: Edges, photos: PhotoSet
+    two_scales: TwoScaleStudent, edges: Edges, photos: PhotoSet, tmp_path: Path
 ) -> None:
     graph = body_graph(two_scales)
     names = [node.name for node in graph.graph.node if node.op_type == "Conv"]
@@ -219,4 +219,8 @@ def test_any_layer_may_stay_in_float(
     expected = eager_reference(two_scales, describe(two_scales)[1])(picture)
     for left in (*((name,) for name in names), tuple(names)):
         made = deployed_graph(integer_body(graph, form, ranges, left_in_float=left), edges)
+        onnx.save(made, tmp_path / "model.int8.onnx")
+        nodes = onnx.load(optimized(tmp_path / "model.int8.onnx")).graph.node
+        run_as = [node.op_type for node in nodes]
+        assert run_as.count("QLinearConv") == 1 + len(names) - len(left), left  # with the stem
         assert np.sqrt(np.mean((run(made, picture).astype(float) - expected) ** 2)) < 4, left
