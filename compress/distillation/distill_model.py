@@ -42,7 +42,7 @@ _ROUNDING_RATE = 0.5  # of the learning rate, for the quantization-aware part of
 _SHAPE_SETTINGS = ("student", *SHAPE)
 # All that the first stage depends on: other settings may change while its checkpoint is kept.
 _PIXEL_SETTINGS = (
-    *(*_SHAPE_SETTINGS, "pixel_steps", "size", "crops", "color_jitter"),
+    *(*_SHAPE_SETTINGS, "pixel_steps", "size", "crops", "color_jitter", "extreme_crops"),
     *("batch", "learning_rate", "seed"),
 )
 

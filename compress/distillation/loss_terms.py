@@ -116,11 +116,21 @@ def flicker(view: StepView) -> Tensor:
     return view.flicker_map().mean() / view.pairs.mean_flicker
 
 
+def focused(ratios: Tensor, power: float) -> Tensor:
+    """What is minimised of ratios (N,): their mean, each gradient times ratio^power."""
+    return ratios.pow(power + 1).mean() / (power + 1)
+
+
+def style(view: StepView) -> Tensor:
+    """The style loss over the teacher's."""
+    return focused(view.ratios[0], view.recipe.focus)
+
+
 def content(view: StepView) -> Tensor:
     """The content loss over the teacher's; or what holds it at the level of a style's strength."""
     balance, found = view.content_balance, view.compared
     if balance is None:
-        return view.ratios[1].mean()
+        return focused(view.ratios[1], view.recipe.focus)
     strength = view.recipe.strength_of_level
     levels = content_levels(found.photographs, view.teacher.typical, strength)
     # As each picture's style loss is, what is in balance with it is over the teacher's style loss.
@@ -132,7 +142,7 @@ TERMS: Final[Mapping[str, LossTerm]] = {
     "pixel": LossTerm(pixel, lambda recipe: recipe.pixel_weight),
     "grid": LossTerm(checkerboard, lambda recipe: recipe.checkerboard_weight),
     "range": LossTerm(beyond_range, lambda _: 10.0),
-    "style": LossTerm(lambda view: view.ratios[0].mean(), lambda recipe: recipe.style_weight),
+    "style": LossTerm(style, lambda recipe: recipe.style_weight),
     "content": LossTerm(content, lambda recipe: recipe.content_weight),
     "flicker": LossTerm(flicker, lambda recipe: recipe.steadiness_weight),
 }

@@ -38,19 +38,44 @@ class Squares:
     size: int  # side in pixels
     seed: int | None = None  # of random positions and scales; None for the middle
     jitter: float = 0.0  # of the colours of random crops, see `random_crop`
+    extremes: float = 0.0  # share of random crops that are extreme, see `extreme_crop`
 
     def text(self, photo_sha256: str, number: int) -> str:
         """All that the square `number` of a photograph depends on: its key in the cache."""
         if self.seed is None:
             return f"centre-1|{photo_sha256}|{self.size}|{number}"
-        return f"crop-2|{photo_sha256}|{self.size}|{number}|{self.jitter}|{self.seed}"
+        extremes = f"|{self.extremes}" if self.extremes else ""
+        return f"crop-2|{photo_sha256}|{self.size}|{number}|{self.jitter}|{self.seed}{extremes}"
 
     def __call__(self, path: Path, seed: int) -> Pixels:
         """A square (size, size, 3) of a photograph; what is random in it comes from `seed`."""
         if self.seed is None:
             return centre_square(read_picture(path).rgb, self.size)
         rng = np.random.default_rng(seed)
-        return random_crop(path, self.size, rng, zoom=2.0, enlarged=1.5, jitter=self.jitter)
+        crop = functools.partial(
+            random_crop, path, self.size, rng, zoom=2.0, enlarged=1.5, jitter=self.jitter
+        )
+        if self.extremes and rng.random() < self.extremes:
+            return extreme_crop(crop, rng)
+        return crop()
+
+
+_CANDIDATES: Final = 8
+_EXTREMES: Final[Sequence[Callable[[Pixels], float]]] = (  # of which the least is taken
+    lambda crop: float(crop.std(axis=(0, 1)).mean()),  # flat
+    lambda crop: float(crop.mean()),  # dark
+    lambda crop: -float(crop.mean()),  # light
+)
+
+
+def extreme_crop(crop: Callable[[], Pixels], rng: np.random.Generator) -> Pixels:
+    """The flattest, the darkest or the lightest of eight crops.
+
+    Skies, walls and nights are where a student differs most from its teacher, and a crop at random
+    is seldom full of one.
+    """
+    least = _EXTREMES[int(rng.integers(len(_EXTREMES)))]
+    return min((crop() for _ in range(_CANDIDATES)), key=least)
 
 
 _PAIR, _FLICKER = ".npy", ".flicker.json"  # endings of files in the cache
@@ -188,7 +213,12 @@ def crops_for(
     `Interrupted` if the user pressed Ctrl-C, what was made is kept; `OptionError` if the teacher
     takes no pictures of the recipe's size.
     """
-    cut = Squares(size=recipe.size, jitter=recipe.color_jitter, seed=recipe.seed)
+    cut = Squares(
+        size=recipe.size,
+        seed=recipe.seed,
+        jitter=recipe.color_jitter,
+        extremes=recipe.extreme_crops,
+    )
     pairs = TeacherOutputs(teacher.stylize, teacher.key, photos, cut=cut, each=recipe.crops)
     _fill("teacher outputs", pairs, pairs.missing, pairs.make, progress)
     return pairs

@@ -18,6 +18,7 @@ from nstc.compress.distillation.loss_terms import (
     StepView,
     checkerboard,
     draw_batch,
+    focused,
     refuse_unusable_terms,
     weighted_terms,
 )
@@ -234,6 +235,26 @@ class TestPerceptual:
         terms = numbers(objective(0))
         assert terms["style"] == pytest.approx(RECIPE.style_weight, rel=0.02)
         assert terms["content"] == pytest.approx(RECIPE.content_weight, rel=0.02)
+
+    def test_focus_makes_crops_count_by_their_ratios(self) -> None:
+        ratios = torch.tensor([2.0, 0.5], requires_grad=True)
+        for power, expected in ((0.0, [0.5, 0.5]), (1.0, [1.0, 0.25]), (2.0, [2.0, 0.125])):
+            (gradient,) = torch.autograd.grad(focused(ratios, power), ratios)
+            assert gradient.tolist() == pytest.approx(expected)
+
+    def test_focus_is_of_style_and_content(self, perceptual: Perceptual) -> None:
+        network = Scaled(0.5)
+        plain, other = (numbers(perceptual(network, focus=power)(0)) for power in (0.0, 1.0))
+        for name, weight in (
+            ("style", RECIPE.style_weight),
+            ("content", RECIPE.content_weight),
+        ):
+            ratio = plain[name] / weight
+            assert other[name] == pytest.approx(weight * ratio**2 / 2, rel=1e-3)
+        same_terms = plain.keys() - {"style", "content"}
+        assert {name: other[name] for name in same_terms} == pytest.approx(
+            {name: plain[name] for name in same_terms}
+        )
 
     def test_a_balance_that_measures_moves_the_weights(self, perceptual: Perceptual) -> None:
         network = Scaled(0.5)

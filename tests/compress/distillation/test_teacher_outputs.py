@@ -151,6 +151,26 @@ def test_the_same_seed_crops_the_same_places(
     assert not np.array_equal(made(photos, jitter=0.2, seed=1)[0], first)
 
 
+def test_extreme_crops_are_flat_dark_or_light(tmp_path: Path) -> None:
+    coarse = np.random.default_rng(0).integers(0, 2, (10, 50), dtype=np.uint8).repeat(10, axis=0)
+    bands = 60 + 140 * coarse.repeat(10, axis=1)  # (100, 500) of squares; then without detail
+    bands[:, 300:350], bands[:, 350:400], bands[:, 400:] = 128, 10, 245
+    write_picture(tmp_path / "bands.png", Picture(rgb=bands[:, :, None].repeat(3, axis=2)))
+    photo = photos_in([tmp_path])
+
+    def crops(extremes: float) -> list[Pixels]:
+        pairs = made(photo, extremes=extremes, each=24)
+        return [pairs[index][0] for index in range(len(pairs))]
+
+    usual, extreme = crops(0.0), crops(1.0)
+
+    def extremes_in(own: list[Pixels]) -> int:
+        return sum(crop.std() < 5 or not 90 < crop.mean() < 180 for crop in own)
+
+    assert extremes_in(extreme) > 2 * extremes_in(usual)
+    assert outputs_of(photo, each=24).missing() == []  # those of other runs stay what they were
+
+
 def halved(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 

@@ -140,6 +140,8 @@ class DistillRecipe(StrengthOfStyle, Checked):
     crops: int = setting(1, within(1, 100), "Crops of each photograph.")  # they are cached
     # How far the crops' colours are changed, for sets of few photographs.
     color_jitter: float = setting(0.0, within(0, 1))
+    # The share of the crops that are the flattest, the darkest or the lightest of eight.
+    extreme_crops: float = setting(0.0, within(0, 1))
     batch: int = setting(4, within(1, 64), "Crops a step.")
     # In the second stage, whose cost is VGG's.
     perceptual_batch: int = setting(1, within(1, 64), "Crops a step for VGG.")
@@ -151,6 +153,8 @@ class DistillRecipe(StrengthOfStyle, Checked):
     # This loss and the next are relative to the teacher's on the same picture.
     style_weight: float = setting(2.8, at_least(0), "Weight of the style loss.")
     content_weight: float = setting(2.4, at_least(0), "Weight of the content loss.")
+    # A crop's gradient in both counts as its ratio to this power: above 0 the worst count more.
+    focus: float = setting(0.0, within(0, 4))
     # The energy of a grid with the student's period (its scale, or 8 pixels for one of two
     # scales), relative to that of the teacher's pictures; in the second stage.
     checkerboard_weight: float = setting(0.05, at_least(0), "Weight of checkerboard artifacts.")
