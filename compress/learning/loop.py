@@ -344,8 +344,8 @@ def restore_checkpoint(
         step = int(tensors.pop("step"))
         if written_by != json.dumps(identity, sort_keys=True).encode():
             raise errors.OptionError(
-                f"{path} belongs to a run with other settings: repeat those, "
-                "or run without --resume to start afresh."
+                f"{path} belongs to a run with other settings: repeat those, delete the file to "
+                "begin this stage anew, or run without --resume to start afresh."
             )
         for name, part in parts.items():
             own = {k: v for k, v in tensors.items() if k.startswith(f"{name}.")}
