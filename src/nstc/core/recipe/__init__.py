@@ -9,12 +9,12 @@ from nstc.core.recipe.recipe_files import load_recipe as load_recipe
 from nstc.core.recipe.recipe_files import override as override
 from nstc.core.recipe.recipe_files import recipe_from as recipe_from
 from nstc.core.recipe.recipe_files import with_seed as with_seed
-from nstc.core.recipe.recipes import BLOCKS as BLOCKS
-from nstc.core.recipe.recipes import SHAPE as SHAPE
-from nstc.core.recipe.recipes import SIZES as SIZES
-from nstc.core.recipe.recipes import STUDENTS as STUDENTS
 from nstc.core.recipe.recipes import BenchRecipe as BenchRecipe
 from nstc.core.recipe.recipes import DistillRecipe as DistillRecipe
 from nstc.core.recipe.recipes import PruneRecipe as PruneRecipe
 from nstc.core.recipe.recipes import QuantizeRecipe as QuantizeRecipe
 from nstc.core.recipe.recipes import TrainRecipe as TrainRecipe
+from nstc.core.recipe.students import BLOCKS as BLOCKS
+from nstc.core.recipe.students import SHAPE as SHAPE
+from nstc.core.recipe.students import SIZES as SIZES
+from nstc.core.recipe.students import STUDENTS as STUDENTS
