@@ -113,6 +113,7 @@ class TestObjective:
 
         return make
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(("strength", "noise"), [(0.7, 0.0), (0.8, 0.3)])
     def test_the_content_loss_comes_to_its_level_from_either_side(
         self, objective: Callable[..., PerceptualObjective], strength: float, noise: float

@@ -16,7 +16,7 @@ def folder_of(output: Path) -> Path:
     return output.with_name(f"{output.name}.optimization")
 
 
-@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+@pytest.mark.parametrize("optimizer", ["lbfgs", pytest.param("adam", marks=pytest.mark.slow)])
 def test_resumed_it_ends_with_the_same_bytes(run, recorder, tmp_path, optimizer) -> None:
     settings = {"optimizer": optimizer, "size": 80, "scales": 2, "steps": 10}
     whole = run("whole.png", **settings)

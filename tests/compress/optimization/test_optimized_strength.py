@@ -26,7 +26,7 @@ def test_the_weight_of_the_content_loss_changes_none(run) -> None:
     assert small.style == pytest.approx(whole.style, rel=0.05)
 
 
-@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+@pytest.mark.parametrize("optimizer", ["lbfgs", pytest.param("adam", marks=pytest.mark.slow)])
 def test_a_painting_that_is_the_photograph_is_not_diverged(run, pictures, optimizer) -> None:
     made = run(painting=pictures / "photo.png", steps=60, optimizer=optimizer)
     assert made.style < 0.05

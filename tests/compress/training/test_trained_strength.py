@@ -59,6 +59,7 @@ def train_tiny(start: Bundle, painting: Path, photos: PhotoSet, tmp_path: Path) 
     return run
 
 
+@pytest.mark.slow
 def test_the_content_loss_comes_to_its_level_from_either_side(
     train_tiny: Train, tmp_path: Path
 ) -> None:
