@@ -3,6 +3,7 @@
 import pytest
 
 from nstc.benchmarks.gate.baseline import load_baseline
+from nstc.benchmarks.quality.metrics import METRICS
 from nstc.benchmarks.result import BenchProtocol
 from nstc.benchmarks.subjects import find_subject
 from nstc.core.photos import sample_photos
@@ -26,6 +27,8 @@ def test_every_student_that_ships_is_in_it_as_it_ships(baseline, name):
         assert row.facts["bytes"] == (subject.path / f"model.{artifact}").stat().st_size
         assert row.quality is not None
         assert row.quality.style_source == "painting"
+        assert row.quality.metrics.keys() == {metric.name for metric in METRICS}
+        assert row.quality.tails.keys() == {m.name for m in METRICS if m.tail is not None}
 
 
 def test_it_names_no_one_that_does_not_ship(baseline):
