@@ -143,7 +143,11 @@ def test_dynamic_is_what_onnx_runtime_calls_so(
 
 
 @pytest.mark.parametrize(
-    "recipe", [QuantizeRecipe(mode="weights", bits=4), DYNAMIC], ids=lambda recipe: recipe.mode
+    "recipe",
+    [
+        pytest.param(QuantizeRecipe(mode="weights", bits=4), id="weights"),
+        pytest.param(DYNAMIC, id="dynamic", marks=pytest.mark.slow),
+    ],
 )
 def test_little_contrast_costs_a_student_of_two_scales_nothing(
     recipe: QuantizeRecipe, two_scale_bundle: Bundle, tmp_path: Path

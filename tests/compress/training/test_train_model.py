@@ -64,6 +64,7 @@ def losses(output: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in log.read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_from_random_weights_it_makes_the_network_of_the_paper(
     painting: Path, photos: PhotoSet, tmp_path: Path, recorder: type
 ) -> None:
