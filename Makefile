@@ -29,9 +29,8 @@ $(READY): pyproject.toml
 demo: $(READY)  ## take an included student to another style; ends with a table and a picture
 	$(BIN)/nstc compress zoo:starry-night/teacher -o demo --preset restyle-quick --init zoo:the-scream
 
-test: $(READY)  ## everything CI runs: first, side by side, what leaves a core idle
-	$(MAKE) --no-print-directory -j3 $(IN_ORDER) types gate lint imports docs test-base
-	$(MAKE) --no-print-directory unit
+test: $(READY)  ## everything CI runs, side by side: much of it leaves a core idle
+	$(MAKE) --no-print-directory -j3 $(IN_ORDER) types gate lint imports docs test-base unit
 
 lint: $(READY)
 	$(BIN)/ruff check .

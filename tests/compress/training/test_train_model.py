@@ -237,11 +237,11 @@ def test_named_losses_are_learned_with_their_weights(
     made = train_tiny(tmp_path / "net", steps=1, terms=",".join(f"{name}=1" for name in names))
     doubled = train_tiny(tmp_path / "other", steps=1, terms="laplacian=2, moments = 0.5")
     before, one, other = (losses(bundle.path)[0] for bundle in (trained, made, doubled))
-    assert {name: one[name] for name in before} == pytest.approx(before, rel=1e-5)  # as logged
+    assert {name: one[name] for name in before} == pytest.approx(before)
     assert set(one) == {*before, *names}
     assert all(one[name] > 0 for name in names)
-    assert other["laplacian"] == pytest.approx(2 * one["laplacian"])
-    assert other["moments"] == pytest.approx(0.5 * one["moments"])
+    assert other["laplacian"] == pytest.approx(2 * one["laplacian"], rel=1e-3)
+    assert other["moments"] == pytest.approx(0.5 * one["moments"], rel=1e-3)
     assert made.identity != doubled.identity
     assert made.manifest.history[0].recipe["terms"].startswith("perceptual=1,moments=1")
 
