@@ -49,11 +49,12 @@ class Squares:
 
     def __call__(self, path: Path, seed: int) -> Pixels:
         """A square (size, size, 3) of a photograph; what is random in it comes from `seed`."""
+        rgb = read_picture(path).rgb
         if self.seed is None:
-            return centre_square(read_picture(path).rgb, self.size)
+            return centre_square(rgb, self.size)
         rng = np.random.default_rng(seed)
         crop = functools.partial(
-            random_crop, path, self.size, rng, zoom=2.0, enlarged=1.5, jitter=self.jitter
+            random_crop, rgb, self.size, rng, zoom=2.0, enlarged=1.5, jitter=self.jitter
         )
         if self.extremes and rng.random() < self.extremes:
             return extreme_crop(crop, rng)

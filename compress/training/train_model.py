@@ -224,7 +224,7 @@ class PaintingObjective:
         for index in self._indices:
             rng = np.random.default_rng((recipe.seed, step, index))
             path = self.photos.paths[int(rng.integers(0, len(self.photos)))]
-            crops.append(random_crop(path, recipe.size, rng))
+            crops.append(random_crop(read_picture(path).rgb, recipe.size, rng))
         images = tensors.images_to_tensor(crops).to(device)
         with tensors.mixed_precision(device):
             output = self._synchronised(images)

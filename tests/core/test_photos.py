@@ -129,52 +129,48 @@ def test_a_few_of_many_are_spread_over_them(tmp_path) -> None:
 
 class TestCrops:
     @pytest.mark.parametrize("size", [16, 64])
-    def test_they_have_their_size_whatever_the_photograph(self, save_picture, pixels, size) -> None:
-        path = save_picture(pixels)
+    def test_they_have_their_size_whatever_the_photograph(self, pixels, size) -> None:
         for seed in range(20):
-            crop = random_crop(path, size, np.random.default_rng(seed))
+            crop = random_crop(pixels, size, np.random.default_rng(seed))
             assert (crop.shape, crop.dtype) == ((size, size, 3), np.uint8)
             assert crop.flags.c_contiguous
 
-    def test_one_pixel_is_enough(self, save_picture) -> None:
-        path = save_picture(np.full((1, 1, 3), 9, np.uint8))
-        assert (random_crop(path, 8, np.random.default_rng(0)) == 9).all()
+    def test_one_pixel_is_enough(self) -> None:
+        pixel = np.full((1, 1, 3), 9, np.uint8)
+        assert (random_crop(pixel, 8, np.random.default_rng(0)) == 9).all()
 
-    def test_a_seed_gives_one_crop_and_another_seed_another(self, save_picture, pixels) -> None:
-        path = save_picture(pixels)
+    def test_a_seed_gives_one_crop_and_another_seed_another(self, pixels) -> None:
         one, same, other = (
-            random_crop(path, 16, np.random.default_rng(seed)) for seed in (1, 1, 2)
+            random_crop(pixels, 16, np.random.default_rng(seed)) for seed in (1, 1, 2)
         )
         np.testing.assert_array_equal(one, same)
         assert (one != other).any()
 
     @pytest.mark.parametrize(("size", "least"), [(16, 1.0), (48, 1.0), (96, 64 / 96)])
     def test_photographs_are_enlarged_no_more_than_allowed_unless_size_asks_for_it(
-        self, save_picture, size, least
+        self, size, least
     ) -> None:
         ramp = np.tile(4 * np.arange(64, dtype=np.uint8)[None, :, None], (64, 1, 3))
-        path = save_picture(ramp)
         for seed in range(20):
             rng = np.random.default_rng(seed)
-            crop = random_crop(path, size, rng, zoom=2.0, enlarged=1.0).astype(int)
+            crop = random_crop(ramp, size, rng, zoom=2.0, enlarged=1.0).astype(int)
             pixels_of_photograph = abs(np.diff(crop[0, :, 0])[4:-4].mean()) / 4
             assert 0.97 * least <= pixels_of_photograph <= 1.05 * 64 / size
 
-    def test_some_are_mirrored(self, save_picture) -> None:
+    def test_some_are_mirrored(self) -> None:
         ramp = np.tile(np.arange(64, dtype=np.uint8)[None, :, None], (64, 1, 3))
-        path = save_picture(ramp)
         rising = [
             crop[0, -1, 0] > crop[0, 0, 0]
             for seed in range(20)
-            for crop in [random_crop(path, 16, np.random.default_rng(seed)).astype(int)]
+            for crop in [random_crop(ramp, 16, np.random.default_rng(seed)).astype(int)]
         ]
         assert 0 < sum(rising) < 20
 
-    def test_jitter_changes_the_colours_only_as_far_as_asked(self, save_picture) -> None:
-        path = save_picture(np.full((32, 32, 3), (40, 100, 200), np.uint8))
+    def test_jitter_changes_the_colours_only_as_far_as_asked(self) -> None:
+        plane = np.full((32, 32, 3), (40, 100, 200), np.uint8)
         gains = set()
         for seed in range(20):
-            crop = random_crop(path, 16, np.random.default_rng(seed), jitter=0.25)
+            crop = random_crop(plane, 16, np.random.default_rng(seed), jitter=0.25)
             assert (crop == crop[0, 0]).all()
             low, middle, high = sorted(crop[0, 0].astype(int))
             assert 29 <= low <= 50

@@ -96,7 +96,7 @@ def sample_photos() -> PhotoSet:
 
 
 def random_crop(
-    path: Path,
+    rgb: Pixels,
     size: int,
     rng: np.random.Generator,
     *,
@@ -104,14 +104,13 @@ def random_crop(
     enlarged: float = math.inf,
     jitter: float = 0.0,
 ) -> Pixels:
-    """A random square of a photograph, (size, size, 3) uint8; half of them are mirrored.
+    """A random square of a photograph (H, W, 3) uint8, (size, size, 3); half of them are mirrored.
 
     The shorter side is first scaled to between 1 and `zoom` times `size`, but to at most `enlarged`
     times its own length unless `size` is more: enlarged photographs hold less detail than those
     that are stylised. With `jitter` above 0, to augment few photographs, the colour channels are
     permuted and each multiplied by 1 - jitter to 1 + jitter.
     """
-    rgb = read_picture(path).rgb
     longest = max(size, min(zoom * size, enlarged * min(rgb.shape[:2])))
     scaled = resize_shorter_side(rgb, round(rng.uniform(size, longest)))
     top = int(rng.integers(0, scaled.shape[0] - size + 1))
