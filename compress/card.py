@@ -12,7 +12,7 @@ from typing import Any, Final
 import onnx
 from torch import nn
 
-from nstc.benchmarks.quality.metrics import KNOWN, Metric, metric_of
+from nstc.benchmarks.quality.metrics import KNOWN, NEWER, Metric, metric_of
 from nstc.benchmarks.result import BenchResult, Quality, Row, rows_content
 from nstc.benchmarks.table import INFINITE, NONE, as_markdown
 from nstc.benchmarks.timing.statistics import Interval
@@ -39,7 +39,6 @@ _SHOWN: Final = (
     *("style_ratio", "content_ratio", "flicker_ratio", "checkerboard_ratio"),
     *("ssim", "psnr_db"),
 )
-_NEWER: Final = "local_style_distance"  # a column too, but of measurements that have it
 _FRONTIER: Final = f"""![speed and style]({FRONTIER_FILE})
 
 Beside the other students of the zoo, each against its own teacher."""
@@ -205,8 +204,8 @@ def _judged(rows: Sequence[_Measured]) -> list[str]:
     if judged_by is not None:
         of = f" of {_sets(judged_by)}"
     few = ": few, the intervals are wide" if quality.few_photos else ""
-    has_newer = any(_NEWER in row.quality.metrics for row in rows)
-    names = (*_SHOWN, _NEWER) if has_newer else _SHOWN
+    newer = [own for own in sorted(NEWER) if any(own in row.quality.metrics for row in rows)]
+    names = (*_SHOWN, *newer)  # older measurements lack the last
     table = [
         f"| file | KB | times faster (95 %) | {' | '.join(KNOWN[name].label for name in names)} |",
         f"|---|---|---|{'---|' * len(names)}",
