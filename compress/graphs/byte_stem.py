@@ -17,7 +17,7 @@ import torch
 from onnx import TensorProto
 from torch import Tensor, nn
 
-from nstc.compress.graphs.edge_nodes import HIGHEST_BYTE, INPUT, EdgeSizes, Nodes, padded
+from nstc.compress.graphs.edge_nodes import HIGHEST_BYTE, INPUT, EdgeSizes, Lengths, Nodes, padded
 from nstc.compress.graphs.stored_weights import weight_scale
 from nstc.models.student import DEVIATION_FLOOR, TwoScaleStudent, last_convolution_of
 
@@ -109,17 +109,14 @@ def read_bytes(
     scale, bias = _scale_and_bias(nodes, stem, statistics)
     zeros = nodes.constant(np.zeros(len(stem.steps)), np.int8)
     side, filters = stem.side, len(stem.steps)
-    quarter = sizes.padded
-    quarter = (
-        nodes.add("Div", quarter, nodes.constant(side))
-        if isinstance(quarter, str)
-        else (quarter[0] // side, quarter[1] // side)
-    )
-    rows = (
-        nodes.add("Gather", quarter, nodes.constant([0]))
-        if isinstance(quarter, str)
-        else (quarter[0])
-    )
+    quarter: Lengths
+    rows: int | str
+    if isinstance(sizes.padded, str):
+        quarter = nodes.add("Div", sizes.padded, nodes.constant(side))
+        rows = nodes.add("Gather", quarter, nodes.constant([0]))
+    else:
+        rows, columns = (length // side for length in sizes.padded)
+        quarter = (rows, columns)
     strips = nodes.add("Reshape", padded(nodes, INPUT, sizes), nodes.shape(1, rows, side, -1))
     parts = nodes.split(strips, [1] * side, axis=2)
     shape = nodes.shape(1, quarter, side * _COLOURS)
