@@ -45,7 +45,8 @@ STYLES = ("starry-night", "great-wave", "the-scream", "udnie")
 PHOTOS = ("astronaut", "chelsea", "coffee")
 PHOTO_FILES = {path.stem: path for path in sample_photos()}
 
-# Of scripts: the bytes of the downloaded result, waits, and a setting by its control.
+# Of scripts: the bytes of the downloaded result, waits, some of them for a result that is the
+# photograph, and a setting by its control.
 STEPS = """
     const result = async () => {
         const [file] = await Promise.all([page.waitForEvent("download"), page.click("#download")]);
@@ -68,7 +69,32 @@ STEPS = """
         await page.goto(`${value.link}#${settings}`);
         await done(text);
     };
+    const isPhotograph = () => page.waitForFunction(() => {
+        const [before, after] = ["before", "after"].map((id) => {
+            const { width, height } = document.getElementById(id);
+            return document.getElementById(id).getContext("2d")
+                .getImageData(0, 0, width, height).data;
+        });
+        return before.every((value, i) => value === after[i]);
+    });
 """
+
+# Of scripts with axe-core's file as `value.axe`: what it finds on the page.
+AUDIT = """
+    const { readFile } = process.getBuiltinModule("node:fs/promises");
+    const axeCore = await readFile(value.axe, "utf8");
+    const audit = async () => {
+        await page.evaluate(axeCore);
+        const { violations } = await page.evaluate(() => axe.run());
+        return violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)]);
+    };
+    const widthOf = () => page.evaluate(() => document.documentElement.scrollWidth);
+"""
+
+SCREENS = {
+    "phone": {"viewport": {"width": 360, "height": 740}, "colorScheme": "light"},
+    "laptop": {"viewport": {"width": 1280, "height": 800}, "colorScheme": "dark"},
+}
 
 Content = Mapping[str, bytes | Path]
 Reply = tuple[int, Mapping[str, str], bytes]

@@ -2,7 +2,7 @@
 
 import live_pages
 import pytest
-from live_pages import STEPS
+from live_pages import AUDIT, SCREENS, STEPS
 
 pytestmark = pytest.mark.web
 
@@ -51,19 +51,13 @@ def test_a_linked_style_is_in_view_on_a_phone(chromium, link) -> None:
     assert scrolled == 0
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"viewport": {"width": 360, "height": 740}, "colorScheme": "light"},
-        {"viewport": {"width": 1280, "height": 800}, "colorScheme": "dark"},
-    ],
-    ids=["phone", "laptop"],
-)
+@pytest.mark.parametrize("options", SCREENS.values(), ids=SCREENS)
 def test_it_is_accessible_and_fits_its_screen(chromium, runtime, axe, options) -> None:
     content = live_pages.page_content(runtime, server=True)
     with live_pages.served(content, live_pages.negatives) as link:
         given = chromium(
             STEPS
+            + AUDIT
             + """
             await page.emulateMedia({ reducedMotion: "reduce" });
             await open("size=256&second=udnie", "Starry Night");
@@ -71,11 +65,7 @@ def test_it_is_accessible_and_fits_its_screen(chromium, runtime, axe, options) -
                 () => document.querySelectorAll(".tile canvas.is-made").length === 4);
             await choose("broken.png", [1, 2, 3]);
             await noticed("broken.png");
-            const { readFile } = process.getBuiltinModule("node:fs/promises");
-            await page.evaluate(await readFile(value.axe, "utf8"));
-            const { violations } = await page.evaluate(() => axe.run());
-            const width = await page.evaluate(() => document.documentElement.scrollWidth);
-            return [violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)]), width];
+            return [await audit(), await widthOf()];
             """,
             {"link": link, "axe": str(axe)},
             **options,

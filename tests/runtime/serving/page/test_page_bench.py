@@ -8,7 +8,7 @@ from typing import Any
 
 import live_pages
 import pytest
-from live_pages import Reply
+from live_pages import AUDIT, SCREENS, Reply
 
 from nstc.core.bundle import open_bundle
 from nstc.runtime.serving.site import bench_content
@@ -153,24 +153,14 @@ def test_a_file_that_does_not_run_is_told_to_both(play, runtime, monkeypatch) ->
     assert line.startswith(f"Stopped: {message[:40]}")
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"viewport": {"width": 360, "height": 740}, "colorScheme": "light"},
-        {"viewport": {"width": 1280, "height": 800}, "colorScheme": "dark"},
-    ],
-    ids=["phone", "laptop"],
-)
+@pytest.mark.parametrize("options", SCREENS.values(), ids=SCREENS)
 def test_it_is_accessible_and_fits_its_screen(chromium, runtime, axe, options) -> None:
     with Run().served(runtime) as link:
         given = chromium(
             DONE
+            + AUDIT
             + """
-            const { readFile } = process.getBuiltinModule("node:fs/promises");
-            await page.evaluate(await readFile(value.axe, "utf8"));
-            const { violations } = await page.evaluate(() => axe.run());
-            const width = await page.evaluate(() => document.documentElement.scrollWidth);
-            return [violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)]), width];
+            return [await audit(), await widthOf()];
             """,
             {"link": link, "axe": str(axe)},
             **options,

@@ -18,14 +18,7 @@ class TestCamera:
             await page.waitForFunction(() => document.getElementById("after").width === 192);
             await page.selectOption("#second", "udnie"); // whose frames go with those of the first
             await set("strength", 0);
-            await page.waitForFunction(() => {
-                const [before, after] = ["before", "after"].map((id) => {
-                    const { width, height } = document.getElementById(id);
-                    return document.getElementById(id).getContext("2d")
-                        .getImageData(0, 0, width, height).data;
-                });
-                return before.every((value, i) => value === after[i]);
-            });
+            await isPhotograph();
             await page.click("#camera");
             await done("192 by 144");
             await page.waitForFunction(

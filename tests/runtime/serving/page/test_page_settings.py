@@ -95,14 +95,7 @@ def test_settings_hold_where_the_address_cannot_be_written(play, link) -> None:
                 control.dispatchEvent(new Event("input", { bubbles: true }));
             }
         });
-        await page.waitForFunction(() => {
-            const [before, after] = ["before", "after"].map((id) => {
-                const { width, height } = document.getElementById(id);
-                return document.getElementById(id).getContext("2d")
-                    .getImageData(0, 0, width, height).data;
-            });
-            return before.every((value, i) => value === after[i]);
-        });
+        await isPhotograph();
         await page.click("#copy");
         await done("copied");
         return [

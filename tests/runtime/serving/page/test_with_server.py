@@ -232,21 +232,14 @@ def test_the_page_goes_on_when_the_server_was_killed_and_is_back(play, cache) ->
     assert line.startswith("The server does not answer. Trying again in ")
 
 
-@pytest.mark.parametrize(
-    ("name", "options"),
-    [
-        ("phone", {"viewport": {"width": 360, "height": 740}, "colorScheme": "light"}),
-        ("laptop", {"viewport": {"width": 1280, "height": 800}, "colorScheme": "dark"}),
-    ],
-    ids=["phone", "laptop"],
-)
+@pytest.mark.parametrize(("name", "options"), live_pages.SCREENS.items(), ids=live_pages.SCREENS)
 def test_it_is_accessible_with_both_engines(chromium, link, axe, name, options, tmp_path) -> None:
     folder = Path(os.environ.get("NSTC_PAGE_PICTURES", tmp_path))
     given = chromium(
         live_pages.STEPS
         + STEPS
+        + live_pages.AUDIT
         + """
-        const { readFile } = process.getBuiltinModule("node:fs/promises");
         const picture = (what, fullPage = false) =>
             page.screenshot({ path: `${value.folder}/${value.name}-${what}.png`, fullPage });
         await page.emulateMedia({ reducedMotion: "reduce" });
@@ -254,18 +247,12 @@ def test_it_is_accessible_with_both_engines(chromium, link, axe, name, options, 
         await said("engine-device", "WebAssembly");
         await page.waitForFunction(
             () => document.querySelectorAll(".tile canvas.is-made").length === 2);
-        await page.evaluate(await readFile(value.axe, "utf8"));
-        const found = [];
-        const look = async () => {
-            const { violations } = await page.evaluate(() => axe.run());
-            found.push(...violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)]));
-        };
-        await look();
+        const found = await audit();
         await picture("photo");
         await picture("whole", true);
         await page.click("#camera");
         await said("engine-server", "frames/s");
-        await look();
+        found.push(...await audit());
         await picture("camera");
         await choose("large.png", Buffer.alloc(1_500_000));
         await noticed("large.png");
