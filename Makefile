@@ -46,8 +46,8 @@ types: typetree
 imports: typetree
 	PYTHONPATH=.typetree $(BIN)/lint-imports
 
-unit: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal --durations=30
+unit: $(READY)  ## what takes longest; with a + make lets its progress through as it comes
+	+OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal --durations=30
 
 test-base: $(READY)  ## the device's install: a wheel in an environment without torch
 	$(BIN)/python -m pytest -m base_install
