@@ -23,7 +23,7 @@ from nstc.core.manifest import Step
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import QuantizeRecipe
 from nstc.models.architectures import learned_ranges, load, load_as_deployed
-from nstc.models.student import TwoScaleStudent
+from nstc.models.student import StudentNetwork
 from nstc.models.tensors import images_to_tensor
 from nstc.runtime.onnx_session import OnnxSession
 from nstc.runtime.verification import check_vector, read_check_vectors, write_check_vectors
@@ -174,7 +174,7 @@ def _write(work: _Work) -> Written:
 def _graph_to_round(work: _Work) -> onnx.ModelProto:
     """The float graph whose weights are rounded where they stand; nothing else depends on them."""
     network = load(work.bundle) if work.ignores_ranges else load_as_deployed(work.bundle)
-    if not isinstance(network, TwoScaleStudent):
+    if not isinstance(network, StudentNetwork) or network.normalises_first:
         return onnx.load(work.float_file)
     network.normalises_first = True
     return onnx_graph(network, work.bundle.manifest.contract)

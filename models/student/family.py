@@ -34,6 +34,9 @@ class StudentNetwork(nn.Module, abc.ABC):
     entry: str = INPUT
     shares_deviation: bool = False  # whether a picture is divided by one deviation for its colours
     statistics_rows: int = 1  # statistics are of every so many-th row, from the first
+    # Whether pictures are normalised in front of the first convolution; where they are not, it can
+    # be set for files that round its weights, of which the exact ones' sums are not the sums.
+    normalises_first: bool = True
 
     def forward(self, images: Tensor, statistics: Tensor | None = None) -> Tensor:
         """(N, 3, H, W) in [0, 1], sides multiples of `period`, to (N, 3, H, W), not clamped.

@@ -91,9 +91,7 @@ class TwoScaleStudent(StudentNetwork):
     entry = "stem"
     shares_deviation = True  # an integer convolution's input has one scale
     statistics_rows = SCALE  # those of all rows would take a tenth of the integer file's time
-    # Whether pictures are normalised in front of the first convolution, as they are in training:
-    # for files that round its weights, of which the exact ones' sums would then not be the sums.
-    normalises_first: bool = False
+    normalises_first = False  # but in training
 
     def __init__(
         self,
