@@ -15,7 +15,9 @@ import torch
 from torch import nn
 
 from nstc.compress.distillation import loss_terms, teacher_outputs, teachers
-from nstc.compress.distillation.teacher_outputs import TeacherLosses, TeacherOutputs
+from nstc.compress.distillation.compared_losses import PaintingLosses, TeacherLosses
+from nstc.compress.distillation.crops import Crops
+from nstc.compress.distillation.teacher_outputs import TeacherOutputs
 from nstc.compress.distillation.teachers import Teacher, TeacherOptions, open_teacher
 from nstc.compress.export.checking import refuse_unusable_network
 from nstc.compress.learning import loop, optimisers
@@ -111,11 +113,14 @@ def distill(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DistillationRun:
-    """What the stages of a distillation share; pruning fine-tunes through it too."""
+    """What the stages of a distillation share; pruning fine-tunes through it too.
 
-    teacher: Teacher
+    Without a teacher the recipe has a style's strength, and no steps or weight on pixels.
+    """
+
+    teacher: Teacher | None
     source: StyleSource
-    photos: PhotoSet  # what the teacher stylises
+    photos: PhotoSet  # what is stylised
     recipe: DistillRecipe
     features: VggFeatures  # on the device where the work is done
     folder: Path  # for checkpoints and losses
@@ -140,9 +145,11 @@ class DistillationRun:
             rate=recipe.perceptual_learning_rate,
             learned=None if start is None else learned_ranges(start),
         )
-        return self.write_bundle(
+        made = self.write_bundle(
             output, network, ranges, name=name, verb="distill", stage="distilled", parent=start
         )
+        self.forget_checkpoints()
+        return made
 
     def pixel_stage(self, start: StudentNetwork | None) -> StudentNetwork:
         """A student trained on the teacher's pixels, its batch normalisation folded away."""
@@ -162,7 +169,7 @@ class DistillationRun:
         return fold(network.cpu())
 
     @functools.cached_property
-    def crops(self) -> TeacherOutputs:
+    def crops(self) -> Crops:
         """What both stages learn from."""
         return teacher_outputs.crops_for(self.recipe, self.teacher, self.photos, self.progress)
 
@@ -245,11 +252,12 @@ class DistillationRun:
         )
 
     @functools.cached_property
-    def losses(self) -> TeacherLosses:
-        """The losses of the teacher itself."""
+    def losses(self) -> PaintingLosses:
+        """The losses of the teacher itself, or those that are usual."""
         size = teacher_outputs.JUDGED_SIZE
         targets = read_targets(self.recipe.added_terms, self.painting, self.features, size)
-        return TeacherLosses(self.features, self.source.statistics.at(size), targets)
+        kind = PaintingLosses if self.teacher is None else TeacherLosses
+        return kind(self.features, self.source.statistics.at(size), targets)
 
     def write_bundle(
         self,
@@ -263,11 +271,12 @@ class DistillationRun:
         parent: Bundle | None,
         **results: Any,
     ) -> Bundle:
-        """Write the network and the ranges it was trained with, and delete the checkpoints."""
+        """Write the network and the ranges it was trained with."""
         recipe = dataclasses.asdict(self.recipe) | _packages_used(self.recipe)
         if parent is not None:  # whose shape the network has, and not the recipe's
             recipe = {key: value for key, value in recipe.items() if key not in _SHAPE_SETTINGS}
-        part = {"key": self.teacher.part} if self.teacher.part else {}
+        teacher = self.teacher
+        part = {"key": teacher.part} if teacher and teacher.part else {}
         step = manifest.Step(
             verb=verb,
             recipe={**recipe, **self.settings, **part},
@@ -283,10 +292,9 @@ class DistillationRun:
             stage=stage,
             step=step,
             parent=parent,
-            teacher=self.teacher.origin,
+            teacher=None if teacher is None else teacher.origin,
         ) as (draft, _):
             aware_training.write_ranges(draft, ranges)
-        self.forget_checkpoints()
         return open_bundle(output)
 
     def forget_checkpoints(self) -> None:
@@ -314,7 +322,7 @@ class DistillationRun:
             identity={
                 **settings,
                 **self.settings,
-                "teacher": self.teacher.key,
+                "teacher": self.teacher and self.teacher.key,
                 "photos": self.photos.list_sha256(),
                 "schedule": dataclasses.asdict(schedule),
             },

@@ -16,11 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nstc.benchmarks.quality import picture_metrics
-from nstc.compress.distillation.teacher_outputs import (
-    ComparedLosses,
-    TeacherLosses,
-    TeacherOutputs,
-)
+from nstc.compress.distillation.compared_losses import ComparedLosses, PaintingLosses
+from nstc.compress.distillation.crops import Crops
+from nstc.compress.distillation.teacher_outputs import TeacherOutputs
 from nstc.compress.export.checking import stylise_with
 from nstc.compress.learning import named_losses
 from nstc.compress.learning.balance import ContentBalance, RatioBalance, content_levels
@@ -44,14 +42,14 @@ class StepView:
     """What a term is computed from in a step. Most need no more than the first four."""
 
     outputs: Tensor  # (N, 3, h, w), the student's pictures, about [0, 1] and not clamped
-    targets: Tensor  # the teacher's pictures, of the same shape, in [0, 1]
+    targets: Tensor  # the teacher's, alike, in [0, 1]; without one the photographs again
     photographs: Tensor  # what both were made of, of the same shape, in [0, 1]
     features: Mapping[str, Tensor]  # VGG features (N, C, h', w') of the outputs, by `STYLE_LAYERS`
     step: int  # its number: with the recipe's seed the only source of randomness
     recipe: DistillRecipe
     names: tuple[str, ...]  # keys of the pictures
-    pairs: TeacherOutputs  # what was drawn from
-    teacher: TeacherLosses
+    pairs: Crops  # what was drawn from
+    teacher: PaintingLosses  # what the losses are relative to: without a teacher, what is usual
     period: int  # of a checkerboard: pixels a side of the grid that the student may leave
     flicker_map: Callable[[], Tensor]  # (N, 3, H, W), of whole crops; runs the student once more
     content_balance: ContentBalance | None = None  # where the recipe has a style's strength
@@ -210,9 +208,7 @@ class Batch(NamedTuple):
     names: tuple[str, ...]  # key of each pair, whatever the step
 
 
-def draw_batch(
-    pairs: TeacherOutputs, count: int, rng: np.random.Generator, device: torch.device
-) -> Batch:
+def draw_batch(pairs: Crops, count: int, rng: np.random.Generator, device: torch.device) -> Batch:
     """So many pairs by chance."""
     indices = [int(index) for index in rng.integers(0, len(pairs), count)]
     photographs, targets = zip(*(pairs[index] for index in indices), strict=True)
@@ -228,7 +224,7 @@ class PixelObjective:
     """Mean absolute difference between a student's picture and its teacher's."""
 
     network: nn.Module
-    pairs: TeacherOutputs
+    pairs: Crops
     recipe: DistillRecipe
     device: torch.device
 
@@ -256,9 +252,9 @@ class PerceptualObjective:
     """
 
     network: nn.Module  # the student, on the device of `own`
-    pairs: TeacherOutputs
+    pairs: Crops
     recipe: DistillRecipe
-    own: TeacherLosses  # of the painting and VGG
+    own: PaintingLosses  # of the painting and VGG
     balance: RatioBalance | ContentBalance | None = None
 
     @functools.cached_property
@@ -353,7 +349,7 @@ class JudgedRatios:
     """
 
     def __init__(
-        self, network: nn.Module, judged: TeacherOutputs, own: TeacherLosses, seed: int
+        self, network: nn.Module, judged: TeacherOutputs, own: PaintingLosses, seed: int
     ) -> None:
         self._stylise = stylise_with(network)  # in full precision, as the files that are judged
         self._judged = judged

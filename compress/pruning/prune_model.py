@@ -165,7 +165,8 @@ class _Pruning:
         """A new plan, or on resuming the one that was begun with."""
         path, run = self.run.folder / PLAN_FILE, self.run
         recipe, photos = dataclasses.asdict(run.recipe), run.photos.list_sha256()
-        settings = json.dumps([run.settings, recipe, run.teacher.key, photos], sort_keys=True)
+        teacher = run.teacher and run.teacher.key
+        settings = json.dumps([run.settings, recipe, teacher, photos], sort_keys=True)
         identity = hashlib.sha256(settings.encode()).hexdigest()
         plan = PruningPlan.read(path, identity) if run.resume else None
         if plan is None:

@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import nn
 
+from nstc.compress.distillation.crops import Squares
 from nstc.compress.distillation.distill_model import distill
-from nstc.compress.distillation.teacher_outputs import Squares, TeacherOutputs
+from nstc.compress.distillation.teacher_outputs import TeacherOutputs
 from nstc.compress.export.checking import sample_picture
 from nstc.compress.pruning.channels import least_scored, remove_channels
 from nstc.compress.pruning.plan import make_plan

@@ -9,8 +9,9 @@ import torch
 from small_trainings import losses_of
 from torch import Tensor, nn
 
+from nstc.compress.distillation.compared_losses import TeacherLosses
 from nstc.compress.distillation.loss_terms import PerceptualObjective
-from nstc.compress.distillation.teacher_outputs import TeacherLosses, TeacherOutputs
+from nstc.compress.distillation.teacher_outputs import TeacherOutputs
 from nstc.compress.learning import balance as balances
 from nstc.compress.learning.balance import ContentBalance, content_levels
 from nstc.compress.quantization import aware_training
@@ -199,7 +200,7 @@ def test_typical_energies_are_measured_once(
 ) -> None:
     measured: list[int] = []
     monkeypatch.setattr(
-        "nstc.compress.distillation.teacher_outputs.typical_energies",
+        "nstc.compress.distillation.compared_losses.typical_energies",
         lambda _vgg, layers: measured.append(1) or dict.fromkeys(layers, 1.0),
     )
     own = TeacherLosses(vgg, style_statistics.at(512))

@@ -8,12 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from nstc.benchmarks.quality.judging import Candidate, JudgingTeacher, StyleTarget, judge
+from nstc.compress.distillation.compared_losses import TeacherLosses
+from nstc.compress.distillation.crops import Squares
 from nstc.compress.distillation.loss_terms import JudgedRatios
-from nstc.compress.distillation.teacher_outputs import (
-    Squares,
-    TeacherLosses,
-    TeacherOutputs,
-)
+from nstc.compress.distillation.teacher_outputs import TeacherOutputs
 from nstc.core.images import Pixels
 from nstc.core.photos import PhotoSet
 from nstc.models.losses import STYLE_LAYERS, gram_matrix

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from nstc.compress.distillation.compared_losses import TeacherLosses
 from nstc.compress.distillation.loss_terms import (
     SURROUNDINGS,
     TERMS,
@@ -22,7 +23,7 @@ from nstc.compress.distillation.loss_terms import (
     refuse_unusable_terms,
     weighted_terms,
 )
-from nstc.compress.distillation.teacher_outputs import TeacherLosses, TeacherOutputs
+from nstc.compress.distillation.teacher_outputs import TeacherOutputs
 from nstc.compress.learning.balance import RatioBalance
 from nstc.compress.learning.named_losses import Targets
 from nstc.core.errors import ExtensionError, OptionError

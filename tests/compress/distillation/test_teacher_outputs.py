@@ -13,11 +13,9 @@ import torch
 from torch import Tensor
 
 from nstc.benchmarks.quality.picture_metrics import flicker
-from nstc.compress.distillation.teacher_outputs import (
-    Squares,
-    TeacherLosses,
-    TeacherOutputs,
-)
+from nstc.compress.distillation.compared_losses import TeacherLosses
+from nstc.compress.distillation.crops import Squares
+from nstc.compress.distillation.teacher_outputs import TeacherOutputs
 from nstc.core.errors import CorruptBundleError, ImageError, OutputError
 from nstc.core.files import cache_folder
 from nstc.core.images import Picture, Pixels, write_picture
