@@ -26,7 +26,7 @@ from nstc.core import Progress, Silent, bundle, errors, files
 from nstc.models.tensors import best_device, refuse_unsafe_header, save_state
 
 CHECKPOINT_FILE: Final = "checkpoint.safetensors"
-PLAN_FILE: Final = "plan.json"  # what a pruning decided before it fine-tunes
+PLAN_FILE: Final = "plan.json"  # what was decided beforehand: what to prune, steps in a time
 
 
 class Stateful(Protocol):

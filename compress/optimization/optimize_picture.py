@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nstc.compress.learning import logs, loop, optimisers
+from nstc.compress.learning.time_plan import TimePlan
 from nstc.compress.optimization import inputs, planning
 from nstc.compress.optimization.best_image import BestImage
 from nstc.compress.optimization.inputs import Inputs
@@ -207,9 +208,12 @@ class _Run:
         seconds, plan = recipe.seconds, None
         steps = [0] * len(sizes) if seconds else planning.shared_steps(recipe.steps, len(sizes))
         if seconds is not None:
-            file = self.folder / planning.PLAN_FILE
-            plan = planning.TimePlan(
-                seconds, len(sizes), file, resume=bool(self._kept()), started=self.started
+            plan = TimePlan(
+                seconds,
+                planning.shares_of_time(len(sizes)),
+                self.folder / loop.PLAN_FILE,
+                resume=bool(self._kept()),
+                started=self.started,
             )
         pixels = None
         for number, size in enumerate(sizes):
@@ -255,7 +259,7 @@ class _Run:
             self._drop()
             return
         with files.reported_as_output_error(self.folder):
-            (self.folder / planning.PLAN_FILE).unlink(missing_ok=True)
+            (self.folder / loop.PLAN_FILE).unlink(missing_ok=True)
             for size in self._sizes():
                 loop.forget(self._folder_of(size))
 

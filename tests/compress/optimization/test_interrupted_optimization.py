@@ -7,7 +7,8 @@ from typing import ClassVar
 
 import pytest
 
-from nstc.compress.optimization import optimize_picture, planning
+from nstc.compress.learning import loop, time_plan
+from nstc.compress.optimization import optimize_picture
 from nstc.core.errors import ImageError, Interrupted, OptionError
 from nstc.core.images import read_picture
 
@@ -87,14 +88,14 @@ class TestTime:
         """Sets the seconds that a step is found to take."""
 
         def set_to(seconds: float) -> None:
-            monkeypatch.setattr(planning, "_seconds_of", lambda _work: seconds)
+            monkeypatch.setattr(time_plan, "_seconds_of", lambda _work: seconds)
 
         set_to(600)
         return set_to
 
     @pytest.fixture
     def plan(self, tmp_path) -> Path:
-        return folder_of(tmp_path / "out.png") / planning.PLAN_FILE
+        return folder_of(tmp_path / "out.png") / loop.PLAN_FILE
 
     @pytest.fixture
     def steps(self, run, step_takes, recorder, plan) -> list[int]:
