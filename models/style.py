@@ -25,6 +25,8 @@ from nstc.models.vgg import VggFeatures, load_vgg
 STYLE_SIZES: Final = (256, 512, 1024)
 _CHANNELS: Final = dict(zip(STYLE_LAYERS, (64, 128, 256, 512), strict=True))
 _SIZE: Final = re.compile(r"[1-9][0-9]{0,4}")
+_LEAST_LONG_SIDE: Final = 64  # of a painting, in pixels
+_LEAST_DEVIATION: Final = 1.5  # of its most varied channel, of 255: a wall has its camera's noise
 _NEGLIGIBLE: Final = 1e-4  # share of the largest variance: colours' directions below are left out
 
 
@@ -195,7 +197,22 @@ def style_brought_by(bundle: Bundle) -> StyleSource | None:
 
 
 def painting_style(painting: Path, *, credit: str | None, vgg: str) -> StyleSource:
-    """The style of a painting; `ImageError` if it can't be read."""
-    statistics = statistics_of_painting(read_picture(painting).rgb, load_vgg(vgg))
+    """The style of a painting.
+
+    `ImageError` if it can't be read; `OptionError` if it has no style to learn: it is too small,
+    too narrow, or one colour.
+    """
+    pixels = read_picture(painting).rgb
+    height, width = pixels.shape[:2]
+    if max(height, width) < _LEAST_LONG_SIDE:
+        raise OptionError(
+            f"{painting} is {width}x{height} pixels: a style needs {_LEAST_LONG_SIDE} at least on "
+            "the long side. Give a larger picture of the painting."
+        )
+    if pixels.std(axis=(0, 1)).max() < _LEAST_DEVIATION:
+        raise OptionError(
+            f"{painting} is one colour throughout, which is no style: give a picture of a painting."
+        )
+    statistics = statistics_of_painting(pixels, load_vgg(vgg))
     record = manifest.Style(name=painting.stem, source="painting", credit=credit)
     return StyleSource(record, statistics)

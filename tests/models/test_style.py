@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 from nstc.core.errors import CorruptBundleError, ImageError, OptionError
 from nstc.core.images import Picture, Pixels, read_picture, write_picture
 from nstc.core.manifest import Style
-from nstc.models.losses import STYLE_LAYERS, gram_matrix
+from nstc.models.losses import STYLE_LAYERS, gram_distance, gram_matrix
 from nstc.models.style import (
     STYLE_SIZES,
     StyleStatistics,
@@ -217,8 +218,35 @@ def test_a_painting_that_is_no_picture_is_an_image_error(tmp_path: Path) -> None
 
 def test_a_painting_too_narrow_for_a_style_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "thread.png"
-    write_picture(path, Picture(rgb=np.zeros((2, 200, 3), np.uint8)))
+    thread = np.random.default_rng(0).integers(0, 256, (2, 200, 3)).astype(np.uint8)
+    write_picture(path, Picture(rgb=thread))
     with pytest.raises(OptionError, match="too narrow"):
+        painting_style(path, credit=None, vgg="shipped")
+
+
+@pytest.mark.parametrize(("mode", "name"), [("RGBA", "a.png"), ("CMYK", "a.jpg")])
+def test_transparent_and_printers_pictures_are_paintings(
+    painting: Path, tmp_path: Path, mode: str, name: str
+) -> None:
+    Image.fromarray(read_picture(painting).rgb).convert(mode).save(tmp_path / name, quality=95)
+    expected = painting_style(painting, credit=None, vgg="shipped").statistics.at(256)
+    found = painting_style(tmp_path / name, credit=None, vgg="shipped").statistics.at(256)
+    for layer, gram in found.items():
+        assert float(gram_distance(gram[None], expected[layer][None])) < 0.05
+
+
+def test_a_wall_is_no_painting(tmp_path: Path) -> None:
+    path = tmp_path / "wall.png"
+    grain = np.random.default_rng(0).normal(120, 1, (80, 100, 3))  # of a camera
+    write_picture(path, Picture(rgb=grain.round().astype(np.uint8)))
+    with pytest.raises(OptionError, match=r"wall\.png is one colour throughout"):
+        painting_style(path, credit=None, vgg="shipped")
+
+
+def test_a_thumbnail_is_no_painting(tmp_path: Path, canvas: np.ndarray) -> None:
+    path = tmp_path / "thumb.png"
+    write_picture(path, Picture(rgb=canvas[:40, :63]))
+    with pytest.raises(OptionError, match=r"thumb\.png is 63x40 pixels: .* 64 at least"):
         painting_style(path, credit=None, vgg="shipped")
 
 
