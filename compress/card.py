@@ -71,9 +71,16 @@ def with_card(bundle: Bundle, result: BenchResult, photos: PhotoSet, teacher: St
         measured = measurements(result.to_dict(), own)
         manifest = dataclasses.replace(own.manifest, measurements=measured)
         with bundles.revised_bundle(own, own.path, manifest) as draft:
-            write_preview(draft, [teacher, open_session(own).run], photos)
-            (draft / bundles.CARD_FILE).write_text(card(manifest, draft), encoding="utf-8")
+            write_card(draft, manifest, [teacher, open_session(own).run], photos)
         return bundles.open_bundle(own.path)
+
+
+def write_card(
+    folder: Path, manifest: Manifest, models: Sequence[Stylise], photos: PhotoSet
+) -> None:
+    """Write a student's card and its preview, see `write_preview`, into its draft."""
+    write_preview(folder, models, photos)
+    (folder / bundles.CARD_FILE).write_text(card(manifest, folder), encoding="utf-8")
 
 
 def measurements(result: Mapping[str, Any], bundle: Bundle) -> tuple[Mapping[str, Any], ...]:

@@ -149,6 +149,14 @@ def _smoothed(values: Sequence[float]) -> list[float]:
     return [float(np.median(part)) for part in parts]
 
 
+def refuse_preview_interval(every: int | None) -> None:
+    """Raise `OptionError` for steps between previews that are fewer than one."""
+    if every is not None and every < 1:
+        raise errors.OptionError(
+            f"preview-every is {every}: expected a whole number of at least 1."
+        )
+
+
 FIRST_PREVIEWS: Final = (10, 30)
 PREVIEW_EVERY: Final = 100
 
@@ -160,12 +168,15 @@ class Previews:
     network: nn.Module
     folder: Path
     last: int  # step after which training ends
+    first: Sequence[int] = FIRST_PREVIEWS
+    every: int = PREVIEW_EVERY
+    name: str = "step"
 
     def show(self, finished: int) -> None:
         """Write a sheet if one is due after so many steps."""
-        if finished in FIRST_PREVIEWS or finished % PREVIEW_EVERY == 0 or finished == self.last:
+        if finished in self.first or finished % self.every == 0 or finished == self.last:
             sheet = preview_sheet(self.network, list(photos.sample_photos().take(4).squares(256)))
-            write_picture(self.folder / f"step-{finished:05d}.jpg", Picture(rgb=sheet))
+            write_picture(self.folder / f"{self.name}-{finished:05d}.jpg", Picture(rgb=sheet))
 
 
 def preview_sheet(network: nn.Module, squares: list[Pixels]) -> Pixels:

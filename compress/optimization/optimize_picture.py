@@ -151,10 +151,7 @@ def _folder_beside(
 ) -> Path:
     """For checkpoints and previews; an error if it or the output can't be written."""
     formats.format_of(output)
-    if preview_every is not None and preview_every < 1:
-        raise errors.OptionError(
-            f"preview-every is {preview_every}: expected a whole number of at least 1."
-        )
+    logs.refuse_preview_interval(preview_every)
     if any(own is not None and Path(own).resolve() == output.resolve() for own in given):
         raise errors.OptionError(f"output is {output}, which is an input too: give another name.")
     files.refuse_unwritable_file(output)

@@ -13,6 +13,7 @@ import nstc
 from nstc.cli import options
 from nstc.cli.fetch_flags import FetchFlags
 from nstc.cli.output import Bar, say, say_json
+from nstc.cli.steps_or_time import with_steps_or_time
 from nstc.core.errors import OptionError
 from nstc.core.recipe import OptimizeRecipe, load_recipe
 
@@ -103,7 +104,8 @@ def optimize(
     content loss against the photograph is at its level. This takes minutes for a picture, and needs
     no training: it is the reference for every network of that style.
     """
-    settings, weights = _settings(recipe, given), _weights(paintings)
+    settings = with_steps_or_time(load_recipe(recipe).optimize, given)
+    weights = _weights(paintings)
     report.refuse_unwritable_plot(output, photo, *weights, init, photo_mask, style_mask)
     with Bar() as bar:
         made = nstc.optimize(
@@ -128,16 +130,6 @@ def optimize(
         f"wrote {output}: style loss {made.style:.3f}, content loss {made.content:.3f}, "
         f"{made.steps} steps in {made.seconds:.0f} s"
     )
-
-
-def _settings(file: Path | None, given: options.Given[OptimizeRecipe]) -> OptimizeRecipe:
-    """Those of the recipe file and of flags, of which --steps takes the place of a file's time."""
-    settings = load_recipe(file).optimize
-    if given.values["steps"] is not None:
-        if given.values["time"] is not None:
-            raise OptionError("--steps and --time were both given: give one of them.")
-        settings = dataclasses.replace(settings, time=None)
-    return given.over(settings)
 
 
 def _weights(paintings: list[str]) -> dict[str, float]:
