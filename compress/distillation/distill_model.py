@@ -5,6 +5,7 @@ and the layout; then, with the normalisation folded away so that what is trained
 released, on style and content losses, which find the brush strokes.
 """
 
+import copy
 import dataclasses
 import functools
 from collections.abc import Mapping
@@ -20,9 +21,10 @@ from nstc.compress.distillation.crops import Crops
 from nstc.compress.distillation.teacher_outputs import TeacherOutputs
 from nstc.compress.distillation.teachers import Teacher, TeacherOptions, open_teacher
 from nstc.compress.export.checking import refuse_unusable_network
-from nstc.compress.learning import loop, optimisers
+from nstc.compress.learning import logs, loop, optimisers
 from nstc.compress.learning.balance import ContentBalance, RatioBalance
 from nstc.compress.learning.named_losses import read_targets
+from nstc.compress.learning.time_plan import TimePlan
 from nstc.compress.quantization import aware_training, calibration
 from nstc.core import Progress, Silent, errors, extensions, manifest
 from nstc.core.bundle import Bundle, open_bundle
@@ -88,7 +90,7 @@ def distill(
     loss_terms.refuse_unusable_terms(recipe, style)  # before any work
     folder = loop.training_folder(output)
     start = open_bundle(init) if isinstance(init, str | Path) else init
-    network = None if start is None else _student_of(start, recipe, progress)
+    network = None if start is None else student_of(start, recipe, progress)
     opened = open_teacher(teacher, options, student=start)
     if opened.note:
         progress.note(f"{opened.origin.name} {opened.note}")
@@ -128,6 +130,8 @@ class DistillationRun:
     progress: Progress
     settings: Mapping[str, Any]  # what identifies this run besides the recipe
     painting: Path | None = None  # for the recipe's terms that compare with it
+    time: TimePlan | None = None  # for both parts of the second stage, in the place of steps
+    preview_every: int | None = None  # steps between previews, which go to `folder`
 
     def carry_out(
         self, network: StudentNetwork | None, start: Bundle | None, output: Path, name: str
@@ -219,6 +223,8 @@ class DistillationRun:
     ) -> LossBalance | None:
         """Train a student, plain or fake-quantized, on from a balance; return the new balance."""
         network.to(best_device()).train()
+        if self.time is not None:
+            steps = self._steps_in_time(self.time, network, title)
         balance = self._balance(network, title)
         if balance is not None and before is not None:
             balance.load_state_dict(before.state_dict())
@@ -232,6 +238,16 @@ class DistillationRun:
         )
         network.cpu().eval()
         return balance
+
+    def _steps_in_time(self, plan: TimePlan, network: nn.Module, title: str) -> int:
+        """How many fill a part's time, by steps of a copy."""
+        trial = copy.deepcopy(network)
+        objective = self.perceptual_objective(trial, self._balance(trial, title))
+
+        def step(number: int) -> None:
+            torch.stack([*objective(number).values()]).sum().backward()  # type: ignore[no-untyped-call]
+
+        return plan.steps_at(_STAGES.index(title) - 1, step)
 
     def _balance(self, network: nn.Module, title: str) -> LossBalance | None:
         """What sets weights in a stage, by the recipe."""
@@ -269,10 +285,14 @@ class DistillationRun:
         verb: str,
         stage: manifest.Stage,
         parent: Bundle | None,
+        settings: Mapping[str, Any] | None = None,
         **results: Any,
     ) -> Bundle:
-        """Write the network and the ranges it was trained with."""
-        recipe = dataclasses.asdict(self.recipe) | _packages_used(self.recipe)
+        """Write the network and the ranges it was trained with.
+
+        `settings` are what the history says of the recipe, by default all of it.
+        """
+        recipe = {**(settings or dataclasses.asdict(self.recipe)), **_packages_used(self.recipe)}
         if parent is not None:  # whose shape the network has, and not the recipe's
             recipe = {key: value for key, value in recipe.items() if key not in _SHAPE_SETTINGS}
         teacher = self.teacher
@@ -298,9 +318,14 @@ class DistillationRun:
         return open_bundle(output)
 
     def forget_checkpoints(self) -> None:
-        """Delete the checkpoints of all stages; the losses stay."""
+        """Delete the checkpoints of all stages, and their plan; the losses stay."""
+        (self.folder / loop.PLAN_FILE).unlink(missing_ok=True)
         for stage in _STAGES:
             loop.forget(self.folder / stage)
+
+    def rounding_losses(self) -> logs.Losses:
+        """The lines that the quantization-aware part has logged."""
+        return logs.read_losses(self.folder / _ROUNDING / logs.LOSSES_FILE)
 
     def _optimise(
         self,
@@ -312,6 +337,11 @@ class DistillationRun:
         settings: Mapping[str, Any],
         balance: LossBalance | None = None,
     ) -> None:
+        previews = None
+        if (every := self.preview_every) is not None:
+            previews = logs.Previews(
+                network, self.folder / "previews", schedule.steps, (), every, f"{title}-step"
+            )
         loop.Optimisation(
             network=network,
             objective=objective,
@@ -327,6 +357,7 @@ class DistillationRun:
                 "schedule": dataclasses.asdict(schedule),
             },
             progress=self.progress,
+            after_step=None if previews is None else previews.show,
             balance=balance,
         ).run()
 
@@ -349,7 +380,7 @@ def fresh_student(recipe: DistillRecipe) -> StudentNetwork:
     return student_named(recipe.student, learning=True, **shape)
 
 
-def _student_of(start: Bundle, recipe: DistillRecipe, progress: Progress) -> StudentNetwork:
+def student_of(start: Bundle, recipe: DistillRecipe, progress: Progress) -> StudentNetwork:
     """The student to start from; a note names the recipe's settings of a shape, if it has any."""
     network = load(start)
     if not isinstance(network, StudentNetwork):

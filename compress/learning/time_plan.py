@@ -41,6 +41,11 @@ class TimePlan:
         self._resumed = bool(self._steps)  # an earlier run took a part of the time
         self._refuses_no_step = refuses_no_step
 
+    @property
+    def total(self) -> int:
+        """The steps that are planned so far."""
+        return sum(self._steps)
+
     def steps_at(self, number: int, step: Callable[[int], object]) -> int:
         """Those of a part, by its number; at least one.
 
