@@ -30,6 +30,7 @@ PUBLIC = {
     "photos_in",
     "prune",
     "quantize",
+    "restyle",
     "train",
 }
 VERBS = [
@@ -38,6 +39,7 @@ VERBS = [
     "mask",
     "serve",
     "compress",
+    "restyle",
     "train",
     "import",
     "distill",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nstc.compress.pruning.analysis import analyze
     from nstc.compress.pruning.prune_model import prune
     from nstc.compress.quantization.quantize_model import quantize
+    from nstc.compress.restyling.restyle_painting import restyle
     from nstc.compress.training.train_model import train
     from nstc.core.bundle import Bundle, open_bundle
     from nstc.core.errors import NstcError
@@ -53,6 +54,7 @@ __all__ = [
     "photos_in",
     "prune",
     "quantize",
+    "restyle",
     "train",
 ]
 
@@ -74,6 +76,7 @@ _HOMES: Final = {
     "photos_in": "nstc.core.photos",
     "prune": "nstc.compress.pruning.prune_model",
     "quantize": "nstc.compress.quantization.quantize_model",
+    "restyle": "nstc.compress.restyling.restyle_painting",
     "train": "nstc.compress.training.train_model",
 }
 

@@ -56,6 +56,18 @@ REFUSED: dict[str, dict[str, list[Any]]] = {
         "--size-multiple": [0, -1, 1025, HUGE],
         "--seed": [-1, 2**63, HUGE],
     },
+    "restyle": {
+        **{
+            f"--{name}-weight": [-1, math.nan, math.inf]
+            for name in ("style", "checkerboard", "flicker")
+        },
+        "--steps": [0, -1],
+        "--size": [0, -8, 56, 100, 1032, HUGE],
+        "--batch": [0, -1, 65, HUGE],
+        "--style-strength": [-0.1, 2.1, math.nan, math.inf],
+        "--preview-every": [0, -1],
+        "--seed": [-1, 2**63, HUGE],
+    },
     "prune": {
         "--ratio": [0, -1, 1, 2, math.nan, math.inf],
         "--speedup": [0, -1, 1, math.nan, math.inf],
@@ -137,6 +149,7 @@ NUMERIC = {int, float, int | None, float | None}
 CALLS = {
     "train": ["--style", "missing.png", "-o", "out"],
     "distill": ["missing", "-o", "out"],
+    "restyle": ["missing.png", "-o", "out"],
     "prune": ["missing", "-o", "out"],
     "quantize": ["missing", "-o", "out"],
     "bench": ["missing", "--no-quality", "--against", "missing"],
@@ -145,6 +158,7 @@ CALLS = {
     "stylize": ["missing.png", "-o", "out.png"],
     "serve": [],
 }
+LEARNERS = ("train", "distill", "restyle")
 OF_VIDEOS = {"--frames", "--seconds", "--crf"}
 
 
@@ -254,7 +268,7 @@ class TestNumbers:
 
 class TestPhotographSets:
     @pytest.mark.parametrize("files", [{}, {"notes.txt": "hello"}])
-    @pytest.mark.parametrize("verb", ["train", "distill", "prune", "quantize", "bench"])
+    @pytest.mark.parametrize("verb", [*LEARNERS, "prune", "quantize", "bench"])
     def test_a_folder_without_any(self, nstc, save_picture, pixels, bundle, tmp_path, verb, files):
         save_picture(pixels, "missing.png")
         (tmp_path / "none").mkdir()
@@ -273,7 +287,7 @@ class TestPhotographSets:
 
 
 class TestRecipes:
-    @pytest.mark.parametrize("verb", ["train", "distill", "prune", "quantize", "bench", "compress"])
+    @pytest.mark.parametrize("verb", [*LEARNERS, "prune", "quantize", "bench", "compress"])
     def test_all_unknown_keys_are_told_by_every_verb(self, nstc, recipe_file, verb) -> None:
         file = recipe_file("[prune]\nratios = 0.5\n[distil]\nsteps = 1\n")
         done = nstc(verb, *CALLS[verb], "--recipe", file)

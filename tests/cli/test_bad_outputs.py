@@ -37,6 +37,7 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
 WRITERS = [
     "train",
     "distill",
+    "restyle",
     "prune",
     "quantize",
     "compress",
@@ -55,6 +56,7 @@ class TestOutputs:
         arguments = {
             "train": ["--style", photo, "-o"],
             "distill": [teacher_bundle.path, "-o"],
+            "restyle": [photo, "-o"],
             "prune": [student_bundle.path, "-o"],
             "quantize": [student_bundle.path, "-o"],
             "compress": [teacher_bundle.path, "-o"],

@@ -7,6 +7,7 @@ from nstc.compress.learning.loop import CHECKPOINT_FILE, PLAN_FILE
 CALLS = {
     "distill": ("nstc.compress.distillation.distill_model.distill", ["teacher"]),
     "prune": ("nstc.compress.pruning.prune_model.prune", ["model"]),
+    "restyle": ("nstc.compress.restyling.restyle_painting.restyle", ["painting.png"]),
     "train": ("nstc.compress.training.train_model.train", ["--style", "style.png"]),
 }
 

@@ -51,6 +51,7 @@ SECTIONS: Final = (
         "compression",
         {
             "compress": "Distill, prune, quantize, export and measure in one go.",
+            "restyle": "Make a student of any painting, without a teacher.",
             "train": "Train a full-size network from a painting and photographs.",
             "import": "Make a bundle from a fast_neural_style checkpoint.",
             "distill": "Train a tiny student network to reproduce a full-size teacher.",

@@ -14,6 +14,7 @@ from nstc.core.recipe import (
     PruneRecipe,
     QuantizeRecipe,
     Recipe,
+    RestyleRecipe,
     TrainRecipe,
     load_recipe,
     override,
@@ -149,6 +150,21 @@ RANGES |= {
     (OptimizeRecipe, "preserve_color"): (("none", "luminance", "histogram"), ("", "yes")),
     (OptimizeRecipe, "seed"): SEED,
 }
+RANGES |= {
+    (RestyleRecipe, "steps"): COUNT,
+    (RestyleRecipe, "time"): RANGES[OptimizeRecipe, "time"],
+    (RestyleRecipe, "size"): RANGES[DistillRecipe, "size"],
+    (RestyleRecipe, "batch"): BATCH,
+    (RestyleRecipe, "learning_rate"): RATE,
+    (RestyleRecipe, "style_strength"): RANGES[OptimizeRecipe, "style_strength"],
+    (RestyleRecipe, "strength_by"): RANGES[OptimizeRecipe, "strength_by"],
+    (RestyleRecipe, "style_weight"): RATE,
+    (RestyleRecipe, "checkerboard_weight"): WEIGHT,
+    (RestyleRecipe, "steadiness_weight"): WEIGHT,
+    (RestyleRecipe, "terms"): TERMS,
+    (RestyleRecipe, "color_jitter"): RANGES[DistillRecipe, "color_jitter"],
+    (RestyleRecipe, "seed"): SEED,
+}
 STEP_OF = {
     TrainRecipe: "train",
     DistillRecipe: "distill",
@@ -156,6 +172,7 @@ STEP_OF = {
     QuantizeRecipe: "quantize",
     BenchRecipe: "bench",
     OptimizeRecipe: "optimize",
+    RestyleRecipe: "restyle",
 }
 
 
@@ -260,7 +277,7 @@ def test_all_unknown_keys_are_listed_with_the_nearest(toml):
         load_recipe(path)
 
     assert str(caught.value) == (
-        f"{path}: unknown key stesp, the nearest is distill; "
+        f"{path}: unknown key stesp, the nearest is restyle; "
         "unknown key tarin, the nearest is train; "
         "unknown key distill.widht, the nearest is distill.width; "
         "unknown key distill.learningrate, the nearest is distill.learning_rate."

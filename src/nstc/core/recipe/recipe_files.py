@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 from nstc.core.errors import OptionError, RecipeError
 from nstc.core.recipe import recipes
 from nstc.core.recipe.optimization import OptimizeRecipe
+from nstc.core.recipe.restyling import RestyleRecipe
 from nstc.core.recipe.settings import TYPES
 
 R = TypeVar("R")
@@ -29,6 +30,7 @@ class Recipe:
     quantize: recipes.QuantizeRecipe = dataclasses.field(default_factory=recipes.QuantizeRecipe)
     bench: recipes.BenchRecipe = dataclasses.field(default_factory=recipes.BenchRecipe)
     optimize: OptimizeRecipe = dataclasses.field(default_factory=OptimizeRecipe)
+    restyle: RestyleRecipe = dataclasses.field(default_factory=RestyleRecipe)
 
     def __post_init__(self) -> None:
         """Refuse steps that would undo each other."""
@@ -107,7 +109,7 @@ def _unknown_keys(table: Mapping[str, Any], known: Sequence[str], prefix: str) -
 
 def with_seed(recipe: Recipe, seed: int) -> Recipe:
     """The recipe with one random seed for all its steps."""
-    seeded = ("train", "distill", "prune", "bench", "optimize")
+    seeded = ("train", "distill", "prune", "bench", "optimize", "restyle")
     return dataclasses.replace(
         recipe, **{step: override(getattr(recipe, step), seed=seed) for step in seeded}
     )

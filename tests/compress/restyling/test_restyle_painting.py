@@ -1,0 +1,186 @@
+"""A student that learns a painting without a teacher."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from small_networks import bundle_of, tiny_student
+from small_trainings import checkpoints_of, losses_of
+
+from nstc.compress.learning import balance, time_plan
+from nstc.compress.quantization import aware_training
+from nstc.compress.restyling import restyle_painting
+from nstc.compress.restyling.restyle_painting import nearest_student, restyle
+from nstc.core.bundle import Bundle, open_bundle
+from nstc.core.errors import BundleError, Interrupted, OptionError
+from nstc.core.files import sha256_of
+from nstc.core.images import read_picture
+from nstc.core.photos import PhotoSet
+from nstc.core.recipe import QuantizeRecipe, RestyleRecipe, override
+from nstc.models.style import StyleStatistics, style_of
+from nstc.runtime.session import open_session
+from nstc.runtime.verification import verify
+
+TINY = RestyleRecipe(steps=4, size=64, learning_rate=0.02)
+Restyle = Callable[..., Bundle]
+
+
+@pytest.fixture(scope="module")
+def quick() -> Any:
+    """Ranges of one small photograph, and energies of small ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        few = QuantizeRecipe(calibration_photos=1, calibration_size=96)
+        patch.setattr(aware_training, "CALIBRATION", few)
+        patch.setattr(balance, "_TYPICAL_SIZE", 64)
+        yield
+
+
+@pytest.fixture(scope="module")
+def run(
+    painting: Path, photos: PhotoSet, tmp_path_factory: pytest.TempPathFactory, quick: None
+) -> Restyle:
+    """Restyles a student of random weights; settings and arguments can be given."""
+    start = bundle_of(tiny_student(), tmp_path_factory.mktemp("start") / "start")
+
+    def restyled(output: Path, **given: Any) -> Bundle:
+        fields = RestyleRecipe.__dataclass_fields__
+        settings = {name: given.pop(name) for name in tuple(given) if name in fields}
+        arguments = {"photos": photos, "init": start.path, "painting": painting, **given}
+        return restyle(output=output, recipe=override(TINY, **settings), **arguments)
+
+    return restyled
+
+
+@pytest.fixture(scope="module")
+def restyled(run: Restyle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """An uninterrupted run with previews. Not to be changed."""
+    output = tmp_path_factory.mktemp("restyled") / "small"
+    return run(output, preview_every=2, credit="Nobody, 1890")
+
+
+@pytest.fixture
+def unreleased(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is learned is kept as it is: exporting takes longer than the few steps."""
+    report = SimpleNamespace(describe=lambda: "")
+    monkeypatch.setattr(restyle_painting, "export", lambda *_, **__: [])
+    monkeypatch.setattr(
+        restyle_painting, "quantize", lambda model, *_, **__: (open_bundle(model), report)
+    )
+    monkeypatch.setattr(restyle_painting, "open_session", lambda _: SimpleNamespace(run=None))
+    monkeypatch.setattr(restyle_painting.card, "write_card", lambda *_: None)
+
+
+class TestBundle:
+    def test_it_is_exported_and_verified(self, restyled: Bundle) -> None:
+        assert {"int8.onnx", "onnx", "ts"} <= set(restyled.artifacts)
+        assert verify(restyled.path).errors == ()
+        picture = open_session(restyled).run(np.full((40, 60, 3), 90, np.uint8))
+        assert picture.shape == (40, 60, 3)
+
+    def test_its_style_is_the_paintings_and_it_has_no_teacher(
+        self, restyled: Bundle, painting: Path
+    ) -> None:
+        manifest = restyled.manifest
+        assert manifest.teacher is None
+        assert manifest.stage == "quantized"
+        assert (manifest.style.name, manifest.style.credit) == ("stripes", "Nobody, 1890")
+        assert (manifest.parent.name, Path(manifest.parent.path).name) == ("tiny", "start")
+        restyling, quantizing = manifest.history
+        assert (restyling.verb, quantizing.verb) == ("restyle", "quantize")
+        assert restyling.recipe["painting"] == sha256_of(painting)
+        assert restyling.recipe["style_strength"] == 1.0
+        assert restyling.results["steps"] == 4
+
+    def test_its_card_claims_nothing_of_a_teacher(self, restyled: Bundle) -> None:
+        card = (restyled.path / "README.md").read_text()
+        assert "stripes, Nobody, 1890" in card
+        for claim in ("teacher", "_ratio", " ratio", "goal", "Measured"):
+            assert claim not in card
+        height, width, _ = read_picture(restyled.path / "preview.jpg").rgb.shape
+        assert width == height  # two photographs, above the student's pictures of them
+
+    def test_checkpoints_are_gone_and_previews_stay(self, restyled: Bundle) -> None:
+        assert checkpoints_of(restyled.path) == []
+        folder = restyled.path.with_name("small.training") / "previews"
+        assert sorted(path.name for path in folder.iterdir()) == [
+            "perceptual-step-00002.jpg",
+            "perceptual-step-00003.jpg",
+            "rounding-step-00001.jpg",
+        ]
+
+
+@pytest.mark.usefixtures("unreleased")
+class TestLearning:
+    def test_losses_are_those_of_a_strength_without_pixels(self, restyled: Bundle) -> None:
+        for stage, count in (("perceptual", 3), ("rounding", 1)):
+            lines = losses_of(restyled.path, stage)
+            assert len(lines) == count
+            terms = {"style", "content", "grid", "range", "flicker"}
+            assert set(lines[0]) == {"step", *terms, "balance", "content/level"}
+
+    def test_the_style_comes_nearer(self, run: Restyle, tmp_path: Path) -> None:
+        made = run(tmp_path / "small", steps=16)
+        style = [line["style"] for line in losses_of(made.path, "perceptual")]
+        assert sum(style[-3:]) < 0.9 * sum(style[:3])
+
+    def test_ctrl_c_and_resume(
+        self, run: Restyle, restyled: Bundle, tmp_path: Path, recorder: type
+    ) -> None:
+        output = tmp_path / "small"
+        with pytest.raises(Interrupted, match="--resume"):
+            run(output, progress=recorder(ctrl_c_at=("perceptual", 2)))
+        assert not output.exists()
+        told = recorder()
+        resumed = run(output, resume=True, progress=told)
+        assert ("perceptual", 3, 2) in told.begun
+        assert losses_of(output, "rounding") == losses_of(restyled.path, "rounding")
+        weights = [own.file("weights.safetensors").read_bytes() for own in (resumed, restyled)]
+        assert weights[0] == weights[1]
+
+
+@pytest.mark.usefixtures("unreleased")
+class TestTime:
+    def test_both_parts_are_planned_and_a_resumed_run_keeps_the_plan(
+        self, run: Restyle, tmp_path: Path, recorder: type, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[int] = []
+        monkeypatch.setattr(time_plan, "_seconds_of", lambda _work: asked.append(1) or 50_000.0)
+        output = tmp_path / "small"
+        with pytest.raises(Interrupted):
+            run(output, time="100h", progress=recorder(ctrl_c_at=("rounding", 1)))
+        count = len(asked)
+        told = recorder()
+        made = run(output, time="100h", resume=True, progress=told)
+        assert len(asked) == count
+        assert ("perceptual", 4, 4) in told.begun  # 0.6 of 360,000 s
+        assert ("rounding", 7, 1) in told.begun  # no time has passed by this clock
+        assert made.manifest.history[-1].results["steps"] == 11
+        assert not (output.with_name("small.training") / "plan.json").exists()
+
+    def test_one_too_short_for_a_step(
+        self, run: Restyle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(time_plan, "_seconds_of", lambda _work: 1000.0)
+        with pytest.raises(OptionError, match="time is 600s, too short for a step"):
+            run(tmp_path / "small", time="10min")
+        assert not any(tmp_path.iterdir())
+
+
+class TestStart:
+    @pytest.mark.parametrize("style", ["udnie", "great-wave"])
+    def test_the_nearest_is_that_of_the_same_painting(self, recorder: type, style: str) -> None:
+        told, own = recorder(), style_of(open_bundle(f"zoo:{style}"))
+        assert isinstance(own, StyleStatistics)
+        assert nearest_student(own, told) == f"zoo:{style}"
+        (note,) = told.notes
+        assert f"starting from zoo:{style}, whose painting is nearest: style loss 0.00" in note
+
+    def test_it_is_where_a_run_without_another_starts(
+        self, run: Restyle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(restyle_painting, "nearest_student", lambda *_: tmp_path / "nearest")
+        with pytest.raises(BundleError, match="nearest"):
+            run(tmp_path / "small", init=None)
