@@ -1,16 +1,22 @@
 """What a student without a teacher learns from, and what its losses are relative to."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from nstc.compress.distillation.compared_losses import PaintingLosses, TeacherLosses
 from nstc.compress.distillation.crops import Crops, Squares
+from nstc.compress.distillation.distill_model import DistillationRun
 from nstc.compress.distillation.teacher_outputs import TeacherOutputs
+from nstc.core import Silent
 from nstc.core.files import cache_folder
+from nstc.core.manifest import Style
 from nstc.core.photos import PhotoSet
+from nstc.core.recipe import RestyleRecipe
 from nstc.models.losses import CONTENT_LAYERS
-from nstc.models.style import StyleStatistics
+from nstc.models.style import StyleSource, StyleStatistics
 from nstc.models.tensors import images_to_tensor
 from nstc.models.vgg import VggFeatures
 
@@ -54,3 +60,23 @@ def test_only_a_teachers_losses_depend_on_pictures_of_its_own(
     same = [float(x) for x in (style, content)] == [float(x) for x in others]
     assert same == (kind is PaintingLosses)
     assert style.shape == content.shape == (1,)
+
+
+def test_a_run_without_a_teacher_learns_from_them(
+    vgg: VggFeatures, style_statistics: StyleStatistics, photos: PhotoSet, tmp_path: Path
+) -> None:
+    run = DistillationRun(
+        teacher=None,
+        source=StyleSource(Style(name="noise", source="painting"), style_statistics),
+        photos=photos,
+        recipe=RestyleRecipe().distillation,
+        features=vgg,
+        folder=tmp_path,
+        resume=False,
+        progress=Silent(),
+        settings={},
+    )
+    assert type(run.crops) is Crops
+    assert len(run.crops) == 100 * len(photos)
+    assert run.judged is None
+    assert type(run.losses) is PaintingLosses

@@ -140,6 +140,18 @@ class TestLearning:
         weights = [own.file("weights.safetensors").read_bytes() for own in (resumed, restyled)]
         assert weights[0] == weights[1]
 
+    def test_what_was_learned_is_kept_until_the_bundle_is_written(
+        self, run: Restyle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def stopped(*_: object, **__: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(restyle_painting, "export", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "small", steps=1)
+        assert not (tmp_path / "small").exists()
+        assert checkpoints_of(tmp_path / "small") == ["rounding"]
+
 
 @pytest.mark.usefixtures("unreleased")
 class TestTime:
