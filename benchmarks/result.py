@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 import msgspec
 
 from nstc.benchmarks.timing import statistics
+from nstc.benchmarks.timing.instruction_counts import InstructionCount
 from nstc.benchmarks.timing.latency import MOST_REPEATS, PAUSE_S, TURN_MS, MachineNoise, Throughput
 from nstc.benchmarks.timing.machine import Peaks, Roofline
 from nstc.benchmarks.timing.statistics import Interval, Tail, tail_numbers
@@ -33,7 +34,7 @@ GIT_TIMEOUT_S: Final = 10  # a repository on a disk that is slower than this goe
 _PROTOCOL: Final = "nstc.timing/3"
 _COMMIT: Final = re.compile(r"[0-9a-f]{40,64}")
 # Keys of a row that are there where its target reports them.
-_REPORTED: Final = ("provider", "memory", "cold_start_ms", "throughput", "roofline")
+_REPORTED: Final = ("provider", "memory", "cold_start_ms", "throughput", "roofline", "instructions")
 
 Milliseconds = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
 StyleSource = Literal["painting", "outputs"]
@@ -162,6 +163,7 @@ class Row:
     throughput: Throughput | None = None  # frames a second back to back
     provider: str | None = None  # what ran the file, as its runtime says
     roofline: Roofline | None = None  # how near it comes to what the machine could do
+    instructions: InstructionCount | None = None  # that a picture takes
 
     @property
     def conclusive(self) -> bool:
@@ -183,6 +185,9 @@ class Row:
             own |= {"cold_start_ms": memory.pop("cold_start_ms"), "memory": memory}
         if self.roofline is not None:
             own["roofline"]["share"] = self.roofline.share
+        if self.instructions is not None:  # whose functions a baseline keeps
+            count = {"per_picture": self.instructions.per_picture, "fewer": self.instructions.fewer}
+            own["instructions"] = {name: part for name, part in count.items() if part is not None}
         own["precision"] = {
             "verdict": "CONCLUSIVE" if self.conclusive else "INCONCLUSIVE",
             "tolerance": statistics.PRECISION,

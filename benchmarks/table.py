@@ -145,6 +145,8 @@ _COSTS: Final = (
     _PEAK,
     _cost("arena\nMB", "footprint", "arena_bytes", "of it ONNX Runtime's", 1e-6),
     _cost("cold\nms", "footprint", "cold_start_ms", "from opening the file to the first picture"),
+    _cost("million\ninstr.", "instructions", "per_picture", "instructions of a picture", 1e-6),
+    _cost("times\nfewer", "instructions", "fewer", "the reference's instructions, divided by them"),
     _cost("GMAC/s", "roofline", "achieved_gmac_s", "multiply-accumulates that were reached"),
     _cost("% of\nroof", "roofline", "share", "of what the cores could do at most", 100.0),
 )

@@ -24,6 +24,7 @@ _NAMES: Final = {
     "BenchProtocol": "protocol",
     "MachineNoise": "watch",
     "OptimizedRow": "optimized",
+    "InstructionCount": "instructions",
 }
 # What the reader refuses besides, and what Python alone has, is not of the form.
 _LEFT_OUT: Final = ("title", "description", "default", "maximum", "maxLength", "minLength")
@@ -31,6 +32,7 @@ _BOUNDS: Final[Mapping[str, tuple[str, ...]]] = {
     "exclusiveMinimum": (
         *("int8_gmac_s", "float_gmac_s", "bandwidth_gb_s", "frames_per_second", "intensity"),
         *("batched_frames_per_second", "attainable_gmac_s", "achieved_gmac_s", "p95", "samples"),
+        "fewer",
     ),
     "minimum": (
         *("void_rounds", "drifting_rounds", "unsteady_sessions", "peak_bytes", "network_bytes"),
@@ -57,6 +59,7 @@ _WORDS: Final = {
     "unsteady_sessions": "not warm after the bound",
     "tick_ns": "resolution of the timer",
     "energy_mj": "a frame, of the whole machine",
+    "instructions": "Of a picture, start-up subtracted; fewer is the reference's divided by them.",
     "intensity": "multiply-accumulates for each byte moved",
 }
 _COMMIT: Final = {"type": "string", "pattern": "^[0-9a-f]{40,64}$"}
@@ -133,6 +136,11 @@ def _as_written(parts: dict[str, dict[str, Any]]) -> None:
     row["properties"]["cold_start_ms"] = parts["memory"]["properties"].pop("cold_start_ms")
     parts["memory"]["required"].remove("cold_start_ms")
     row["properties"]["precision"] = {"$ref": "#/$defs/precision"}
+    counted = parts["instructions"]
+    for name in ("functions", "operators"):  # which a baseline keeps
+        del counted["properties"][name]
+        counted["required"].remove(name)
+    counted["properties"]["fewer"] = _without_null(counted["properties"]["fewer"])
     more = {"type": ["integer", "null"], "minimum": 1}
     more["description"] = "that would make it conclusive; null where it is, or none would"
     verdicts = {"enum": ["CONCLUSIVE", "INCONCLUSIVE"]}

@@ -123,6 +123,7 @@ class OnnxSession:
         input_name: Of the graph's picture.
         output_name: Of what it gives.
         takes_statistics: Whether the whole picture's statistics are an input, so as to run tiles.
+        weights_once: See `load_graph`.
 
     Raises:
         CorruptBundleError: the file is damaged, or not a graph that nstc writes.
@@ -140,13 +141,14 @@ class OnnxSession:
     ) -> None:
         self.path = path
         self.artifact = artifact
+        self.weights_once = artifact.startswith("weights-")  # integers that compute in float
         self._threads = threads
         self._options: dict[str, Any] = {"providers": providers, "arena": arena}
         try:
             self._session = load_graph(
                 path,
                 threads,
-                weights_once=artifact.startswith("weights-"),  # integers that compute in float
+                weights_once=self.weights_once,
                 sums_exact=artifact.startswith("int8"),
                 optimized=optimized,
                 **self._options,

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from nstc.benchmarks.targets import adb, browser, cpu, cuda, ssh
+from nstc.benchmarks.targets import adb, browser, cpu, cuda, instructions, ssh
 from nstc.benchmarks.targets.base import Target, TargetKind
 from nstc.core import extensions
 from nstc.core.errors import OptionError
@@ -13,6 +13,7 @@ from nstc.runtime.session import MAX_THREADS
 TARGETS: Final[Mapping[str, TargetKind]] = {
     "cpu": cpu.CPU,
     "mobile": cpu.MOBILE,
+    instructions.NAME: instructions.INSTRUCTIONS,
     "ssh": ssh.SSH,
     "adb": adb.ADB,
     "cuda": cuda.CUDA,

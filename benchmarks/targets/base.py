@@ -11,6 +11,7 @@ from typing import Annotated, Protocol, runtime_checkable
 from msgspec import Meta
 
 from nstc.benchmarks.subjects import Probe, Subject
+from nstc.benchmarks.timing.instruction_counts import InstructionCount
 from nstc.benchmarks.timing.latency import Run, RunClock, Throughput, Timings, alternate
 from nstc.benchmarks.timing.machine import Peaks, usable_cores
 from nstc.core import Progress, errors
@@ -37,6 +38,7 @@ class RowFacts:
     footprint: Footprint | None = None  # memory and cold start; None where they aren't measured
     throughput: Throughput | None = None  # frames a second back to back; None likewise
     provider: str | None = None  # what really ran it; None where the place says so already
+    instructions: InstructionCount | None = None  # None where they aren't counted
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,49 @@
+"""In place of Valgrind: writes what cachegrind and the counting process would, and runs nothing.
+
+`plan.json` beside it says how many instructions a run takes, by the name of the folder that it is
+started in, and how it fails.
+"""
+
+import json
+import os
+import pathlib
+import sys
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+START = 700_000_000
+
+
+def main(words):
+    plan = json.loads((HERE / "plan.json").read_text(encoding="utf-8"))
+    with (HERE / "calls.jsonl").open("a") as log:
+        log.write(json.dumps({"words": words, "environment": dict(os.environ)}) + "\n")
+    option = next(own for own in words if own.startswith("--cachegrind-out-file="))
+    pattern = option.partition("=")[2]
+    pathlib.Path("valgrind.log").write_text(plan.get("log", ""), encoding="utf-8")
+    (HERE / "process").write_text(str(os.getpid()))
+    if plan.get("waits"):
+        time.sleep(60)
+    if "errors" in plan:
+        sys.stderr.write(plan["errors"])
+        return plan.get("status", 1)
+    job = json.loads(pathlib.Path("../job.json").read_text())
+    place = pathlib.Path().resolve().name
+    a_run = plan.get("a_run", {}).get(place, 57_000_000)
+    results, process = [], 100
+    for _graph in job["graphs"]:
+        processes = []
+        for runs in job["runs"]:
+            process += 1
+            lines = ["cmd: python", "events: Ir", "fl=???", "fn=???", f"0 {START + runs * a_run}"]
+            lines.append(f"summary: {START + runs * a_run}")
+            file = pathlib.Path(pattern.replace("%p", str(process)))
+            file.write_text("\n".join(lines[: plan.get("lines", 6)]) + "\n")
+            processes.append(process)
+        results.append({"processes": processes, "operators": {"Conv": 4} if job["profile"] else {}})
+    answer = plan.get("answer", json.dumps(results))
+    pathlib.Path("counted.json").write_text(answer, encoding="utf-8")
+    return 0
+
+
+sys.exit(main(sys.argv[1:]))
