@@ -17,8 +17,9 @@ from typing import Annotated, Any, Final, Union, get_args, get_origin, get_type_
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-from nstc.benchmarks.gate import baseline, verdicts
+from nstc.benchmarks.gate import baseline, instruction_verdicts, verdicts
 from nstc.benchmarks.quality.metrics import LEARNED, METRICS, Better, Metric, Tolerance
+from nstc.benchmarks.timing.instruction_counts import InstructionCount
 from nstc.benchmarks.timing.statistics import REFERENCE_SCATTER, Interval, Tail
 from nstc.core import errors
 from nstc.core.manifest import PhotoRecord
@@ -36,6 +37,7 @@ HEADINGS: Final[Mapping[type, str]] = {
     Tail: "Tail",
     baseline.BaselineTime: "Time",
     Interval: "Interval",
+    InstructionCount: "Instructions",
     baseline.LogEntry: "Log entry",
 }
 """The types that a file is made of, in the order of the page."""
@@ -101,6 +103,11 @@ COMPARED: Final[Mapping[str, str]] = {
     "Log entry.reason": "not compared",
     "Log entry.nstc": "not compared",
     "Log entry.machine_class": "not compared",
+    "Row.instructions": "where none is of the run's class, its count is NOT_JUDGED",
+    "Instructions.per_picture": f"may be {_percent(instruction_verdicts.TOLERANCE)} more or fewer",
+    "Instructions.functions": "the finding says which changed most",
+    "Instructions.operators": "the finding says which changed most",
+    "Instructions.fewer": "not compared",
 }
 """What `nstc check` does with each key."""
 

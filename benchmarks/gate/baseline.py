@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from nstc.benchmarks.result import BenchResult, Row
 from nstc.benchmarks.subjects import Find, Model, Subject, find_subject
+from nstc.benchmarks.timing.instruction_counts import InstructionCount
 from nstc.benchmarks.timing.machine import machine_class
 from nstc.benchmarks.timing.statistics import Interval, Tail, tail_numbers, undisturbed
 from nstc.core import VERSION, decoding, errors, files, manifest, zoo
@@ -88,6 +89,7 @@ class BaselineRow(RowKey):
 
     facts: Mapping[Name, Count]  # exact numbers by name: params, macs, bytes, counts of a target
     quality: BaselineQuality | None  # None if quality was not measured
+    instructions: Mapping[Name, InstructionCount] = field(default_factory=dict)  # by machine class
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +150,7 @@ class Baseline(BaselineContent):
     def updated(self, new: "Baseline") -> "Baseline":
         """This baseline with the rows of another, in the same folder, in place of its own.
 
-        Rows that the other does not have stay, and so do other machine classes' times. It is an
+        Rows that the other does not have stay, and so do other classes' times and counts. It is an
         `OptionError` if the other is of another protocol, and leaves rows out.
         """
         measured = {row.key for row in new.rows}
@@ -161,11 +163,16 @@ class Baseline(BaselineContent):
             )
         replaced = {(time.key, time.machine_class) for time in new.times}
         places = {model.place for model in new.models}
+        counts = {row.key: row.instructions for row in self.rows}
+        rows = (
+            dataclasses.replace(row, instructions={**counts.get(row.key, {}), **row.instructions})
+            for row in new.rows
+        )
         times = [own for own in self.times if (own.key, own.machine_class) not in replaced]
         return dataclasses.replace(
             new,
             models=(*(own for own in self.models if own.place not in places), *new.models),
-            rows=(*kept, *new.rows),
+            rows=(*kept, *rows),
             times=(*times, *new.times),
             log=(*self.log, *new.log),
         )
@@ -181,9 +188,8 @@ def from_result(
 ) -> Baseline:
     """The baseline of a result alone, whose file will be in `folder`.
 
-    The log keeps the reason and the date, ISO, today unless given; `find` opens the models.
-    `OptionError` if the result has no rows, or two of the same name; `BundleError` and its kinds if
-    a model can't be opened.
+    The log keeps the reason and the date, ISO, today unless given; `find` opens the models, and
+    raises as it does. `OptionError` if the result has no rows, or two of the same name.
     """
     if not result.rows:
         raise errors.OptionError("a result without rows makes no baseline.")
@@ -191,22 +197,23 @@ def from_result(
     rows: dict[RowKey, BaselineRow] = {}
     times = []
     for row in result.rows:
-        place, quality = models[row.model].place, None
+        place = models[row.model].place
         key = RowKey(model=place, artifact=row.artifact, target=row.target, size=row.size)
         if key in rows:
             raise errors.OptionError(f"measured twice: {key}. Give each model once.")
-        if row.quality is not None:
-            by_itself = row.quality.teacher == row.model
-            quality = BaselineQuality(
-                metrics={name: found.median for name, found in row.quality.metrics.items()},
-                teacher=None if by_itself else known_model(find(row.quality.teacher), folder),
-                style_source=row.quality.style_source,
-                tails=row.quality.tails,
-            )
-        rows[key] = BaselineRow(**vars(key), facts=exact_facts(row), quality=quality)
+        here = machine_class(result.machine, result.reference_of(row).place)
+        counts = {} if row.instructions is None else {here: row.instructions}
+        rows[key] = BaselineRow(
+            **vars(key),
+            facts=exact_facts(row),
+            quality=_quality_of(row, folder, find),
+            instructions=counts,
+        )
+        if counts:  # in the place of a time
+            continue
         time = BaselineTime(
             **vars(key),
-            machine_class=machine_class(result.machine, result.reference_of(row).place),
+            machine_class=here,
             protocol=result.protocol.id,
             rounds=len(row.latency_ms.samples),
             speedup=row.speedup,
@@ -229,6 +236,17 @@ def from_result(
         rows=tuple(rows.values()),
         times=tuple(times),
         log=(entry,),
+    )
+
+
+def _quality_of(row: Row, folder: Path, find: Find) -> BaselineQuality | None:
+    if (own := row.quality) is None:
+        return None
+    return BaselineQuality(
+        metrics={name: found.median for name, found in own.metrics.items()},
+        teacher=None if own.teacher == row.model else known_model(find(own.teacher), folder),
+        style_source=own.style_source,
+        tails=own.tails,
     )
 
 

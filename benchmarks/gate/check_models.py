@@ -9,12 +9,13 @@ from typing import Final, NamedTuple, Required, TypedDict, Unpack
 
 from nstc.benchmarks.bench import bench
 from nstc.benchmarks.gate import baseline as baselines
-from nstc.benchmarks.gate import limits, verdicts
+from nstc.benchmarks.gate import instruction_verdicts, limits, verdicts
 from nstc.benchmarks.gate.baseline import Baseline, BaselineRow, KnownModel, Pairs, RowKey
 from nstc.benchmarks.gate.verdicts import CheckReport, ComparedWith, Finding, Measured, Verdict
 from nstc.benchmarks.result import BenchResult
 from nstc.benchmarks.subjects import FLOAT, Find, Model, Probe, Subject, find_teacher, finder
 from nstc.benchmarks.targets import parse_target
+from nstc.benchmarks.targets.instructions import NAME as COUNTED
 from nstc.benchmarks.timing.machine import machine_class, machine_facts, usable_cores
 from nstc.core import Progress
 from nstc.core.errors import OptionError
@@ -186,13 +187,14 @@ class Remeasurement:
         quality = bases is None and protocol.vgg is not None
         found: dict[RowKey, Measured] = {}
         for group, members in self._groups(pairs, bases).items():
+            anew = timed and group.target != COUNTED
             models = [pairs[known] for known in members]
             models += [] if bases is None else [bases[known] for known in members]
             run = functools.partial(self._bench, group, models)
-            rounds = self.rounds if timed else FEWEST_ROUNDS
+            rounds = self.rounds if anew else FEWEST_ROUNDS
             result = run(rounds=rounds, quality=quality, seed=protocol.seed)
             rows = _by_key(group, members, result)
-            while timed and (more := self.wanted(rows)):
+            while anew and (more := self.wanted(rows)):
                 # in orders that the rounds so far have not had
                 seed = protocol.seed + result.protocol.rounds
                 more_rounds = run(rounds=max(more, FEWEST_ROUNDS), quality=False, seed=seed)
@@ -207,7 +209,9 @@ class Remeasurement:
         for known, model in pairs.items():
             artifacts: dict[tuple[str, int, Model | None], list[str]] = {}
             for row in self.baseline.rows_of(known) or self._new_rows(known.place, model):
-                if bases is not None and not _holds(bases.get(known), row.artifact):
+                if bases is not None and (
+                    row.target == COUNTED or not _holds(bases.get(known), row.artifact)
+                ):
                     continue
                 teacher = self.conditions.get("teacher")
                 if teacher is None and row.quality is not None:
@@ -273,7 +277,9 @@ class Remeasurement:
             findings += verdicts.facts_and_quality(old, now, known, self.find)
             if memory_cap_mb is not None:
                 findings += limits.peak_memory(old.key, now.row, memory_cap_mb)
-            if self.compared is not ComparedWith.NOTHING:
+            if old.target == COUNTED:
+                findings.append(instruction_verdicts.since_stored(old, now))
+            elif self.compared is not ComparedWith.NOTHING:
                 findings.append(self.finding(old, now if at_once else timed.get(old.key)))
         notes = [*self._notes(pairs), *_notes_on_unjudged(findings)]
         return findings, notes, [own.result for own in (*judged.values(), *timed.values())]

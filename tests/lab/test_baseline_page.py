@@ -11,6 +11,7 @@ from lab import baseline_page
 
 from nstc.benchmarks.gate.baseline import BaselineTime
 from nstc.benchmarks.quality.metrics import METRICS
+from nstc.benchmarks.timing.instruction_counts import InstructionCount
 from nstc.benchmarks.timing.statistics import Tail
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,9 +35,12 @@ def test_every_key_of_a_file_is_in_the_section_of_its_object():
         "Protocol": content["protocol"],
         "Photographs": content["protocol"]["photos"],
         "Model": content["models"][0],
-        "Row": content["rows"][0],
-        "Quality": {"tails": {}, **content["rows"][0]["quality"]},  # older files lack the tails
+        "Row": {"instructions": {}, **content["rows"][0]},  # older files lack these
+        "Quality": {"tails": {}, **content["rows"][0]["quality"]},  # and these
         "Tail": dataclasses.asdict(Tail(p90=1.0, worst=1.0, worst_photo="a.jpg")),
+        "Instructions": dataclasses.asdict(
+            InstructionCount(per_picture=1, functions={}, operators={})
+        ),
         "Time": content["times"][0],
         "Interval": content["times"][0]["speedup"],
         "Log entry": content["log"][0],

@@ -1,0 +1,41 @@
+"""Verdicts on the instructions of rows on the target of that name."""
+
+from typing import Final
+
+from nstc.benchmarks.gate.baseline import BaselineRow
+from nstc.benchmarks.gate.verdicts import Finding, Measured, Verdict
+from nstc.benchmarks.timing.machine import machine_class
+
+FACT: Final = "instructions"
+# More than what other versions of Python and of the C library make of the calls around a graph.
+TOLERANCE: Final = 0.005
+
+
+def since_stored(old: BaselineRow, new: Measured) -> Finding:
+    """Compare a row's count with the baseline's for this architecture and runtime; fewer is better.
+
+    A count of another one is NOT_JUDGED: it says nothing about this one.
+    """
+    here = machine_class(new.result.machine, new.result.reference_of(new.row).place)
+    count, before = new.row.instructions, old.instructions.get(here)
+    was = None if before is None else before.per_picture
+    value = None if count is None else count.per_picture
+    if count is None:
+        verdict, words = Verdict.INCOMPARABLE, "this run did not count them"
+    elif not old.instructions:
+        verdict = Verdict.MISSING_BASELINE
+        words = "not in the baseline: nstc baseline update FILE --reason TEXT"
+    elif before is None:
+        verdict = Verdict.NOT_JUDGED
+        words = (
+            f"the baseline's are of {', '.join(old.instructions)}, and here is {here}: nstc "
+            "baseline update FILE --reason TEXT adds these"
+        )
+    else:
+        change = count.per_picture / before.per_picture - 1
+        words = f"{change:+.2%}, {TOLERANCE:.1%} is allowed"
+        verdict = Verdict.PASS
+        if abs(change) > TOLERANCE:
+            verdict = Verdict.REGRESSED if change > 0 else Verdict.IMPROVED
+            words = "; ".join(filter(None, (words, count.changes_since(before))))
+    return Finding(old.key, FACT, verdict, was, value, words)

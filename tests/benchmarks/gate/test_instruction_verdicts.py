@@ -1,0 +1,159 @@
+"""Instructions in the gate: a fact with a tolerance, of one architecture and runtime."""
+
+import dataclasses
+import json
+
+import pytest
+from gate_reports import ALL_PASS, RECIPE, explained, verdicts
+
+from nstc.benchmarks.gate.baseline import from_result, load_baseline, save_baseline
+from nstc.benchmarks.gate.check_models import check, update_baseline
+from nstc.benchmarks.gate.verdicts import Verdict
+from nstc.benchmarks.targets import parse_target
+from nstc.benchmarks.timing.instruction_counts import InstructionCount
+from nstc.core.errors import CorruptBaselineError, OptionError
+
+FACTS_PASS = {name: verdict for name, verdict in ALL_PASS.items() if name != "speedup"}
+COUNT = InstructionCount(
+    per_picture=57_000_000,
+    functions={"without a name": 56_000_000, "memcpy": 600_000},
+    operators={"QLinearConv": 23, "Cast": 2},
+)
+
+
+def times(share: float, **operators: int) -> InstructionCount:
+    """The count that many times, with other operators."""
+    return dataclasses.replace(
+        COUNT,
+        per_picture=round(COUNT.per_picture * share),
+        functions={name: round(own * share) for name, own in COUNT.functions.items()},
+        operators={**COUNT.operators, **operators},
+    )
+
+
+@pytest.fixture(autouse=True)
+def _valgrind(monkeypatch, tmp_path):
+    """There is a program of that name, which is not run."""
+    program = tmp_path / "bin" / "valgrind"
+    program.parent.mkdir()
+    program.touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
+
+
+@pytest.fixture
+def counted(fake_bench, student, teacher, photos, tmp_path):
+    """A baseline whose rows are on the target `instructions`."""
+    fake_bench.changes = {"instructions": COUNT}
+    result = fake_bench(
+        [student.path],
+        against=teacher.path,
+        artifacts=(),
+        photos=photos,
+        recipe=dataclasses.replace(RECIPE, targets=("instructions",)),
+        quality=True,
+        teacher=None,
+    )
+    path = tmp_path / "ci" / "counted.json"
+    save_baseline(from_result(result, path.parent), path)
+    fake_bench.calls.clear()
+    return path
+
+
+def checked(counted, photos, **options):
+    return check([], counted, photos=photos, **options)
+
+
+def test_what_did_not_change_passes_and_no_time_is_judged(counted, photos, fake_bench):
+    fake_bench.speeds = {"student": [1.0, 90.0, 5.0]}
+    report = checked(counted, photos)
+    assert verdicts(report) == {**FACTS_PASS, "instructions": "PASS"}
+    assert report.exit_status == 0
+    [call] = fake_bench.calls
+    assert (call["recipe"].rounds, call["recipe"].targets) == (3, ("instructions",))
+
+
+@pytest.mark.parametrize(
+    ("share", "verdict"),
+    [(1.0049, "PASS"), (0.9951, "PASS"), (1.0051, "REGRESSED"), (0.9949, "IMPROVED")],
+)
+def test_half_a_per_cent_is_allowed(counted, photos, fake_bench, share, verdict):
+    fake_bench.changes = {"instructions": times(share)}
+    for options in ({}, {"facts_and_quality_only": True}):
+        report = checked(counted, photos, **options)
+        assert verdicts(report) == {**FACTS_PASS, "instructions": verdict}
+        assert "0.5% is allowed" in explained(report, "instructions")
+
+
+def test_a_regression_says_what_changed(counted, photos, fake_bench):
+    fake_bench.changes = {"instructions": times(1.02, Cast=3)}
+    assert explained(checked(counted, photos), "instructions") == (
+        "+2.00%, 0.5% is allowed; operators: Cast 2 to 3; functions: without a name +1,120,000"
+    )
+
+
+@pytest.mark.parametrize("tools", [{"onnxruntime": "1.32.0"}, {}])
+def test_another_runtime_is_not_judged_and_said(counted, photos, fake_bench, tools):
+    fake_bench.machine = {**fake_bench.machine, "tools": tools}
+    fake_bench.changes = {"instructions": times(3)}
+    report = checked(counted, photos)
+    assert verdicts(report)["instructions"] == "NOT_JUDGED"
+    assert "onnxruntime-1.31.0, and here is" in explained(report, "instructions")
+    assert [note for note in report.notes if "not judged: instructions" in note]
+    assert report.exit_status == 0
+    assert checked(counted, photos, strict=True).exit_status == 75
+
+
+def test_another_architecture_is_not_judged(counted, photos, fake_bench):
+    fake_bench.machine = {**fake_bench.machine, "arch": "aarch64"}
+    assert verdicts(checked(counted, photos))["instructions"] == "NOT_JUDGED"
+
+
+def test_each_runtime_keeps_its_count(counted, photos, fake_bench):
+    fake_bench.machine = {**fake_bench.machine, "tools": {"onnxruntime": "1.32.0"}}
+    fake_bench.changes = {"instructions": times(3)}
+    updated, _ = update_baseline([], counted, "a newer runtime", photos=photos)
+    [row] = updated.rows
+    kept = {name[-6:]: own for name, own in row.instructions.items()}
+    assert kept == {"1.31.0": COUNT, "1.32.0": times(3)}
+    assert updated.times == ()
+    save_baseline(updated, counted)
+    assert load_baseline(counted).rows == updated.rows
+    assert checked(counted, photos).verdict is Verdict.PASS
+
+
+def test_a_base_is_not_counted(counted, photos, fake_bench, student):
+    report = checked(counted, photos, base=[student.path])
+    assert verdicts(report)["instructions"] == "PASS"
+    assert len(fake_bench.calls) == 1
+
+
+def test_counts_that_were_taken_away_are_missed(counted, photos):
+    content = json.loads(counted.read_text())
+    del content["rows"][0]["instructions"]
+    counted.write_text(json.dumps(content))
+    report = checked(counted, photos)
+    assert verdicts(report)["instructions"] == "MISSING_BASELINE"
+    assert report.exit_status == 72
+
+
+def test_a_run_that_did_not_count_is_no_pass(counted, photos, fake_bench):
+    fake_bench.changes = {}
+    assert verdicts(checked(counted, photos))["instructions"] == "INCOMPARABLE"
+
+
+@pytest.mark.parametrize("count", [0, -1, 2**63, 1.5, "57", None])
+def test_a_count_that_can_not_be_is_a_damaged_baseline(counted, photos, count):
+    content = json.loads(counted.read_text())
+    [stored] = content["rows"][0]["instructions"].values()
+    stored["per_picture"] = count
+    counted.write_text(json.dumps(content))
+    with pytest.raises(CorruptBaselineError, match="is damaged"):
+        checked(counted, photos)
+
+
+def test_without_valgrind_the_check_says_what_to_install(counted, photos, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(OptionError, match="apt install valgrind"):
+        checked(counted, photos)
+    with pytest.raises(OptionError, match="can't run here"):
+        parse_target("instructions")
