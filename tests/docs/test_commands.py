@@ -61,6 +61,8 @@ NOT_RUN = {
     "--target 'ssh": "needs another machine",
     "--target adb": "needs a phone",
     "--target cuda": "needs a GPU",
+    "--target instructions": "needs Valgrind",
+    "counts.json": "is made by a line that needs Valgrind",
     "--target web": "needs a browser: make test-web",
     "--target executorch": "needs the extra: make test-executorch",
     "--format web": "needs what nstc web-setup fetches: make test-web",
