@@ -212,6 +212,43 @@ def linear(write_graph: Graph) -> Graph:
 
 
 @pytest.fixture(scope="session")
+def styled(write_graph: Graph) -> Graph:
+    """Writes y = x times what its input `style` stands for, within 0 and 1.
+
+    Of the kinds "index" (int64) and "weights" (float) that is one of 0.5, 0.7 and 0.9, of the kind
+    "painting" the mean of a picture.
+    """
+    nodes = {
+        "index": [helper.make_node("Gather", ["gains", "style"], ["gain"])],
+        "weights": [
+            helper.make_node("Mul", ["gains", "style"], ["each"]),
+            helper.make_node("ReduceSum", ["each"], ["gain"]),
+        ],
+        "painting": [helper.make_node("ReduceMean", ["style"], ["gain"])],
+    }
+    shapes = {"index": ["N"], "weights": [3], "painting": [1, 3, "h", "w"]}
+
+    def write(path: Path, kind: str) -> Path:
+        dtype = TensorProto.INT64 if kind == "index" else FLOAT
+        return write_graph(
+            path,
+            [
+                *nodes[kind],
+                helper.make_node("Mul", ["x", "gain"], ["m"]),
+                helper.make_node("Clip", ["m", "black", "white"], ["y"]),
+            ],
+            constants={
+                "gains": np.array([0.5, 0.7, 0.9], np.float32),
+                "black": np.float32(0),
+                "white": np.float32(1),
+            },
+            more_inputs=[helper.make_tensor_value_info("style", dtype, shapes[kind])],
+        )
+
+    return write
+
+
+@pytest.fixture(scope="session")
 def weights_beside() -> Callable[[Path], Path]:
     """Moves an ONNX file's tensors into FILE.data beside it, as torch's exporter does."""
 

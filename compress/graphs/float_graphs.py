@@ -235,7 +235,7 @@ def float_constants(model: onnx.ModelProto, where: str | Path) -> Iterator[tuple
             except (ValueError, onnx.checker.ValidationError) as error:
                 raise errors.TeacherError(
                     f"{where} can't be used: the values of {decoding.printable(name):.80} do not "
-                    f"fit its shape, {networks.shown(tensor.dims):.80}. Export it again."
+                    f"fit its shape, {trial.shown(tensor.dims):.80}. Export it again."
                 ) from error
 
 

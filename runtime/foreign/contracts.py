@@ -18,6 +18,7 @@ from nstc.core import errors, graph_form
 from nstc.core.graph_form import NO_MEAN, NO_STD, RANGES, GraphForm, Layout, Triple, ValueRange
 from nstc.core.images import Pixels
 from nstc.runtime.arrays import Array
+from nstc.runtime.foreign.other_inputs import NO_OTHERS, OtherInputs
 
 _OVERRIDING_FLAGS: Final = (
     "--layout, --input-range, --output-range, --mean, --std, --channels, --size-multiple"
@@ -46,7 +47,7 @@ _NORMALISED_BOTH_WAYS: Final = 0.65
 
 @dataclass(frozen=True, kw_only=True)
 class GraphContract:
-    """The form of a graph that takes one picture and gives one of the same size."""
+    """The form of a graph that takes a picture, with fixed other inputs, and gives one as large."""
 
     input_name: str
     output_name: str
@@ -64,6 +65,7 @@ class GraphContract:
     # Added to the output, after `output_std`, for a picture in the output's range.
     output_mean: Triple = NO_MEAN
     output_std: Triple = NO_STD  # what the output is multiplied by
+    others: OtherInputs = NO_OTHERS  # what its inputs besides the picture get
     # How sure probing is of it, in words; empty if nothing was left to find.
     certainty: str = dataclasses.field(default="", compare=False)
 
@@ -72,6 +74,11 @@ class GraphContract:
         """Everything that flags can say of it: with this nothing is left to find by trying."""
         known = {own.name: getattr(self, own.name) for own in dataclasses.fields(GraphForm)}
         return GraphForm(**known)
+
+    @property
+    def inputs(self) -> tuple[graph_form.GivenInput, ...] | None:
+        """What the inputs besides the picture get, as flags say it; None of a graph without any."""
+        return self.others.given
 
     @property
     def is_plain(self) -> bool:
@@ -101,10 +108,11 @@ class GraphContract:
             size = "any size"
         taken = shown("less", self.mean, NO_MEAN) + shown("over", self.std, NO_STD)
         given = shown("times", self.output_std, NO_STD) + shown("plus", self.output_mean, NO_MEAN)
+        others = "".join(f" with {own}" for own in self.inputs or ())
         certainty = f"; {self.certainty}" if self.certainty else ""
         return (
             f"takes {self.layout} {self.dtype} {self.channels.upper()} from "
-            f"{ends(self.input_range)}{taken}, gives {self.output_layout} from "
+            f"{ends(self.input_range)}{taken}{others}, gives {self.output_layout} from "
             f"{ends(self.output_range)}{given}, {size}{certainty}; "
             f"if that is wrong: {_OVERRIDING_FLAGS}"
         )
@@ -121,6 +129,18 @@ class GraphContract:
         if self.layout == "NCHW":
             values = values.transpose(2, 0, 1)
         return np.ascontiguousarray(values[None])
+
+    def feeds_of_others(self) -> dict[str, Array]:
+        """What the inputs besides the picture get, by name; paintings as the picture is fed."""
+        paintings = {
+            name: replace(self, layout=own.layout or self.layout, dtype=own.dtype).encode(own.rgb)
+            for name, own in self.others.paintings.items()
+        }
+        return {**self.others.numbers, **paintings}
+
+    def feeds(self, rgb: Pixels) -> dict[str, Array]:
+        """What all inputs get for a picture (H, W, 3) uint8, by name."""
+        return {self.input_name: self.encode(rgb), **self.feeds_of_others()}
 
     def decode(self, raw: Array) -> npt.NDArray[np.float32]:
         """The graph's output as (H, W, 3), black at 0 and white at 1, not clipped."""

@@ -3,31 +3,37 @@
 import contextlib
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from nstc.core import errors, images, unusable_models
+from nstc.core import errors, graph_form, images, unusable_models
 from nstc.runtime import model_files, programs
 from nstc.runtime.arrays import Array, checked, replicate_edges, unit_to_pixels
 from nstc.runtime.foreign import contracts, trial
-from nstc.runtime.foreign.trial import DTYPES, GraphFailedError, GraphProcess, GraphValue
+from nstc.runtime.foreign.other_inputs import NO_OTHERS, OtherInputs, taken_apart
+from nstc.runtime.foreign.trial import DTYPES, GraphFailedError, GraphProcess, GraphValue, shown
 from nstc.runtime.onnx_session import ORT_ERRORS, first_line, load_graph
 
 
 @dataclass(frozen=True)
 class ForeignGraph:
-    """A file with one input and one output."""
+    """A file that takes a picture and gives one."""
 
     path: Path
     input_name: str
     output_name: str
     dtype: str  # of its input: float32, float16 or uint8
     shape: Sequence[int | str | None]  # of its input, four axes; free ones have a name or None
-    call: Callable[[Array], Array]  # from an input to its output; raises `GraphFailedError`
-    metadata: Mapping[str, str] = field(default_factory=dict)  # texts in the file, by name
+    # From all inputs by name to the output; raises `GraphFailedError`.
+    call: Callable[[Mapping[str, Array]], Array]
+    others: OtherInputs = NO_OTHERS  # what its inputs besides the picture get
+    kept_form: graph_form.GraphForm | None = None  # what nstc wrote into it, if it made the file
+
+    def run(self, contract: contracts.GraphContract, rgb: images.Pixels) -> Array:
+        """The raw output for a picture (H, W, 3), fed by a contract."""
+        return self.call(contract.feeds(rgb))
 
 
 def open_foreign_graph(
@@ -37,16 +43,21 @@ def open_foreign_graph(
     trust: bool = False,
     to_probe: bool = False,
     optimized: Path | None = None,
+    inputs: tuple[graph_form.GivenInput, ...] | None = None,
 ) -> ForeignGraph:
     """Open an ONNX or a TorchScript file, recognised by content.
 
     ONNX that was not tried before is tried first, see `nstc.runtime.foreign.trial`, or with
     `to_probe` runs in a process under limits, which ends with the graph. `threads` are those within
     an operator, None for one a core; `trust` says whether TorchScript, a program, may be loaded;
-    `optimized` is a file to write ONNX to as ONNX Runtime runs it.
+    `optimized` is a file to write ONNX to as ONNX Runtime runs it. `inputs` are what its inputs get
+    besides the picture, None for what nstc wrote into the file when it quantized it.
 
     Raises:
-        TeacherError: it is neither, or takes and gives other than one picture.
+        TeacherError: it is neither, or takes and gives other than one picture, or another input is
+            left without a value.
+        OptionError: it does not take such inputs.
+        ImageError: the picture of an input can't be read.
         GraphLimitError: it goes over a limit of memory or time, or crashes.
         UnsafeFileError, MissingExtraError: it is TorchScript and not trusted, or torch is missing.
     """
@@ -55,7 +66,7 @@ def open_foreign_graph(
     if (wrong := unusable_models.wrong_file(path, "an ONNX file")) is not None:
         raise errors.TeacherError(wrong)
     if is_torchscript(path):
-        return _open_torchscript(path, threads, trust)
+        return _open_torchscript(path, threads, trust, inputs)
     limits = trial.current_limits()
     trial.refuse_too_large(path, limits)
     key = model_files.model_sha256(path)
@@ -63,7 +74,7 @@ def open_foreign_graph(
         with _as_not_loaded(path, trial.RefusedGraphError):
             process = GraphProcess(path, threads, limits, key)
         values = process.inputs, process.outputs
-        return _described(path, *values, process.metadata, process.run)
+        return _described(path, *values, process.metadata, process.run, inputs)
     with _as_not_loaded(path, trial.RefusedGraphError):
         trial.ensure_tried(path, sha256=key, threads=threads)
     with _as_not_loaded(path, *ORT_ERRORS):  # only here: elsewhere they may be this process's own
@@ -77,7 +88,7 @@ def open_foreign_graph(
         return result
 
     metadata = session.get_modelmeta().custom_metadata_map
-    return _described(path, session.get_inputs(), session.get_outputs(), metadata, call)
+    return _described(path, session.get_inputs(), session.get_outputs(), metadata, call, inputs)
 
 
 @contextlib.contextmanager
@@ -103,24 +114,25 @@ def is_torchscript(path: Path) -> bool:
         return False  # it has an archive's end and no table: torch could not open it either
 
 
-def shown(shape: Sequence[Any]) -> str:
-    """A shape for messages, with ? for free axes."""
-    return f"[{', '.join('?' if side is None else str(side) for side in shape)}]"
-
-
 def _described(
     path: Path,
     inputs: Sequence[GraphValue],
     outputs: Sequence[GraphValue],
     metadata: Mapping[str, str],
     run: Callable[[Mapping[str, Array]], Array],
+    given: tuple[graph_form.GivenInput, ...] | None,
 ) -> ForeignGraph:
-    if len(inputs) != 1 or len(outputs) != 1:
+    if not inputs or len(outputs) != 1:
         raise errors.TeacherError(
-            f"{path} has {len(inputs)} inputs ({', '.join(i.name for i in inputs)}) and "
-            f"{len(outputs)} outputs: an image-to-image network has one of each."
+            f"{path} has {len(inputs)} inputs and {len(outputs)} outputs "
+            f"({', '.join(value.name for value in (*inputs, *outputs))}): an image-to-image "
+            "network takes a picture and gives one output."
         )
-    [taken] = inputs
+    kept = metadata.get(graph_form.FORM_KEY)
+    form = None if kept is None else graph_form.form_from_json(kept)
+    if given is None and form is not None:
+        given = form.inputs
+    taken, others = taken_apart(path, inputs, given or ())
     dtype = DTYPES.get(taken.type)
     if taken.type == "tensor(double)":
         raise errors.TeacherError(
@@ -141,13 +153,20 @@ def _described(
             f"{path} takes {shown(shape)}: expected sides from 1 to {trial.LONGEST_SIDE} and at "
             f"most {trial.MOST_PIXELS / 1e6:.0f} megapixels. Export it with free sizes."
         )
-    name, output_name = taken.name, outputs[0].name
-    return ForeignGraph(
-        path, name, output_name, dtype, shape, lambda values: run({name: values}), metadata
-    )
+    return ForeignGraph(path, taken.name, outputs[0].name, dtype, shape, run, others, form)
 
 
-def _open_torchscript(path: Path, threads: int | None, trust: bool) -> ForeignGraph:
+def _open_torchscript(
+    path: Path,
+    threads: int | None,
+    trust: bool,
+    inputs: tuple[graph_form.GivenInput, ...] | None,
+) -> ForeignGraph:
+    if inputs:
+        raise errors.OptionError(
+            f"input is {inputs[0]}: {path} is TorchScript, which is given a picture alone. Export "
+            "it to ONNX."
+        )
     if not trust:
         trial.refuse_program(path, "TorchScript")
     if (missing := programs.missing_torch()) is not None:
@@ -159,8 +178,10 @@ def _open_torchscript(path: Path, threads: int | None, trust: bool) -> ForeignGr
             f"{path} can't be loaded as TorchScript: {first_line(error)}"
         ) from error
 
-    def call(values: Array) -> Array:
+    def call(feeds: Mapping[str, Array]) -> Array:
         import torch
+
+        [values] = feeds.values()
 
         try:
             with torch.inference_mode():
@@ -204,7 +225,11 @@ class ForeignSession:
         self.fixed_size = contract.fixed_size  # of the only pictures it takes; None for any
         self._threads = threads
         self._trust = trust
-        self._graph = open_foreign_graph(path, threads, trust=trust, optimized=optimized)
+        # What its inputs besides the picture get, by name.
+        self.others: Mapping[str, Array] = contract.feeds_of_others()
+        self._graph = open_foreign_graph(
+            path, threads, trust=trust, optimized=optimized, inputs=contract.inputs
+        )
 
     def reopened(self) -> "ForeignSession":
         """The same file in a session of its own."""
@@ -230,7 +255,7 @@ class ForeignSession:
     def infer(self, feed: Framed) -> Framed:
         """Run the graph."""
         try:
-            raw = self._graph.call(feed.values)
+            raw = self._graph.call({self.contract.input_name: feed.values, **self.others})
         except GraphFailedError as error:
             raise errors.ImageError(
                 f"{self.path.name} failed on a picture of {feed.height}x{feed.width}, it may be "

@@ -14,8 +14,8 @@ from nstc.core.images import Picture, Pixels, read_picture, resize_shorter_side,
 from nstc.core.photos import sample_photos
 from nstc.runtime import arrays, foreign
 from nstc.runtime.foreign.contracts import Choice, ContractCandidate, GraphContract
-from nstc.runtime.foreign.networks import ForeignGraph, open_foreign_graph, shown
-from nstc.runtime.foreign.trial import GraphFailedError
+from nstc.runtime.foreign.networks import ForeignGraph, open_foreign_graph
+from nstc.runtime.foreign.trial import GraphFailedError, shown
 from nstc.runtime.model_files import model_sha256
 
 _SIZES: Final = ((128, 192), (256, 256), (512, 512))
@@ -52,12 +52,11 @@ def probe_contract(
         UnusableModelError: what it gives is not finite, at whatever range of values.
         UnsafeFileError: it is TorchScript and was not trusted.
         OptionError: a flag has no such value, or the graph does not work with it.
+        ImageError: the picture of an input can't be read.
     """
     known = graph_form.form_of(**flags).completed_by(form)
-    graph = open_foreign_graph(path, threads, trust=trust, to_probe=True)
-    kept = graph.metadata.get(graph_form.FORM_KEY)
-    if kept is not None:
-        known = known.completed_by(graph_form.form_from_json(kept))
+    graph = open_foreign_graph(path, threads, trust=trust, to_probe=True, inputs=known.inputs)
+    known = known.completed_by(graph.kept_form)
     multiple = known.size_multiple or 1
     contract, photo = _first_that_runs(graph, _guesses(graph, known.layout, multiple), multiple)
     contract = _with_values(graph, contract, photo, known)
@@ -103,6 +102,7 @@ def _guesses(graph: ForeignGraph, wanted: Layout | None, multiple: int) -> list[
             size_multiple=multiple,
             minimum_size=1,
             fixed_size=(fixed[0], fixed[1]) if fixed else None,
+            others=graph.others,
         )
         guesses.append(guess)
     return guesses
@@ -111,7 +111,7 @@ def _guesses(graph: ForeignGraph, wanted: Layout | None, multiple: int) -> list[
 def _keeps_size(graph: ForeignGraph, contract: GraphContract, rgb: Pixels) -> bool:
     """Whether it runs on this picture and gives one of the same size."""
     try:
-        raw = graph.call(contract.encode(rgb))
+        raw = graph.run(contract, rgb)
     except GraphFailedError:
         return False
     return _output_layout(raw.shape, rgb) == contract.output_layout
@@ -127,7 +127,7 @@ def _first_that_runs(
         for height, width in [contract.fixed_size] if contract.fixed_size else free_sizes:
             photo = _photo(height, width)
             try:
-                raw = graph.call(contract.encode(photo))
+                raw = graph.run(contract, photo)
             except GraphFailedError as error:
                 reason = reason or str(error)
                 continue
@@ -156,16 +156,12 @@ def _with_values(
 ) -> GraphContract:
     """The contract with the values under which the network does best."""
     photos = [_photo(photo.shape[0], photo.shape[1], name) for name in _PHOTOS]
-
-    def run(tried: GraphContract, rgb: Pixels) -> arrays.Array:
-        return graph.call(tried.encode(rgb))
-
     try:
-        choice = foreign.contracts.choose(run, contract, photos, form)
+        choice = foreign.contracts.choose(graph.run, contract, photos, form)
     except GraphFailedError as error:
         raise TeacherError(f"{graph.path} fails on some values of pictures: {error}.") from error
     if choice.best.score == 0:
-        raw = graph.call(choice.best.contract.encode(photo))
+        raw = graph.run(choice.best.contract, photo)
         arrays.refuse_not_finite_output(raw, graph.path)
     if choice.best.score < foreign.contracts.LEAST_SCORE and choice.certainty:
         raise TeacherError(

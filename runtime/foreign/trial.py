@@ -46,6 +46,13 @@ DTYPES: Final = {
     "tensor(float16)": "float16",
     "tensor(uint8)": "uint8",
 }
+# Of numbers that graphs take beside a picture, likewise.
+NUMBERS: Final = {
+    **DTYPES,
+    "tensor(double)": "float64",
+    "tensor(int64)": "int64",
+    "tensor(int32)": "int32",
+}
 LONGEST_SIDE: Final = 16384
 MOST_PIXELS: Final = 2**25  # of a picture whose size a graph fixes: 8K, and little more
 _SIDE: Final = 64  # of the picture that a file is tried on, if it takes any size
@@ -160,6 +167,11 @@ def is_possible(shape: Sequence[object]) -> bool:
     return possible and math.prod(fixed) <= 4 * MOST_PIXELS
 
 
+def shown(shape: Sequence[object]) -> str:
+    """A shape for messages, with ? for free axes."""
+    return f"[{', '.join('?' if side is None else str(side) for side in shape)}]"
+
+
 class GraphFailedError(Exception):
     """A graph did not take an input; the caller makes of it an error for the user."""
 
@@ -205,16 +217,18 @@ def ensure_tried(path: Path, *, sha256: str | None = None, threads: int | None =
 
 
 def _feeds(inputs: Sequence[GraphValue]) -> dict[str, arrays.Array] | None:
-    """Something grey for every input; None where nothing can be made up."""
+    """Something grey for every picture, 0 for a whole number; None for what can't be made up."""
     feeds: dict[str, arrays.Array] = {}
     for value in inputs:
-        dtype = DTYPES.get(value.type)
+        dtype = NUMBERS.get(value.type)
         if dtype is None or not is_possible(value.shape):
             return None
-        shape = [side if isinstance(side, int) else _SIDE for side in value.shape]
+        free = _SIDE if len(value.shape) == 4 else 1
+        shape = [side if isinstance(side, int) else free for side in value.shape]
         if len(shape) == 4 and not isinstance(value.shape[0], int):
             shape[0] = 1
-        feeds[value.name] = np.full(shape, 128 if dtype == "uint8" else 0.5, dtype)
+        grey = {"uint8": 128, "int32": 0, "int64": 0}
+        feeds[value.name] = np.full(shape, grey.get(dtype, 0.5), dtype)
     return feeds
 
 

@@ -231,6 +231,12 @@ class TestNumbers:
             (["prune", "m", "-o", "o", "--std", "a,b,c"], "std is a,b,c: expected imagenet, or"),
             (["bench", "m", "--against", "m", "--std", "1,0,1"], "std is 1,0,1: expected imagenet"),
             (["compress", "m", "-o", "o", "--output-mean", "nan,0,0"], "output-mean is"),
+            (["distill", "m", "-o", "o", "--input", "style"], "expected a name and a value"),
+            (["bench", "m", "--against", "m", "--input", "=7"], "expected a name and a value"),
+            (
+                ["prune", "m", "-o", "o", "--input", "style=7", "--input", "style=8"],
+                "input style is given twice",
+            ),
             (["quantize", "m", "-o", "o", "--mode", "int4"], "static, dynamic"),
             (["compress", "m", "-o", "o", "--preset", "fast"], "restyle-quick, restyle"),
             (["export", "m", "--format", "coreml"], "onnx, torchscript"),

@@ -163,5 +163,6 @@ def test_no_flag_is_forgotten_here(flags_of) -> None:
         "--output-std",
         "--channels",
         "--size-multiple",
+        "--input",
     }
     assert flags_of("quantize") == tested | switches | others

@@ -2,6 +2,8 @@
 
 from typing import Any, Final
 
+from nstc.core.graph_form import GivenInput
+
 GRAPH_FLAGS: Final[list[tuple[str, str, str, Any]]] = [
     ("--layout", "NHWC", "layout", "NHWC"),
     ("--value-range", "255", "input_range", 255),
@@ -13,5 +15,6 @@ GRAPH_FLAGS: Final[list[tuple[str, str, str, Any]]] = [
     ("--output-mean", "0,0,0", "output_mean", (0.0, 0.0, 0.0)),
     ("--output-std", "1,2,3", "output_std", (1.0, 2.0, 3.0)),
     ("--size-multiple", "8", "size_multiple", 8),
+    ("--input", "style=7", "inputs", (GivenInput(name="style", value="7"),)),
 ]
 """The flag, what stands behind it, the argument it becomes and its value."""

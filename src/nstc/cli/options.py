@@ -12,7 +12,7 @@ import typer
 
 import nstc
 from nstc.core.errors import OptionError
-from nstc.core.graph_form import GraphFlags, GraphForm, Statistic, form_of
+from nstc.core.graph_form import GraphFlags, GraphForm, form_of, read_inputs, read_statistic
 from nstc.core.recipe import override
 from nstc.core.recipe.settings import Setting, parse_bytes
 
@@ -181,13 +181,21 @@ class FormFlags:
     size_multiple: int | None = flag(
         None, "Number that its picture sizes must be multiples of. Default: found by probing."
     )
+    inputs: list[str] | None = flag(
+        None,
+        "What an input besides the picture gets, repeatable: a number such as style=7, numbers "
+        "with commas between them, or a picture's file.",
+        "--input",
+        metavar="NAME=VALUE",
+    )
     form: GraphForm = dataclasses.field(init=False)  # what was typed
 
     def __post_init__(self) -> None:
         """Read it before any work begins."""
         typed = {name: getattr(self, name) for name in GraphFlags.__annotations__}
         for name in ("mean", "std", "output_mean", "output_std"):
-            typed[name] = _statistic(name.replace("_", "-"), typed[name])
+            typed[name] = read_statistic(name.replace("_", "-"), typed[name])
+        typed["inputs"] = read_inputs(self.inputs or [])
         object.__setattr__(self, "form", form_of(**typed))
 
 
@@ -253,22 +261,6 @@ class AnewFlags(JudgedFlags):
             "probe": self.probe(),
             "trust": self.trust,
         }
-
-
-def _statistic(name: str, text: str | None) -> Statistic | None:
-    """Three numbers with commas between them, or the word imagenet."""
-    if text is None:
-        return None
-    if text == "imagenet":
-        return "imagenet"
-    try:
-        first, second, third = (float(part) for part in text.split(","))
-    except ValueError as error:
-        raise OptionError(
-            f"{name} is {text}: expected imagenet, or three numbers with commas between them, "
-            "such as 0.485,0.456,0.406."
-        ) from error
-    return first, second, third
 
 
 _ALIAS: Final = "_alias_"  # begins the parameter of a hidden flag

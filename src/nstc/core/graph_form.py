@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, TypedDict, Unpack, get_args
@@ -29,7 +30,11 @@ IMAGENET_MEAN: Final[Triple] = (0.485, 0.456, 0.406)
 IMAGENET_STD: Final[Triple] = (0.229, 0.224, 0.225)
 
 FORM_KEY: Final = "nstc.form"  # of an ONNX graph's metadata, where nstc writes its form
-_LARGEST: Final = 1e6
+MOST_FORM_TEXT: Final = 8000  # characters of a form there
+LARGEST: Final = 1e6  # number that a flag may give a graph
+_NUMBERS: Final = re.compile(r"[-+0-9.eE, ]+")
+_MOST_INPUTS: Final = 16
+_MOST_INPUT_TEXT: Final = 1500  # characters of all inputs' names and values together
 # Fields that mean something together only: a mean is in the units of its range.
 _GROUPS: Final = (
     ("input_range", "mean", "std"),
@@ -37,7 +42,31 @@ _GROUPS: Final = (
     ("layout",),
     ("size_multiple",),
     ("channels",),
+    ("inputs",),
 )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GivenInput:
+    """What an input of a graph gets besides the picture, such as the number of a style.
+
+    What no input can have is a `ValueError`.
+    """
+
+    name: str  # of the graph's input
+    value: str  # numbers with commas between them, or the path of a picture
+    sha256: str | None = None  # of the picture's file, once it was opened
+
+    def __post_init__(self) -> None:
+        texts = (self.name, self.value, self.sha256 or "-")
+        if not all(isinstance(own, str) and own and own.isprintable() for own in texts):
+            raise ValueError(
+                f"input is {str(self)!r:.80}: expected a name and a value, NAME=VALUE, such as "
+                "style=7"
+            )
+
+    def __str__(self) -> str:
+        return f"{self.name}={self.value}"
 
 
 class GraphFlags(TypedDict, total=False):
@@ -52,6 +81,7 @@ class GraphFlags(TypedDict, total=False):
     std: Statistic | None
     output_mean: Statistic | None
     output_std: Statistic | None
+    inputs: tuple[GivenInput, ...] | None
     value_range: int | None
 
 
@@ -78,6 +108,8 @@ class GraphForm:
     # finds whether the output has the same one taken off.
     output_mean: Statistic | None = None
     output_std: Statistic | None = None  # likewise
+    # What its other inputs get, where it has more than the picture; each is named once.
+    inputs: tuple[GivenInput, ...] | None = None
 
     def __post_init__(self) -> None:
         _one_of("layout", self.layout, LAYOUTS)
@@ -87,10 +119,11 @@ class GraphForm:
         multiple = self.size_multiple
         if multiple is not None and not (type(multiple) is int and 1 <= multiple <= 1024):
             raise ValueError(f"size-multiple is {multiple}: expected a whole number from 1 to 1024")
-        _statistic("mean", self.mean, least=-_LARGEST)
-        _statistic("std", self.std, least=1 / _LARGEST)
-        _statistic("output-mean", self.output_mean, least=-_LARGEST)
-        _statistic("output-std", self.output_std, least=1 / _LARGEST)
+        _statistic("mean", self.mean, least=-LARGEST)
+        _statistic("std", self.std, least=1 / LARGEST)
+        _statistic("output-mean", self.output_mean, least=-LARGEST)
+        _statistic("output-std", self.output_std, least=1 / LARGEST)
+        _inputs(self.inputs or ())
 
     def keywords(self) -> dict[str, Any]:
         """The fields that are not None, without those of subclasses."""
@@ -107,17 +140,30 @@ class GraphForm:
         }
         return dataclasses.replace(self, **taken)
 
+    def refuse_unhashed_pictures(self) -> None:
+        """Raise `ValueError` for a form in a file if it names a picture without a hash.
+
+        Else whoever made the file could have any picture of this machine read.
+        """
+        for own in self.inputs or ():
+            if own.sha256 is None and not _NUMBERS.fullmatch(own.value):
+                raise ValueError(
+                    f"{own.name:.60} is {own.value:.60}: expected numbers or a SHA-256"
+                )
+
     def flags(self) -> str:
         """As it is typed at the prompt."""
         typed = {
             name: shown_numbers(value) if isinstance(value, tuple) else value
             for name, value in self.keywords().items()
+            if name != "inputs"
         }
-        return " ".join(f"--{name.replace('_', '-')} {value}" for name, value in typed.items())
+        flags = [f"--{name.replace('_', '-')} {value}" for name, value in typed.items()]
+        return " ".join([*flags, *(f"--input {own}" for own in self.inputs or ())])
 
     def to_json(self) -> str:
         """On one line; see `form_from_json`."""
-        return json.dumps(self.keywords(), sort_keys=True)
+        return json.dumps(self.keywords(), sort_keys=True, default=vars)
 
 
 def form_of(**given: Unpack[GraphFlags]) -> GraphForm:
@@ -144,13 +190,45 @@ def form_of(**given: Unpack[GraphFlags]) -> GraphForm:
 def form_from_json(text: str) -> GraphForm:
     """Read what `GraphForm.to_json` wrote; anything else is an `OptionError`."""
     try:
-        content = json.loads(text[:2001])
-    except (ValueError, RecursionError):
+        content = json.loads(text[: MOST_FORM_TEXT + 1])
+        if content.get("inputs") is not None:
+            content["inputs"] = tuple(GivenInput(**own) for own in content["inputs"])
+    except (ValueError, TypeError, AttributeError, RecursionError):
         content = None
     known = {field.name for field in dataclasses.fields(GraphForm)}
     if not isinstance(content, dict) or not content.keys() <= known:
         raise OptionError(f"{FORM_KEY} is {text!r:.60}: expected what nstc writes there.")
-    return form_of(**content)
+    form = form_of(**content)
+    try:
+        form.refuse_unhashed_pictures()
+    except ValueError as error:
+        raise OptionError(f"{FORM_KEY} names an input that can't be: {error}.") from error
+    return form
+
+
+def read_inputs(texts: Sequence[str]) -> tuple[GivenInput, ...] | None:
+    """Inputs of a graph as they are typed, NAME=VALUE each; None of none, or `OptionError`."""
+    try:
+        pairs = [text.partition("=") for text in texts]
+        return tuple(GivenInput(name=name, value=value) for name, _, value in pairs) or None
+    except ValueError as error:
+        raise OptionError(f"{error}.") from error
+
+
+def read_statistic(name: str, text: str | None) -> Statistic | None:
+    """Three numbers as they are typed, or the word imagenet; else `OptionError`, with the name."""
+    if text is None:
+        return None
+    if text == "imagenet":
+        return "imagenet"
+    try:
+        first, second, third = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise OptionError(
+            f"{name} is {text}: expected imagenet, or three numbers with commas between them, "
+            "such as 0.485,0.456,0.406."
+        ) from error
+    return first, second, third
 
 
 def mean_of(given: Statistic | None, value_range: ValueRange, channels: Channels) -> Triple:
@@ -188,11 +266,23 @@ def _statistic(name: str, value: Any, *, least: float) -> None:
         return
     numbers = isinstance(value, tuple) and all(type(one) in (int, float) for one in value)
     # A comparison is false of NaN, and takes whole numbers that no float can hold.
-    in_range = numbers and all(least <= one <= _LARGEST for one in value)
+    in_range = numbers and all(least <= one <= LARGEST for one in value)
     if not in_range or len(value) != 3:
         as_floats = numbers and all(abs(one) <= sys.float_info.max for one in value)
         given = shown_numbers(value) if as_floats else str(value)[:60]
         raise ValueError(
             f"{name} is {given}: expected imagenet, or three numbers from {least:g} to "
-            f"{_LARGEST:g}, one for each channel"
+            f"{LARGEST:g}, one for each channel"
+        )
+
+
+def _inputs(inputs: tuple[GivenInput, ...]) -> None:
+    names = [own.name for own in inputs]
+    if len(inputs) > _MOST_INPUTS:
+        raise ValueError(f"input is given {len(inputs)} times: expected at most {_MOST_INPUTS}")
+    if (twice := next((name for name in names if names.count(name) > 1), None)) is not None:
+        raise ValueError(f"input {twice:.60} is given twice: expected one value for each name")
+    if (size := sum(len(str(own)) for own in inputs)) > _MOST_INPUT_TEXT:
+        raise ValueError(
+            f"input has {size} characters: expected at most {_MOST_INPUT_TEXT} in names and values"
         )

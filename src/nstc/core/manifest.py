@@ -150,6 +150,8 @@ class Origin:
 
     def __post_init__(self) -> None:
         decoding.refuse_other_than_sha256(self.sha256)
+        if self.form is not None:
+            self.form.refuse_unhashed_pictures()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -224,16 +224,6 @@ def test_an_upscaler(write_graph, tmp_path) -> None:
         probe_contract(path)
 
 
-def test_two_inputs(write_graph, tmp_path) -> None:
-    path = write_graph(
-        tmp_path / "network.onnx",
-        [helper.make_node("Add", ["x", "style"], ["y"])],
-        more_inputs=[helper.make_tensor_value_info("style", FLOAT, (1, 3, "H", "W"))],
-    )
-    with pytest.raises(TeacherError, match=r"2 inputs \(x, style\)"):
-        probe_contract(path)
-
-
 @pytest.mark.parametrize(
     ("shape", "reason"),
     [
