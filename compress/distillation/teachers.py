@@ -72,7 +72,9 @@ def open_teacher(
     student, if it was distilled from this very file.
 
     Raises:
-        OptionError: the options name a key, and the teacher is not a checkpoint.
+        OptionError: the options name a key, and the teacher is not a checkpoint; or inputs, and it
+            is not an ONNX file, or takes others.
+        ImageError: the picture of an input can't be read.
         TeacherError: there is no file, or not an image-to-image network.
         BundleError: it is a damaged bundle.
         CheckpointError: it is a checkpoint of another architecture.
@@ -88,6 +90,7 @@ def open_teacher(
             f"key is {options.key}, and {zoo.named(Path(named))} is not a checkpoint: leave it out."
         )
     if is_bundle(named) or str(named).startswith("zoo:"):
+        _refuse_inputs(options, named)
         bundle = model if isinstance(model, Bundle) else open_bundle(named)
         network = architectures.load_as_deployed(bundle)
         refuse_unusable_network(network, bundle.path)
@@ -104,6 +107,7 @@ def open_teacher(
         )
     if not is_checkpoint(path):
         return _foreign_teacher(path, options, student)
+    _refuse_inputs(options, path)
     network, part = network_of_checkpoint(path, options.key)  # refuses a large file before a hash
     return Teacher(
         origin=_origin(path),
@@ -111,6 +115,14 @@ def open_teacher(
         note=part.note,
         part=part.key or None,
     )
+
+
+def _refuse_inputs(options: TeacherOptions, model: str | Path) -> None:
+    if options.inputs:
+        raise errors.OptionError(
+            f"input is {options.inputs[0]}, and {zoo.named(Path(model))} is not an ONNX file made "
+            "by others: leave it out."
+        )
 
 
 def is_checkpoint(model: str | Path) -> bool:

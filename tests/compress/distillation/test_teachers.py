@@ -18,9 +18,9 @@ from nstc.compress.distillation.teachers import (
     style_of_teacher,
 )
 from nstc.core.bundle import Bundle
-from nstc.core.errors import CorruptBundleError, TeacherError, UnsafeFileError
+from nstc.core.errors import CorruptBundleError, OptionError, TeacherError, UnsafeFileError
 from nstc.core.files import sha256_of
-from nstc.core.graph_form import GraphForm
+from nstc.core.graph_form import GraphForm, read_inputs
 from nstc.core.images import Pixels
 from nstc.core.manifest import Origin, Style
 from nstc.core.photos import sample_photos
@@ -122,6 +122,45 @@ def test_how_a_file_was_fed_is_kept_and_serves_again(
     again = open_teacher(path, TeacherOptions(trust=True), student=student)
     assert (again.origin, again.key) == (first.origin, first.key)
     assert open_teacher(path, dataclasses.replace(told, output_range=1)).key != first.key
+
+
+def test_two_styles_of_one_file_are_two_teachers(
+    styled: Callable[..., Path], student_bundle: Bundle, tmp_path: Path
+) -> None:
+    """Else they share one cache of pictures, and the second student learns the first style."""
+    path, grey = styled(tmp_path / "net.onnx", "weights"), np.full((64, 64, 3), 200, np.uint8)
+    first, second = (
+        open_teacher(path, TeacherOptions(input_range=1, inputs=read_inputs([f"style={style}"])))
+        for style in ("0", "0,0,1")
+    )
+    assert first.origin.sha256 == second.origin.sha256
+    assert first.key != second.key
+    taught = dataclasses.replace(student_bundle.manifest, teacher=second.origin)
+    again = open_teacher(path, student=dataclasses.replace(student_bundle, manifest=taught))
+    assert again.key == second.key
+    assert [int(one.stylize(grey).max()) for one in (first, second, again)] == [100, 180, 180]
+
+
+def test_the_teacher_of_another_painting_is_another(
+    styled: Callable[..., Path], save_picture: Callable[..., Path], tmp_path: Path
+) -> None:
+    path, keys = styled(tmp_path / "net.onnx", "painting"), set()
+    for level in (120, 180):
+        painting = save_picture(np.full((40, 50, 3), level, np.uint8), "painting.png")
+        options = TeacherOptions(input_range=1, inputs=read_inputs([f"style={painting}"]))
+        keys.add(open_teacher(path, options).key)
+    assert len(keys) == 2
+
+
+@pytest.mark.parametrize("kind", ["bundle", "zoo:starry-night/teacher", "checkpoint"])
+def test_only_onnx_files_of_others_have_inputs(
+    styled_teacher: Bundle, tmp_path: Path, kind: str
+) -> None:
+    (tmp_path / "net.pth").write_bytes(b"weights")
+    places = {"bundle": str(styled_teacher.path), "checkpoint": str(tmp_path / "net.pth")}
+    options = TeacherOptions(inputs=read_inputs(["style=7"]))
+    with pytest.raises(OptionError, match=r"input is style=7, and .* leave it out"):
+        open_teacher(places.get(kind, kind), options)
 
 
 two_photographs = pytest.mark.usefixtures("_two_photographs")
