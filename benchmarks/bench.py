@@ -32,6 +32,7 @@ from nstc.benchmarks.timing.statistics import median
 from nstc.core import Progress, Silent
 from nstc.core.bundle import artifact_name
 from nstc.core.errors import OptionError, PhotosError
+from nstc.core.graph_form import GraphForm
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import BenchRecipe
 from nstc.models.architectures import complexity
@@ -193,10 +194,13 @@ class _Run:
     probe: Probe
     progress: Progress
     optimize: PictureOptimizer | None  # where its pictures are asked for
-    teachers: dict[Path, judging.JudgingTeacher] = field(default_factory=dict)
+    # By path and how a file of others is fed: it may hold several styles.
+    teachers: dict[tuple[Path, GraphForm | None], judging.JudgingTeacher] = field(
+        default_factory=dict
+    )
     known: dict[tuple[Path, str], Quality] = field(default_factory=dict)
-    # Of teachers without a painting, by name.
-    of_outputs: dict[str, judging.StyleTarget] = field(default_factory=dict)
+    # Of teachers without a painting.
+    of_outputs: dict[judging.JudgingTeacher, judging.StyleTarget] = field(default_factory=dict)
 
     @functools.cached_property
     def features(self) -> VggFeatures | None:
@@ -251,11 +255,11 @@ class _Run:
 
     def teacher(self, judge: Subject) -> judging.JudgingTeacher:
         """The float graph that pictures are compared with, opened once, on all cores."""
-        path = judge.path.resolve()
-        if path not in self.teachers:
+        key = judge.path.resolve(), judge.form
+        if key not in self.teachers:
             session = judge.open(FLOAT, min(len(usable_cores()), MAX_THREADS), self.probe)
-            self.teachers[path] = judging.JudgingTeacher(name=judge.name, session=_checked(session))
-        return self.teachers[path]
+            self.teachers[key] = judging.JudgingTeacher(name=judge.name, session=_checked(session))
+        return self.teachers[key]
 
     def carried_out(
         self,
@@ -335,11 +339,11 @@ class _Run:
         """What an entry's is compared with: a painting's, or that of its teacher's outputs."""
         if (known := entry.style) is not None:
             return known
-        if teacher.name not in self.of_outputs:
+        if teacher not in self.of_outputs:
             size = self.recipe.size
             style = judging.style_of_outputs(teacher, self.photos, size=size, vgg=vgg)
-            self.of_outputs[teacher.name] = style
-        return self.of_outputs[teacher.name]
+            self.of_outputs[teacher] = style
+        return self.of_outputs[teacher]
 
     def optimized(
         self, entries: Sequence[_Entry], optimize: PictureOptimizer

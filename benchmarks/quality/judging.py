@@ -28,7 +28,7 @@ _Values = dict[str, dict[int, float]]  # of each metric, by the photograph's pos
 _LAYERS: Final = tuple(dict.fromkeys(STYLE_LAYERS + CONTENT_LAYERS))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class JudgingTeacher:
     """The model whose pictures others are compared with."""
 

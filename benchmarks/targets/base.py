@@ -18,6 +18,7 @@ from nstc.core import Progress, errors
 from nstc.core.images import Pixels
 from nstc.core.recipe import BenchRecipe
 from nstc.runtime.footprint import Footprint
+from nstc.runtime.foreign.networks import ForeignSession
 from nstc.runtime.session import MAX_THREADS, Session
 
 # A time that a device reports, in milliseconds: an hour at most, and not so short that ratios of
@@ -139,6 +140,19 @@ def parse_threads(kind: str, argument: str) -> int:
 def open_here(subject: Subject, artifact: str, probe: Probe) -> Session:
     """A session on all cores of this machine, for targets that run elsewhere; see `Target.open`."""
     return subject.open(artifact, min(len(usable_cores()), MAX_THREADS), probe)
+
+
+def refuse_other_inputs(session: Session) -> None:
+    """Raise `OptionError` for a file of others that takes more than a picture.
+
+    Elsewhere than on this machine graphs are given one input.
+    """
+    if isinstance(session, ForeignSession) and session.others:
+        raise errors.OptionError(
+            f"{session.path} also takes {', '.join(session.others)}, and a device or a browser is "
+            "sent graphs that take the picture alone: time it by --target cpu, or give another "
+            "--against."
+        )
 
 
 @runtime_checkable

@@ -155,8 +155,9 @@ class Asked:
 def ask(session: Session, picture: Pixels) -> Asked:
     """Run a file here on a picture (H, W, 3) uint8; raises also what its session raises.
 
-    `OptionError` if it takes numbers that the page can't make.
+    `OptionError` if it takes numbers that the page can't make, or more than a picture.
     """
+    base.refuse_other_inputs(session)
     feed = session.prepare(picture)
     raw, path = session.infer(feed), session.path
     frame = output_name = None

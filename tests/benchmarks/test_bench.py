@@ -10,9 +10,12 @@ from nstc.benchmarks.quality import judging
 from nstc.benchmarks.targets import base, cpu
 from nstc.benchmarks.timing import latency
 from nstc.core.errors import ArtifactError, OptionError, PhotosError, TeacherError
+from nstc.core.files import sha256_of
+from nstc.core.graph_form import read_inputs
 from nstc.core.manifest import Origin
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import BenchRecipe
+from nstc.runtime.foreign.probing import probe_contract
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -92,6 +95,20 @@ def test_a_foreign_teacher_and_its_style(make_bundle, photo_set, foreign_file):
     assert (row.model, row.artifact) == (str(foreign_file), "onnx")
     assert (row.params, row.macs) == (None, None)
     assert result.references[0].model == str(foreign_file)
+
+
+def test_students_of_two_styles_of_one_file_are_judged_each_by_its_own(
+    make_bundle, photo_set, styled, tmp_path
+):
+    path = styled(tmp_path / "net.onnx", "index")
+    students = []
+    for style, gain in (("0", 0.5), ("2", 0.9)):
+        form = probe_contract(path, input_range=1, inputs=read_inputs([f"style={style}"])).form
+        origin = Origin(name="net", sha256=sha256_of(path), path=str(path), form=form)
+        bundle = make_bundle(f"student{style}", {"onnx": gain}, teacher=origin)
+        students.append(bundle.path)
+    result = bench(students, photos=photo_set(1), recipe=RECIPE)
+    assert [row.quality.metrics["ssim"].median for row in result.rows] == pytest.approx([1, 1])
 
 
 def test_chosen_artifacts_and_no_more_photographs_than_the_recipe_says(teacher, student, photo_set):

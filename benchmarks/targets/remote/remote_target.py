@@ -19,7 +19,14 @@ import numpy as np
 from msgspec import Meta
 
 from nstc.benchmarks.subjects import FLOAT, Probe, Subject
-from nstc.benchmarks.targets.base import Measurement, Place, RowFacts, SampleMs, open_here
+from nstc.benchmarks.targets.base import (
+    Measurement,
+    Place,
+    RowFacts,
+    SampleMs,
+    open_here,
+    refuse_other_inputs,
+)
 from nstc.benchmarks.targets.remote import process, remote_worker
 from nstc.benchmarks.timing import latency
 from nstc.benchmarks.timing.machine import INT8_INSTRUCTIONS, NO_INT8
@@ -125,10 +132,12 @@ def make_job(
 ) -> RemoteJob:
     """A job in which the sessions' ONNX files, the reference first, take turns on a picture.
 
-    The picture is (H, W, 3) uint8. Raises `OptionError` if a graph takes another size only.
+    The picture is (H, W, 3) uint8. Raises `OptionError` if a graph takes another size only, or more
+    than a picture.
     """
     graphs: list[RemoteGraph] = []
     for session in sessions:
+        refuse_other_inputs(session)
         feed = session.prepare(picture)
         low, high, is_bgr = [0.0], [1.0], False
         if isinstance(session, ForeignSession):

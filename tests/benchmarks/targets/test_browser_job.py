@@ -11,6 +11,7 @@ from nstc.benchmarks.targets.browser import ask, refuse_other_picture, site_of
 from nstc.benchmarks.timing import latency
 from nstc.core.bundle import open_bundle
 from nstc.core.errors import OptionError, TargetError
+from nstc.core.graph_form import read_inputs
 from nstc.core.recipe import BenchRecipe
 from nstc.runtime.foreign.networks import ForeignSession
 from nstc.runtime.foreign.probing import probe_contract
@@ -58,6 +59,15 @@ def test_weights_beside_a_graph_are_served_by_the_name_it_has_for_them(
     (file,) = json.loads(site["bench/job.json"])["files"]
     assert file["weights"] == [{"path": "split.onnx.data", "file": "weights/0/0"}]
     assert site["bench/weights/0/0"] == tmp_path / "split.onnx.data"
+
+
+def test_a_graph_that_takes_more_than_a_picture_is_not_asked_for(styled, pixels, tmp_path):
+    path = styled(tmp_path / "net.onnx", "index")
+    session = ForeignSession(
+        path, probe_contract(path, input_range=1, inputs=read_inputs(["style=1"])), 1
+    )
+    with pytest.raises(OptionError, match=r"net\.onnx also takes style, .*--target cpu"):
+        ask(session, pixels)
 
 
 def test_an_output_becomes_the_picture_it_is(sessions, pixels):

@@ -15,6 +15,7 @@ from nstc.benchmarks.targets.remote.remote_target import Listener, make_job
 from nstc.benchmarks.timing import latency
 from nstc.core import Silent
 from nstc.core.errors import OptionError
+from nstc.core.graph_form import read_inputs
 from nstc.core.recipe import BenchRecipe
 from nstc.runtime.foreign.networks import ForeignSession
 from nstc.runtime.foreign.probing import probe_contract
@@ -84,6 +85,15 @@ def test_weights_beside_a_graph_are_sent_with_it(
         listener.hear(line)
     _, pictures = listener.answer({})
     np.testing.assert_array_equal(pictures[1], session.run(picture))
+
+
+def test_a_graph_that_takes_more_than_a_picture_is_not_sent(sessions, styled, picture, tmp_path):
+    path = styled(tmp_path / "net.onnx", "index")
+    session = ForeignSession(
+        path, probe_contract(path, input_range=1, inputs=read_inputs(["style=1"])), 1
+    )
+    with pytest.raises(OptionError, match=r"net\.onnx also takes style, .*--target cpu"):
+        make_job([sessions[0], session], picture, RECIPE, threads=1)
 
 
 def test_every_job_has_a_token_of_its_own(make):
