@@ -61,6 +61,7 @@ def quantize_file(
 
     The model takes one picture and gives one of the same size. `told` says how it is fed, where
     that is known, by fields of a `GraphForm`: all of them are stored in the file that is written.
+    Inputs besides the picture stay inputs; it is calibrated and measured on what they get here.
 
     Raises:
         TeacherError: the file is not an image-to-image network.
@@ -129,7 +130,7 @@ def _write(
     feeds = calibration.Feeds(
         photos=photos,
         size=max(height, width),
-        encode=lambda square: {contract.input_name: contract.encode(square[:height, :width])},
+        encode=lambda square: contract.feeds(square[:height, :width]),
         progress=progress,
     )
     taken = {""}

@@ -12,8 +12,10 @@ from onnx import helper
 
 from nstc.compress.quantization.foreign_models import quantize_file
 from nstc.core.errors import OptionError, PhotosError, TeacherError
+from nstc.core.graph_form import read_inputs
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import QuantizeRecipe
+from nstc.runtime.foreign.networks import ForeignSession
 from nstc.runtime.foreign.probing import probe_contract
 
 NO_PHOTOS = PhotoSet((), ())
@@ -150,6 +152,31 @@ def test_how_it_is_fed_is_kept_in_the_file(foreign: Path, photos: PhotoSet, tmp_
     again = probe_contract(made)
     assert (again.channels, again.mean, again.certainty) == ("bgr", (1, 2, 3), "")
     assert probe_contract(made, channels="rgb", input_range=255).mean == (0, 0, 0)
+
+
+@pytest.mark.parametrize("mode", ["static", "fp16"])
+def test_inputs_besides_the_picture_stay_inputs(
+    write_graph: Callable[..., Path], photos: PhotoSet, tmp_path: Path, mode: str
+) -> None:
+    path, made = tmp_path / "styles.onnx", tmp_path / "made.onnx"
+    weight = np.zeros((3, 3, 3, 3), np.float32)
+    weight[range(3), range(3), 1, 1] = 1
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], pads=[1] * 4),
+        helper.make_node("Gather", ["gains", "style"], ["gain"]),
+        helper.make_node("Mul", ["c", "gain"], ["y"]),
+    ]
+    index = helper.make_tensor_value_info("style", onnx.TensorProto.INT64, [1])
+    gains = np.array([0.5, 0.9], np.float32)
+    write_graph(path, nodes, constants={"w": weight, "gains": gains}, more_inputs=[index])
+    told = {"input_range": 1, "inputs": read_inputs(["style=0"])}
+    report = quantize_file(path, made, photos=photos, recipe=recipe_of(mode=mode), **told)
+    assert report.psnr_db > 30
+    grey = np.full((96, 96, 3), 200, np.uint8)
+    kept = ForeignSession(made, probe_contract(made))
+    other = ForeignSession(made, probe_contract(made, inputs=read_inputs(["style=1"])))
+    assert abs(int(kept.run(grey)[50, 50, 0]) - 100) <= 2
+    assert abs(int(other.run(grey)[50, 50, 0]) - 180) <= 2
 
 
 def test_photographs_are_needed_to_calibrate(foreign: Path, tmp_path: Path) -> None:
