@@ -11,6 +11,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -140,7 +141,7 @@ def is_run(command: str) -> bool:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, styled: Callable[..., Path]) -> Path:
     """The files that pages speak of."""
     photos = {path.stem: path for path in sample_photos()}
     (tmp_path / "photos").mkdir()
@@ -160,6 +161,8 @@ def folder(tmp_path: Path) -> Path:
     teacher = load("zoo:the-scream/teacher")
     torch.save(teacher.state_dict(), tmp_path / "fast_neural_style.pth")
     shutil.copy(tmp_path / "small" / "model.onnx", tmp_path / "network.onnx")
+    styled(tmp_path / "styles.onnx", "weights")
+    styled(tmp_path / "any-style.onnx", "painting")
     (tmp_path / "short.toml").write_text(RECIPE)
     (tmp_path / "docs").symlink_to(DOCS)  # programs that pages copy or compile
     return tmp_path
