@@ -145,12 +145,12 @@ def open_here(subject: Subject, artifact: str, probe: Probe) -> Session:
 def refuse_other_inputs(session: Session) -> None:
     """Raise `OptionError` for a file of others that takes more than a picture.
 
-    Elsewhere than on this machine graphs are given one input.
+    Elsewhere than in this process graphs are given one input.
     """
     if isinstance(session, ForeignSession) and session.others:
         raise errors.OptionError(
-            f"{session.path} also takes {', '.join(session.others)}, and a device or a browser is "
-            "sent graphs that take the picture alone: time it by --target cpu, or give another "
+            f"{session.path} also takes {', '.join(session.others)}, and this target runs "
+            "graphs that take the picture alone: time it by --target cpu, or give another "
             "--against."
         )
 

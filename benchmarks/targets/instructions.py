@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from nstc.benchmarks.subjects import FLOAT, Probe, Subject
-from nstc.benchmarks.targets.base import Measurement, TargetKind
+from nstc.benchmarks.targets.base import Measurement, TargetKind, refuse_other_inputs
 from nstc.benchmarks.targets.cachegrind import counting
 from nstc.benchmarks.targets.cachegrind.counting import FedFile
 from nstc.benchmarks.targets.cpu import CpuTarget
@@ -70,6 +70,7 @@ class InstructionsTarget(CpuTarget):
 
 
 def _fed(session: Session, picture: Pixels) -> FedFile:
+    refuse_other_inputs(session)
     feed = session.prepare(picture)
     return FedFile(
         path=session.path,
