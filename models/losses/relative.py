@@ -1,5 +1,6 @@
 """The distance that the losses share: relative to the size of what is compared with."""
 
+import torch.nn.functional as F
 from torch import Tensor
 
 from nstc.models.tensors import at_least_float32
@@ -14,5 +15,6 @@ def relative_distance(found: Tensor, target: Tensor) -> Tensor:
     """
     found, target = at_least_float32(found), at_least_float32(target)
     values = tuple(range(1, target.ndim))
-    difference = (found - target).square().sum(dim=values)
-    return difference / target.square().sum(dim=values).clamp_min(_TINY)
+    # For its gradient this keeps both, and no difference, which is as large as the features.
+    squares = F.mse_loss(found, target.expand_as(found), reduction="none")
+    return squares.sum(dim=values) / target.square().sum(dim=values).clamp_min(_TINY)

@@ -31,3 +31,17 @@ def test_a_target_of_nothing_is_no_division_by_zero() -> None:
 def test_half_precision_is_compared_in_float32() -> None:
     target = torch.full((1, 300, 300), 100.0, dtype=torch.float16)  # its squares add up to 9e8
     assert relative_distance(target * 2, target).tolist() == pytest.approx([1.0])
+
+
+def test_nothing_as_large_as_the_features_is_kept_beside_them() -> None:
+    found, target = torch.rand(1, 3, 8, 8, requires_grad=True), torch.rand(1, 3, 8, 8)
+    large = set()
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.numel() == found.numel():
+            large.add(tensor.data_ptr())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        relative_distance(found, target)
+    assert large == {found.data_ptr(), target.data_ptr()}
