@@ -49,7 +49,8 @@ class _Gram(torch.autograd.Function):
         n, c, h, w = features.shape
         both = (gradient + gradient.transpose(1, 2)) / features[0].numel()
         rows: Tensor = _rows(features) @ both.to(features.dtype)
-        return rows.reshape(n, h, w, c).permute(0, 3, 1, 2)
+        # Detached it is no view any more, to which autograd would not add other gradients in place.
+        return rows.reshape(n, h, w, c).permute(0, 3, 1, 2).detach()
 
 
 def _rows(features: Tensor) -> Tensor:

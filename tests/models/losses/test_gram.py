@@ -127,6 +127,19 @@ def test_the_gradient_through_a_gram_matrix_is_that_of_its_formula(layout):
     torch.testing.assert_close(features.grad, plain.grad)
 
 
+def test_other_gradients_are_added_to_a_gram_matrixs_in_place():
+    features = torch.rand(1, 3, 4, 5, requires_grad=True)
+    own = features * 1  # two things are made of it, a Gram matrix the later
+    other, gram = own * 1, gram_matrix(own)
+    gradients = []
+    gram.grad_fn.register_hook(lambda found, _: gradients.append(found[0].data_ptr()))
+    own.grad_fn.register_prehook(lambda found: gradients.append(found[0].data_ptr()))
+
+    (gram.sum() + other.sum()).backward()
+
+    assert gradients[0] == gradients[1]
+
+
 def test_half_precision_features_make_a_float32_gram_and_half_precision_gradients():
     features = torch.rand(1, 3, 16, 16, dtype=torch.bfloat16, requires_grad=True)
     with torch.autocast("cpu", dtype=torch.bfloat16):
