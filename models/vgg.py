@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from nstc.core import decoding, errors
 from nstc.core.files import sha256_of
@@ -74,8 +75,13 @@ class VggFeatures(nn.Module):
         self.requires_grad_(False)
         self.eval()
 
-    def forward(self, images: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
+    def forward(
+        self, images: Tensor, layers: Iterable[str], *, sparing: bool = False
+    ) -> dict[str, Tensor]:
         """Features of images (N, 3, H, W) in [0, 1], H and W at least 8, by names out of `layers`.
+
+        `sparing` keeps a third less for the gradient: what is cheap is computed again for it. The
+        results are the same.
 
         Returns:
             A tensor (N, C, H/s, W/s) for each name, s being 1, 2, 4, 8, 16 in blocks 1 to 5.
@@ -88,8 +94,16 @@ class VggFeatures(nn.Module):
         x = (images - self.get_buffer("mean")) / self.get_buffer("std")
         # Three times as fast in half precision on a processor as channel after channel.
         x = x.contiguous(memory_format=torch.channels_last)
-        for position, layer in enumerate(self.features):
-            x = layer(x)
+        first = 0
+        if sparing and self.layers["relu1_1"] not in wanted:
+            # relu1_1 is as large as any layer and made of three channels. The convolution after it
+            # is in this part because it would keep relu1_1; it is not computed again.
+            first = 3
+            x = checkpoint(self.features[:first], x, use_reentrant=False)
+        for position, layer in enumerate(self.features[first:], start=first):
+            # Indices of maxima have eight bytes, twice the features' in float32.
+            again = sparing and isinstance(layer, nn.MaxPool2d)
+            x = checkpoint(layer, x, use_reentrant=False) if again else layer(x)
             if position in wanted:
                 found[wanted[position]] = x
             if len(found) == len(wanted):

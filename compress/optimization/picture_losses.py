@@ -220,7 +220,7 @@ class PictureLosses:
         """Those that have a weight, each a scalar."""
         recipe, photograph = self._recipe, self._scene.photograph
         with mixed_precision(self._device):
-            features = self._vgg(picture, self._layers)
+            features = self._vgg(picture, self._layers, sparing=True)
         losses = {}
         if recipe.style_weight:
             losses["style"] = self._style_loss(picture, features)

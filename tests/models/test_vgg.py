@@ -72,6 +72,37 @@ def test_only_the_layers_asked_for_are_given(vgg):
     assert list(vgg(torch.rand(1, 3, 16, 16), ["relu2_2"])) == ["relu2_2"]
 
 
+def _kept_and_gradients(vgg, layers, *, bf16, sparing):
+    """Bytes kept for the gradient, and the gradients of two passes back through one graph."""
+    images = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    kept = {}
+
+    def keep(tensor):
+        if tensor.shape[0] == 1:  # no weights
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16), hooks:
+        features = vgg(images, layers, sparing=sparing)
+    loss = sum(own.float().square().mean() for own in features.values())
+    gradients = [torch.autograd.grad(loss, images, retain_graph=True)[0] for _ in range(2)]
+    return sum(kept.values()), gradients
+
+
+@pytest.mark.parametrize(
+    ("layers", "bf16"),
+    [(STYLE_LAYERS, False), (STYLE_LAYERS, True), (("relu1_1", "relu3_3"), False)],
+)
+def test_sparing_keeps_less_and_gives_the_same_gradients(vgg, layers, bf16):
+    usual, expected_gradients = _kept_and_gradients(vgg, layers, bf16=bf16, sparing=False)
+    less, gradients = _kept_and_gradients(vgg, layers, bf16=bf16, sparing=True)
+
+    for one in gradients:
+        assert torch.equal(one, expected_gradients[0])
+    assert less < 0.9 * usual
+
+
 def test_no_layer_past_the_last_wanted_one_is_computed():
     class Untouchable(torch.nn.Module):
         def forward(self, _):
