@@ -13,9 +13,9 @@ from typing import Final
 
 import numpy as np
 import torch
-from PIL import Image, ImageFilter
 from torch import Tensor
 
+from lab.planted_faults import FAULTS, NO_FAULT, Scene
 from nstc.benchmarks.quality.local_style import (
     WINDOW,
     local_style_distance,
@@ -33,109 +33,25 @@ from nstc.models.tensors import images_to_tensor
 from nstc.models.vgg import VggFeatures, load_vgg
 
 STYLES: Final = ("starry-night", "udnie", "the-scream", "great-wave")
-BROWN: Final = (110, 72, 40)
-_SKY: Final = 0.35  # share of the picture's height
-_TILE: Final = 64  # pixels
 _LAYERS: Final = tuple(dict.fromkeys(STYLE_LAYERS + CONTENT_LAYERS))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Scene:
-    """One photograph and its pictures, all (H, W, 3) uint8 and square."""
-
-    photo: Pixels
-    picture: Pixels  # the student's
-    teachers: Pixels
-    other: Pixels  # a student's of another style
-
-
-def _with(picture: Pixels, top: int, left: int, patch: Pixels) -> Pixels:
-    changed = picture.copy()
-    part = changed[top : top + patch.shape[0], left : left + patch.shape[1]]
-    part[:] = patch[: part.shape[0], : part.shape[1]]
-    return changed
-
-
-def square(side: int, scene: Scene) -> Pixels:
-    """A flat brown square of so many pixels a side."""
-    size = len(scene.picture)
-    return _with(scene.picture, size // 2, size // 3, np.full((side, side, 3), BROWN, np.uint8))
-
-
-def moved(side: int, scene: Scene) -> Pixels:
-    """A patch of the picture a second time, elsewhere: a star that is not there."""
-    start = len(scene.picture) // 10
-    place = len(scene.picture) * 6 // 10
-    patch = scene.picture[start : start + side, start : start + side]
-    return _with(scene.picture, place, place, patch)
-
-
-def flat_sky(scene: Scene) -> Pixels:
-    """The upper part is its mean colour."""
-    sky = scene.picture[: round(_SKY * len(scene.picture))]
-    return _with(scene.picture, 0, 0, np.broadcast_to(sky.mean(axis=(0, 1)), sky.shape))
-
-
-def bare_sky(scene: Scene) -> Pixels:
-    """The upper part is the photograph."""
-    return _with(scene.picture, 0, 0, scene.photo[: round(_SKY * len(scene.photo))])
-
-
-def blurred(sigma: float, scene: Scene) -> Pixels:
-    """Blurred by a Gaussian of so many pixels."""
-    return np.asarray(Image.fromarray(scene.picture).filter(ImageFilter.GaussianBlur(sigma)))
-
-
-def quarter(scene: Scene) -> Pixels:
-    """A quarter is of another style."""
-    half = len(scene.picture) // 2
-    return _with(scene.picture, 0, 0, scene.other[:half, :half])
-
-
-def shuffled(scene: Scene) -> Pixels:
-    """Tiles of 64 px in random order; what makes no whole tile stays."""
-    changed = scene.picture.copy()
-    count = len(changed) // _TILE
-    places = [(row, column) for row in range(count) for column in range(count)]
-    for (row, column), source in zip(
-        places, np.random.default_rng(0).permutation(len(places)), strict=True
-    ):
-        top, left = (_TILE * own for own in places[source])
-        tile = scene.picture[top : top + _TILE, left : left + _TILE]
-        changed[row * _TILE : (row + 1) * _TILE, column * _TILE : (column + 1) * _TILE] = tile
-    return changed
-
-
-def rounded(scene: Scene) -> Pixels:
-    """One level of 255 up or down on 5 % of all bytes: what kernels of machines differ by."""
-    rng = np.random.default_rng(0)
-    step = rng.choice([-1, 0, 1], scene.picture.shape, p=[0.025, 0.95, 0.025])
-    changed: Pixels = np.clip(scene.picture + step, 0, 255).astype(np.uint8)
-    return changed
-
-
-def brighter(scene: Scene) -> Pixels:
-    """2 % brighter."""
-    changed: Pixels = np.clip(np.rint(scene.picture * 1.02), 0, 255).astype(np.uint8)
-    return changed
-
-
-NO_FAULT: Final = "no fault"
-FAULTS: Final[Mapping[str, Callable[[Scene], Pixels]]] = {
-    "the teacher's own picture": lambda scene: scene.teachers,
-    NO_FAULT: lambda scene: scene.picture,
-    "rounding": rounded,
-    "2 % brighter": brighter,
-    "square of 30 px": functools.partial(square, 30),
-    "square of 60 px": functools.partial(square, 60),
-    "patch of 96 px copied elsewhere": functools.partial(moved, 96),
-    "blur of 2 px": functools.partial(blurred, 2.0),
-    "sky blank": flat_sky,
-    "sky as in the photograph": bare_sky,
-    "a quarter in another style": quarter,
-    "tiles in random order": shuffled,
-    "all in another style": lambda scene: scene.other,
-}
+TEACHERS: Final = "the teacher's own picture"
+SHOWN: Final = (
+    NO_FAULT,
+    "rounding",
+    "2 % brighter",
+    "square of 30 px",
+    "square of 60 px",
+    "patch of 96 px copied elsewhere",
+    "blur of 2 px",
+    "sky blank",
+    "sky as in the photograph",
+    "a quarter in another style",
+    "tiles in random order",
+    "all in another style",
+)
+"""Of the faults those that are of places, or of the whole picture's style."""
 
 
 @dataclass(frozen=True)
@@ -252,18 +168,18 @@ Table = Mapping[str, Mapping[str, Sequence[float]]]
 
 
 def measured(
-    scene: Scene, style: Mapping[str, Tensor], vgg: VggFeatures
+    scene: Scene, teachers: Pixels, style: Mapping[str, Tensor], vgg: VggFeatures
 ) -> dict[str, dict[str, float]]:
-    """Every measure of every fault in one picture."""
+    """Every measure of the teacher's picture (H, W, 3) and of every fault in the student's."""
 
     def seen(pixels: Pixels) -> Seen:
         return Seen(vgg(images_to_tensor([pixels]), _LAYERS), len(pixels))
 
-    photo, teachers = seen(scene.photo), seen(scene.teachers)
+    photo, target = seen(scene.photo), seen(teachers)
+    pictures = {TEACHERS: teachers} | {fault: FAULTS[fault](scene) for fault in SHOWN}
     found = {}
-    for fault, plant in FAULTS.items():
-        own = seen(plant(scene))
-        comparison = Comparison(own=own, teachers=teachers, photo=photo, style=style)
+    for fault, picture in pictures.items():
+        comparison = Comparison(own=seen(picture), teachers=target, photo=photo, style=style)
         found[fault] = {name: measure(comparison) for name, measure in MEASURES.items()}
     return found
 
@@ -276,7 +192,7 @@ def markdown(table: Table) -> str:
         cells = []
         for name in MEASURES:
             ratios = np.divide(own[name], bases[name])
-            if fault in (NO_FAULT, "the teacher's own picture"):
+            if fault in (NO_FAULT, TEACHERS):
                 cells.append(f"{np.median(own[name]):.2f}")
             elif fault in ("rounding", "2 % brighter"):
                 cells.append(f"± {np.abs(ratios - 1).max():.2%}")
@@ -295,7 +211,7 @@ def main() -> None:
     given = parser.parse_args()
     find, vgg = finder(store=made_artifact), load_vgg()
     table: dict[str, dict[str, list[float]]] = {
-        fault: {name: [] for name in MEASURES} for fault in FAULTS
+        fault: {name: [] for name in MEASURES} for fault in (TEACHERS, *SHOWN)
     }
     photos = list(sample_photos().take(given.photos).squares(given.size))
     students = [find(f"zoo:{name}").open("int8.onnx", None) for name in given.styles]
@@ -309,11 +225,11 @@ def main() -> None:
             scene = Scene(
                 photo=photo,
                 picture=students[position].run(photo),
-                teachers=session.run(photo),
                 other=students[(position + 1) % len(students)].run(photo),
             )
             with torch.inference_mode():
-                for fault, numbers in measured(scene, style.at(given.size), vgg).items():
+                found = measured(scene, session.run(photo), style.at(given.size), vgg)
+                for fault, numbers in found.items():
                     for measure, number in numbers.items():
                         table[fault][measure].append(number)
         print(f"{name}: done\n\n{markdown(table)}\n", flush=True)
