@@ -25,6 +25,7 @@ from nstc.core.decoding import Count, DecodingError, Name, Sha256, decode, parse
 from nstc.core.errors import CorruptBundleError, ExportMismatchError, NstcError, UnusableModelError
 from nstc.core.files import sha256_of, write_text
 from nstc.runtime import arrays
+from nstc.runtime.agreement import CheckPictures
 from nstc.runtime.arrays import CHECK_SEED, CHECK_SIZE, check_picture, refuse_one_colour
 from nstc.runtime.foreign.trial import PROGRAMS, is_ours
 from nstc.runtime.onnx_session import OnnxSession
@@ -38,7 +39,7 @@ _MOST_PIXELS: Final = 2**24  # of the picture of a file that takes one size only
 
 _Side = Annotated[int, msgspec.Meta(ge=1, le=16384)]
 State = Literal["ok", "failed", "not checked"]
-Check = Literal["content", "contract", "picture"]
+Check = Literal["content", "contract", "picture", "agreement"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +168,7 @@ class FileFinding:
     check: Check
     state: State
     detail: str  # in words: what was found, or why it was not checked
-    error: NstcError | None = None  # what is wrong, of one that failed; `detail` is its text
+    error: NstcError | None = None  # why the bundle does not pass for it; `detail` is its text
 
 
 @dataclass(frozen=True)
@@ -180,8 +181,9 @@ class Verification:
 
     @property
     def errors(self) -> tuple[NstcError, ...]:
-        """What is wrong with it."""
-        return tuple(found.error for found in self.findings if found.error is not None)
+        """What is wrong with it, and behind that what should have been checked and was not."""
+        found = sorted(self.findings, key=lambda own: own.state == "not checked")
+        return tuple(own.error for own in found if own.error is not None)
 
     @property
     def summary(self) -> str:
@@ -200,8 +202,9 @@ class Verification:
 def verify(model: str | Path, *, trust: bool = False) -> Verification:
     """Check every file of a bundle; what is wrong is reported, not raised.
 
-    Every file is held to the manifest's hash, each that runs to the contract, and to its check
-    vector where the bundle brings one. `trust` lets programs of others run.
+    Every file is held to the manifest's hash; each that runs to the contract, to its check vector,
+    without which nothing says which picture is right, and to the other files of the bundle. `trust`
+    lets programs of others run.
 
     Raises:
         BundleError: there is no bundle of that name.
@@ -220,9 +223,11 @@ def verify(model: str | Path, *, trust: bool = False) -> Verification:
         vectors = read_check_vectors(bundle) if CHECKS_FILE in whole else {}
     except CorruptBundleError as error:
         findings.append(_failed(CHECKS_FILE, "content", error))
+    opened: dict[str, Session] = {}
     for artifact in bundle.artifacts:
         if artifact_file(artifact) in whole:
-            findings += _runs(bundle, artifact, vectors.get(artifact), trust=trust)
+            findings += _runs(bundle, artifact, vectors.get(artifact), opened, trust=trust)
+    findings += _agreements(bundle, opened)
     identity = bundle.identity if WEIGHTS_FILE in manifest.files else None
     return Verification(str(model), identity, tuple(findings))
 
@@ -242,7 +247,7 @@ def record(model: str | Path, *, trust: bool = False) -> tuple[str, ...]:
         zoo.refuse_shipped(bundle.path, "verify it without --record.")
         chosen = []
         for name in bundle.artifacts:
-            if _reason_not_to_run(bundle, name, trust=trust) is None:
+            if reason_not_to_run(bundle, name, trust=trust) is None:
                 refuse_unsafe(bundle, name, trust=trust)
                 chosen.append(name)
         with bundles.revised_bundle(bundle, bundle.path, bundle.manifest) as draft:
@@ -287,11 +292,16 @@ def _contents(bundle: Bundle) -> Iterator[FileFinding]:
 
 
 def _runs(
-    bundle: Bundle, artifact: str, vector: CheckVector | None, *, trust: bool
+    bundle: Bundle,
+    artifact: str,
+    vector: CheckVector | None,
+    opened: dict[str, Session],
+    *,
+    trust: bool,
 ) -> Iterator[FileFinding]:
-    """The file's contract and its picture."""
+    """The file's contract and its picture; a file that keeps its contract joins those `opened`."""
     file = artifact_file(artifact)
-    reason = _reason_not_to_run(bundle, artifact, trust=trust)
+    reason = reason_not_to_run(bundle, artifact, trust=trust)
     if reason is not None:
         yield FileFinding(file, "picture", "not checked", reason)
         return
@@ -300,14 +310,30 @@ def _runs(
         refuse_unsafe(bundle, artifact, trust=trust)
         session = BACKENDS[artifact.rpartition(".")[2]].open(bundle.path / file, artifact, None)
         yield FileFinding(file, check, "ok", _kept_contract(session, bundle))
-        check = "picture"
-        state, detail = _same_picture(session, vector, bundle.manifest.files[file].sha256)
-        yield FileFinding(file, check, state, detail)
+        opened[artifact], check = session, "picture"
+        if vector is None or vector.file_sha256 != bundle.manifest.files[file].sha256:
+            error = _unknown_picture(session.path, vector)
+            yield FileFinding(file, check, "not checked", str(error), error)
+        else:
+            yield FileFinding(file, check, "ok", _same_picture(session, vector))
     except NstcError as error:
         yield _failed(file, check, error)
 
 
-def _reason_not_to_run(bundle: Bundle, artifact: str, *, trust: bool) -> str | None:
+def _agreements(bundle: Bundle, opened: Mapping[str, Session]) -> Iterator[FileFinding]:
+    """Whether files that are one network give one picture."""
+    pictures = CheckPictures(bundle, opened)
+    for artifact in opened:
+        file = artifact_file(artifact)
+        try:
+            if (detail := pictures.agreement(artifact)) is not None:
+                yield FileFinding(file, "agreement", "ok", detail)
+        except NstcError as error:
+            yield _failed(file, "agreement", error)
+
+
+def reason_not_to_run(bundle: Bundle, artifact: str, *, trust: bool) -> str | None:
+    """Why a file of a bundle is not run here, in words; None if it can be."""
     ending = artifact.rpartition(".")[2]
     if ending not in BACKENDS:
         return f"nothing here runs .{ending} files"
@@ -338,14 +364,17 @@ def _kept_contract(session: Session, bundle: Bundle) -> str:
     return f"{form} in and out, {sizes}"
 
 
-def _same_picture(
-    session: Session, vector: CheckVector | None, file_sha256: str
-) -> tuple[State, str]:
-    """Whether a file gives the picture of its check vector, in words."""
-    if vector is None:
-        return "not checked", "the bundle holds no check vector of it"
-    if vector.file_sha256 != file_sha256:
-        return "not checked", "the check vector is of an older file"
+def _unknown_picture(path: Path, vector: CheckVector | None) -> NstcError:
+    """What to do where nothing says which picture a file should give."""
+    what = "its check vector is of an older file" if vector else "there is no check vector of it"
+    return CorruptBundleError(
+        f"{path} was not checked, {what}: if you made it or know who did, write one with  nstc "
+        "verify BUNDLE --record, else copy the bundle again."
+    )
+
+
+def _same_picture(session: Session, vector: CheckVector) -> str:
+    """How exactly a file gives the picture of its check vector, in words."""
     size = vector.height, vector.width
     if size not in (CHECK_SIZE, getattr(session, "fixed_size", None)):
         raise CorruptBundleError(
@@ -354,7 +383,7 @@ def _same_picture(
         )
     stylised = session.run(vector.picture())
     if digest_of(stylised) == vector.painted_sha256:
-        return "ok", "as its check vector, bit for bit"
+        return "as its check vector, bit for bit"
     off = arrays.Difference.between(stylised[:: vector.stride, :: vector.stride], vector.kept)
     if off.far_share > arrays.MOST_FAR_SHARE:
         raise ExportMismatchError(
@@ -363,7 +392,7 @@ def _same_picture(
             f"check vector, the worst by {off.worst}; at most {arrays.MOST_FAR_SHARE:.1%} may be. "
             "Do not use it on this machine."
         )
-    return "ok", f"as its check vector, at most {off.worst}/255 off"
+    return f"as its check vector, at most {off.worst}/255 off"
 
 
 def _failed(file: str, check: Check, error: NstcError) -> FileFinding:

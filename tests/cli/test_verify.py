@@ -25,11 +25,12 @@ def reseal(bundle, name) -> None:
     (bundle.path / "manifest.json").write_text(content.to_json(), encoding="utf-8")
 
 
-def test_a_bundle_without_vectors_says_what_was_not_checked(nstc, bundle) -> None:
+def test_a_bundle_without_vectors_is_not_verified_and_says_what_to_do(nstc, bundle) -> None:
     done = nstc("verify", bundle.path)
-    assert (done.code, done.err) == (0, "")
-    assert done.out.startswith(f"{bundle.path}: 7 ok, 0 failed, 2 not checked\n")
-    assert done.out.count("the bundle holds no check vector of it") == 2
+    assert done.code == 21
+    assert done.out.startswith(f"{bundle.path}: 8 ok, 0 failed, 2 not checked\n")
+    assert "model.int8.onnx was not checked, there is no check vector of it" in done.error
+    assert "nstc verify BUNDLE --record" in done.error
 
 
 def test_recorded_vectors_are_met_bit_for_bit(nstc, bundle) -> None:
@@ -46,11 +47,12 @@ def test_a_damaged_file_is_named_and_the_others_are_still_looked_at(
     nstc, bundle, make_bundle, tmp_path
 ) -> None:
     whole = make_bundle(tmp_path / "whole")
+    nstc("verify", whole.path, "--record")
     (bundle.path / "model.onnx").write_bytes(b"other")
     done = nstc("verify", bundle.path, whole.path)
     assert done.code == 21
     assert f"{bundle.path / 'model.onnx'} is damaged" in done.error
-    assert f"{whole.path}: 7 ok, 0 failed" in done.out
+    assert f"{whole.path}: 11 ok, 0 failed" in done.out
     found = findings(nstc, bundle.path)
     assert found["model.onnx", "content"]["state"] == "failed"
     assert found["model.int8.onnx", "contract"]["state"] == "ok"
@@ -88,13 +90,28 @@ def test_a_file_that_paints_otherwise_than_its_vector(nstc, bundle, linear) -> N
     assert "gives another picture here than where it was made" in done.error
 
 
-def test_a_vector_of_an_older_file_is_not_held_against_the_new_one(nstc, bundle, linear) -> None:
+def test_a_file_that_is_newer_than_its_vector_was_not_checked_and_fails(
+    nstc, bundle, linear
+) -> None:
     nstc("verify", bundle.path, "--record")
-    linear(bundle.path / "model.onnx", -0.9, 1)
+    linear(bundle.path / "model.onnx", -0.98, 1)
     reseal(open_bundle(bundle.path), "model.onnx")
-    found = findings(nstc, bundle.path)
-    assert found["model.onnx", "picture"]["state"] == "not checked"
-    assert "older file" in found["model.onnx", "picture"]["detail"]
+    done = nstc("verify", bundle.path)
+    assert done.code == 21
+    assert "model.onnx was not checked, its check vector is of an older file" in done.error
+    assert "nstc verify BUNDLE --record, else copy the bundle again" in done.error
+    (found,) = json.loads(nstc("verify", bundle.path, "--json").out)
+    assert found["ok"] is False
+    assert "not checked" in {each["state"] for each in found["findings"]}
+    assert nstc("verify", bundle.path, "--record").code == 0
+
+
+def test_a_file_of_another_network_fails_though_its_vector_is_its_own(nstc, bundle, linear) -> None:
+    linear(bundle.path / "model.onnx", 1, 0)
+    reseal(bundle, "model.onnx")
+    done = nstc("verify", bundle.path, "--record")
+    assert done.code == 51
+    assert "model.int8.onnx gives another picture than model.onnx at 45x59" in done.error
 
 
 def test_a_file_of_another_contract_is_found(nstc, bundle, linear) -> None:
