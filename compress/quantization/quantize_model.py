@@ -25,6 +25,7 @@ from nstc.core.recipe import QuantizeRecipe
 from nstc.models.architectures import learned_ranges, load, load_as_deployed
 from nstc.models.student import StudentNetwork
 from nstc.models.tensors import images_to_tensor
+from nstc.runtime.agreement import counterpart_of
 from nstc.runtime.onnx_session import OnnxSession
 from nstc.runtime.verification import check_vector, read_check_vectors, write_check_vectors
 
@@ -229,6 +230,9 @@ def _written_into(
             others = set(map(artifact_file, bundle.artifacts))
             for outdated in (bundles.QUANTIZATION_FILE, *others - {file.name for file in files}):
                 (draft / outdated).unlink()
+        for other in bundle.artifacts:
+            if counterpart_of(other, (work.artifact,)) is not None:  # it was made of the older file
+                (draft / artifact_file(other)).unlink(missing_ok=True)
         write_check_vectors(draft, (), {**read_check_vectors(bundle), **vectors})
     return report
 

@@ -1,6 +1,7 @@
 """Quantizing a bundle: what is written, what is reported, and what is refused."""
 
 import dataclasses
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from nstc.compress.quantization import integer_body
 from nstc.compress.quantization.integer_body import StaticGraph
 from nstc.compress.quantization.quantize_model import quantize
 from nstc.compress.quantization.summary import ConvertedOperators, QuantizationReport
-from nstc.core.bundle import Bundle, open_bundle
+from nstc.core.bundle import Bundle, open_bundle, revised_bundle
 from nstc.core.errors import ExportMismatchError, OptionError, PhotosError
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import QuantizeRecipe
@@ -177,6 +178,19 @@ def test_unless_it_is_asked_for_and_then_from_its_float_weights(
     _, made, _ = quantized
     again, _ = quantize(made, tmp_path / "again", photos=photos, recipe=SMALL, again=True)
     assert again.artifact("int8").read_bytes() == made.artifact("int8").read_bytes()
+
+
+def test_what_was_made_of_the_file_that_is_replaced_goes_with_it(
+    quantized: Quantized, photos: PhotoSet, tmp_path: Path
+) -> None:
+    _, made, _ = quantized
+    with revised_bundle(made, tmp_path / "with-tiles", made.manifest) as draft:
+        shutil.copyfile(draft / "model.int8.onnx", draft / "model.int8.tiles.onnx")
+    recipe = dataclasses.replace(SMALL, calibration_photos=1)
+    again, _ = quantize(
+        tmp_path / "with-tiles", tmp_path / "again", photos=photos, recipe=recipe, again=True
+    )
+    assert again.artifacts == ("int8.onnx", "onnx")
 
 
 def test_another_kind_of_file_goes_beside_the_first(quantized: Quantized, tmp_path: Path) -> None:
