@@ -39,6 +39,7 @@ HEADINGS: Final[Mapping[type, str]] = {
     Interval: "Interval",
     InstructionCount: "Instructions",
     baseline.LogEntry: "Log entry",
+    baseline.BaselineFile: "Released file",
 }
 """The types that a file is made of, in the order of the page."""
 
@@ -57,6 +58,8 @@ COMPARED: Final[Mapping[str, str]] = {
     "The file.rows": "each of its keys",
     "The file.times": "each of its keys",
     "The file.log": "not compared",
+    "The file.files": "each of its keys; an integer file that is missing here is MISSING_BASELINE, "
+    "or NOT_JUDGED where the list is empty, as an older nstc left it",
     "Protocol.id": "must be that of the run, else quality is INCOMPARABLE",
     "Protocol.rounds": "initial number of rounds, unless `--rounds` is given",
     "Protocol.size": _IN_ID,
@@ -108,6 +111,9 @@ COMPARED: Final[Mapping[str, str]] = {
     "Instructions.functions": "the finding says which changed most",
     "Instructions.operators": "the finding says which changed most",
     "Instructions.fewer": "not compared",
+    "Released file.model": "names the model whose files are opened",
+    "Released file.artifact": "names the file, which must still be there, else it is INCOMPARABLE",
+    "Released file.pictures": "each exactly: another picture is CHANGED",
 }
 """What `nstc check` does with each key."""
 

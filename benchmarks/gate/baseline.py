@@ -15,36 +15,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from nstc.benchmarks.gate.integer_pictures import integer_pictures
+from nstc.benchmarks.gate.keys import FileKey, RowKey
 from nstc.benchmarks.result import BenchResult, Row
 from nstc.benchmarks.subjects import Find, Model, Subject, find_subject
 from nstc.benchmarks.timing.instruction_counts import InstructionCount
 from nstc.benchmarks.timing.machine import machine_class
 from nstc.benchmarks.timing.statistics import Interval, Tail, tail_numbers, undisturbed
 from nstc.core import VERSION, decoding, errors, files, manifest, zoo
-from nstc.core.decoding import Count, Name
+from nstc.core.decoding import Count, Name, Sha256
 
 SCHEMA: Final = "nstc.baseline/1"
 _SCHEMA_NAME: Final = re.compile(r"nstc\.baseline/\d{1,6}")
 _NOT_FINITE: Final = ("inf", "-inf", "nan")
-
-
-@dataclass(frozen=True, kw_only=True)
-class RowKey:
-    """Identifies a row of a result."""
-
-    model: Name  # its zoo name, or its path relative to the baseline
-    artifact: Name  # the file that was run, such as int8.onnx
-    target: Name  # where it was run, such as cpu:2
-    size: Count  # side of the pictures in pixels
-
-    @property
-    def key(self) -> "RowKey":
-        """The key alone of a row or time."""
-        return RowKey(model=self.model, artifact=self.artifact, target=self.target, size=self.size)
-
-    def __str__(self) -> str:
-        """One line, such as "zoo:starry-night int8.onnx cpu:2 512px"."""
-        return f"{self.model} {self.artifact} {self.target} {self.size}px"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +76,13 @@ class BaselineRow(RowKey):
 
 
 @dataclass(frozen=True, kw_only=True)
+class BaselineFile(FileKey):
+    """What an integer file of a model gives, which is the same on every machine."""
+
+    pictures: Mapping[Name, Sha256]  # SHA-256 of the check picture's output, by its size: 45x59
+
+
+@dataclass(frozen=True, kw_only=True)
 class BaselineTime(RowKey):
     """The speed-up of one file, which holds on machines of one class."""
 
@@ -129,6 +119,7 @@ class BaselineContent:
     rows: tuple[BaselineRow, ...]  # facts and quality of each file of each model
     times: tuple[BaselineTime, ...]  # speed-ups, one for each row and class of machine
     log: tuple[LogEntry, ...]  # when and why numbers were accepted, oldest first
+    files: tuple[BaselineFile, ...] = ()  # pictures of the models' integer files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,6 +166,7 @@ class Baseline(BaselineContent):
             rows=(*kept, *rows),
             times=(*times, *new.times),
             log=(*self.log, *new.log),
+            files=(*(own for own in self.files if own.model not in places), *new.files),
         )
 
 
@@ -236,6 +228,7 @@ def from_result(
         rows=tuple(rows.values()),
         times=tuple(times),
         log=(entry,),
+        files=tuple(own for name in models for own in _files_of(find(name), models[name])),
     )
 
 
@@ -248,6 +241,12 @@ def _quality_of(row: Row, folder: Path, find: Find) -> BaselineQuality | None:
         style_source=own.style_source,
         tails=own.tails,
     )
+
+
+def _files_of(subject: Subject, model: KnownModel) -> Iterator[BaselineFile]:
+    """What a model's integer files give."""
+    for artifact, pictures in integer_pictures(subject).items():
+        yield BaselineFile(model=model.place, artifact=artifact, pictures=pictures)
 
 
 def exact_facts(row: Row) -> dict[str, int]:
@@ -389,6 +388,10 @@ def _refuse_contradictions(read: BaselineContent) -> None:
         raise ValueError("it has a row or a model twice")
     if {key.model for key in keys} != places:
         raise ValueError("its rows and its models are not of the same names")
+    if len({own.key for own in read.files}) < len(read.files):
+        raise ValueError("it has a file twice")
+    if not {own.model for own in read.files} <= places:
+        raise ValueError("it has a file of none of its models")
     if read.protocol.vgg is None and any(row.quality is not None for row in read.rows):
         raise ValueError("it has quality, and no feature network that it was measured with")
     for time in read.times:

@@ -10,7 +10,10 @@ from typing import Final, NamedTuple, Required, TypedDict, Unpack
 from nstc.benchmarks.bench import bench
 from nstc.benchmarks.gate import baseline as baselines
 from nstc.benchmarks.gate import instruction_verdicts, limits, verdicts
-from nstc.benchmarks.gate.baseline import Baseline, BaselineRow, KnownModel, Pairs, RowKey
+from nstc.benchmarks.gate.baseline import Baseline, BaselineRow, KnownModel, Pairs
+from nstc.benchmarks.gate.file_verdicts import NetworkOf, verdicts_on_files
+from nstc.benchmarks.gate.keys import FileKey, RowKey
+from nstc.benchmarks.gate.more_rounds import rounds_to_add
 from nstc.benchmarks.gate.verdicts import CheckReport, ComparedWith, Finding, Measured, Verdict
 from nstc.benchmarks.result import BenchResult
 from nstc.benchmarks.subjects import FLOAT, Find, Model, Probe, Subject, find_teacher, finder
@@ -64,6 +67,7 @@ def check(
     rounds: int | None = None,
     max_rounds: int | None = None,
     memory_cap_mb: int | None = None,
+    network_of: NetworkOf | None = None,
     **conditions: Unpack[Conditions],
 ) -> CheckReport:
     """Measure the rows of a baseline anew, with the same reference, and compare.
@@ -81,6 +85,7 @@ def check(
         rounds: Timed rounds to begin with; the baseline's unless given.
         max_rounds: In all; `BOUND` times `rounds` unless given.
         memory_cap_mb: MB of peak memory above which rows of targets that report it regressed.
+        network_of: Gives the network of a bundle's weights, which its float file is held to.
         conditions: The photographs and further options of `bench`, see `Conditions`.
 
     Raises:
@@ -100,7 +105,7 @@ def check(
     first = rounds or known.protocol.rounds
     at_most = max(first, max_rounds or BOUND * first)
     gate = Remeasurement(known, conditions, first, compared, tolerance, at_most)
-    findings, notes, results = gate.findings(models, base, memory_cap_mb)
+    findings, notes, results = gate.findings(models, base, memory_cap_mb, network_of)
     return CheckReport(
         baseline=str(baseline),
         machine_class=machine_class(machine_facts()),
@@ -247,9 +252,13 @@ class Remeasurement:
         return bench(models, artifacts=group.artifacts, recipe=recipe, quality=quality, **options)
 
     def findings(
-        self, models: Sequence[Model], base: Sequence[Model], memory_cap_mb: int | None
+        self,
+        models: Sequence[Model],
+        base: Sequence[Model],
+        memory_cap_mb: int | None,
+        network_of: NetworkOf | None,
     ) -> tuple[list[Finding], list[str], list[BenchResult]]:
-        """Row by row facts, quality and time; notes on what was left out; and all measurements."""
+        """Row by row facts, quality and time, then file by file; notes; and all measurements."""
         known = self.baseline
         if memory_cap_mb is not None:
             targets = [parse_target(target_here(row.target)) for row in known.rows]
@@ -281,7 +290,12 @@ class Remeasurement:
                 findings.append(instruction_verdicts.since_stored(old, now))
             elif self.compared is not ComparedWith.NOTHING:
                 findings.append(self.finding(old, now if at_once else timed.get(old.key)))
-        notes = [*self._notes(pairs), *_notes_on_unjudged(findings)]
+        notes = self._notes(pairs)
+        for own, model in pairs.items():
+            of_files, notes_on_files = verdicts_on_files(own, model, known, network_of)
+            findings += of_files
+            notes += notes_on_files
+        notes += _notes_on_unjudged(findings)
         return findings, notes, [own.result for own in (*judged.values(), *timed.values())]
 
     def _notes(self, pairs: Pairs) -> list[str]:
@@ -316,7 +330,7 @@ class Remeasurement:
         if self.compared is ComparedWith.NOTHING:
             return 0
         rows = [row for row in self.baseline.rows if row.key in found]
-        return verdicts.rounds_to_add(
+        return rounds_to_add(
             [self.finding(row, found[row.key]) for row in rows],
             first=self.rounds,
             taken=min(len(own.row.latency_ms.samples) for own in found.values()),
@@ -326,7 +340,7 @@ class Remeasurement:
 
 def _notes_on_unjudged(findings: Sequence[Finding]) -> list[str]:
     """What the baseline is too old for, one note for all rows that lack the same numbers."""
-    lacking: dict[RowKey, list[str]] = {}
+    lacking: dict[FileKey, list[str]] = {}
     for finding in findings:
         if finding.verdict is Verdict.NOT_JUDGED:
             lacking.setdefault(finding.row, []).append(finding.fact)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from nstc.benchmarks.gate.baseline import RowKey
+from nstc.benchmarks.gate.keys import RowKey
 from nstc.benchmarks.gate.verdicts import Finding, Verdict
 from nstc.benchmarks.quality.metrics import ADDED, METRICS, Metric
 from nstc.benchmarks.result import BenchResult, Row

@@ -24,6 +24,7 @@ _STYLES: Final = {
     Verdict.PASS: "green",
     Verdict.NOT_JUDGED: "yellow",
     Verdict.IMPROVED: "cyan",
+    Verdict.CHANGED: "yellow",
     Verdict.INCONCLUSIVE: "yellow",
     Verdict.MISSING_BASELINE: "magenta",
     Verdict.INCOMPARABLE: "magenta",
@@ -33,7 +34,7 @@ _NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010f
 
 
 def check_table(report: CheckReport) -> Group:
-    """A table for each row, then the summary and what else a reader must know."""
+    """A table for each row and file, then the summary and what else a reader must know."""
     tables = []
     for row, findings in report.by_row.items():
         table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
@@ -80,10 +81,10 @@ def markdown(report: CheckReport) -> str:
 
 
 def junit(report: CheckReport) -> str:
-    """JUnit XML: a suite for each row and a test for each number.
+    """JUnit XML: a suite for each row or file and a test for each number.
 
-    REGRESSED is a failure, and IMPROVED is one if the check is strict. What could not be judged is
-    an error, but NOT_JUDGED is skipped unless the check is strict.
+    REGRESSED and CHANGED are failures, and IMPROVED is one if the check is strict. What could not
+    be judged is an error, but NOT_JUDGED is skipped unless the check is strict.
     """
 
     def xml(text: object) -> str:
@@ -92,7 +93,7 @@ def junit(report: CheckReport) -> str:
     def kind(finding: Finding) -> str | None:
         if exit_status(finding.verdict, strict=report.strict) == 0:
             return "skipped" if finding.verdict is Verdict.NOT_JUDGED else None
-        failed = finding.verdict in (Verdict.REGRESSED, Verdict.IMPROVED)
+        failed = finding.verdict in (Verdict.REGRESSED, Verdict.CHANGED, Verdict.IMPROVED)
         return "failure" if failed else "error"
 
     suites = ET.Element("testsuites", name="nstc check")

@@ -1,13 +1,14 @@
 """Verdicts on measured rows, compared with a baseline's, number by number."""
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
 from nstc.benchmarks.gate import baseline as baselines
-from nstc.benchmarks.gate.baseline import Baseline, BaselineQuality, BaselineRow, RowKey
+from nstc.benchmarks.gate.baseline import Baseline, BaselineQuality, BaselineRow
+from nstc.benchmarks.gate.keys import FileKey, RowKey
 from nstc.benchmarks.quality.metrics import ESTABLISHED, KNOWN, Better, Metric, metric_of_number
 from nstc.benchmarks.result import BenchResult, Quality, Row
 from nstc.benchmarks.subjects import Find
@@ -22,6 +23,7 @@ class Verdict(StrEnum):
     PASS = "PASS"  # noqa: S105  (no password)
     NOT_JUDGED = "NOT_JUDGED"  # newer than the baseline, which lacks it and wants an update
     IMPROVED = "IMPROVED"  # better than tolerance allows: the baseline wants an update
+    CHANGED = "CHANGED"  # other pictures, which figures may not tell: the baseline wants an update
     INCONCLUSIVE = "INCONCLUSIVE"  # too noisy to say; the finding says what would settle it
     MISSING_BASELINE = "MISSING_BASELINE"  # there is nothing to compare with
     INCOMPARABLE = "INCOMPARABLE"  # there is, but measured in another way, or one of them not
@@ -38,6 +40,7 @@ EXIT_STATUS: Final[Mapping[Verdict, int]] = {
     Verdict.INCONCLUSIVE: 73,
     Verdict.IMPROVED: 74,
     Verdict.NOT_JUDGED: 75,
+    Verdict.CHANGED: 76,
 }
 """Of `nstc check`, by its worst verdict. Those in `WANT_UPDATE` fail only a strict check."""
 
@@ -48,10 +51,7 @@ SPEEDUP: Final = "speedup"
 # Less than what a user notices, more than an unchanged file shows on a low-noise machine.
 TIME_TOLERANCE: Final = PRECISION
 
-FEWEST_MORE: Final = 5  # rounds that are worth opening everything anew for
-MARGIN: Final = 1.3  # the estimate of how many rounds would settle it is as rough as the noise is
-
-_NEWER: Final = "the baseline was made without it: nstc baseline update FILE --reason TEXT adds it"
+NEWER: Final = "the baseline was made without it: nstc baseline update FILE --reason TEXT adds it"
 _NO_TIME: Final = (
     "give --base with the files before the change, or run nstc baseline update here, or leave time "
     "out with --facts-and-quality-only"
@@ -71,7 +71,7 @@ class Measured:
 class Finding:
     """A verdict on one number of one row."""
 
-    row: RowKey  # whose number
+    row: FileKey  # whose number: a row's, or a file's that no row needs to measure
     fact: str  # which: "bytes", "style_ratio", "speedup"
     verdict: Verdict  # what became of it
     baseline: float | None  # what it was; None where there is nothing to compare with
@@ -97,7 +97,7 @@ class CheckReport:
     machine_class: str  # of the machine that ran it
     times_compared_with: ComparedWith
     strict: bool  # whether `WANT_UPDATE` fail too
-    findings: tuple[Finding, ...]  # row by row: facts, quality, time
+    findings: tuple[Finding, ...]  # row by row: facts, quality, time; then file by file
     notes: tuple[str, ...]  # what a reader must know: what was left out, and why
     results: tuple[BenchResult, ...]  # the raw measurements
 
@@ -112,7 +112,7 @@ class CheckReport:
         return exit_status(self.verdict, strict=self.strict)
 
     @property
-    def by_row(self) -> Mapping[RowKey, tuple[Finding, ...]]:
+    def by_row(self) -> Mapping[FileKey, tuple[Finding, ...]]:
         """What was found of each row, in order."""
         rows = dict.fromkeys(finding.row for finding in self.findings)
         return {row: tuple(own for own in self.findings if own.row == row) for row in rows}
@@ -144,7 +144,7 @@ def facts_and_quality(
     for name in {**before, **judged}:
         was, value = before.get(name), judged.get(name)
         if name in newer:
-            found.append(Finding(old.key, name, Verdict.NOT_JUDGED, was, value, _NEWER))
+            found.append(Finding(old.key, name, Verdict.NOT_JUDGED, was, value, NEWER))
         elif obstacle is not None and was is not None:
             found.append(Finding(old.key, name, Verdict.INCOMPARABLE, was, value, obstacle))
         else:
@@ -374,26 +374,3 @@ def compare_time(
         if needed is None and change.doubt:
             needed, may_settle = statistics.rounds_to_outweigh(change, tolerance), True
     return Finding(row, SPEEDUP, verdict, baseline, value, explanation, needed, may_settle)
-
-
-def rounds_to_add(findings: Sequence[Finding], *, first: int, taken: int, at_most: int) -> int:
-    """How many more rounds are worth timing, after findings on the times of so many.
-
-    A step at most doubles what there is, since the first estimates are the roughest. A change is
-    believed once as many rounds again, a little later, are in it too: what else a machine does can
-    last for all of the first. 0 if all is settled, if more rounds would settle nothing, or if none
-    may be added.
-    """
-    changes = (Verdict.REGRESSED, Verdict.IMPROVED)
-    if taken < 2 * first and any(found.verdict in changes for found in findings):
-        return min(max(first, FEWEST_MORE), at_most - taken)
-    needed = [
-        finding.rounds_needed or at_most
-        for finding in findings
-        if finding.verdict is Verdict.INCONCLUSIVE and finding.more_rounds_may_settle
-    ]
-    room = at_most - taken
-    if not needed or room < FEWEST_MORE:
-        return 0
-    wanted = round(MARGIN * max(needed)) - taken
-    return min(max(wanted, FEWEST_MORE), max(taken, FEWEST_MORE), room)

@@ -332,9 +332,17 @@ def supplied(
     return supplying
 
 
+def network_of(bundle: Bundle) -> checking.Reference:
+    """The network of a bundle's weights as its float files compute it, as a function of pictures.
+
+    `NstcError` if its weights can't be loaded.
+    """
+    return checking.eager_reference(load_as_deployed(bundle), bundle.manifest.contract, bundle.path)
+
+
 # A model's file that is missing is made first.
 bench = supplied(benchmark.bench, __name__, store=made_artifact)
-check = supplied(check_models.check, __name__, store=made_artifact)
+check = supplied(check_models.check, __name__, store=made_artifact, network_of=network_of)
 
 
 def write_without_ranges(bundle: Bundle, target: Path) -> None:

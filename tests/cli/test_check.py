@@ -3,7 +3,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from nstc.benchmarks.gate.baseline import RowKey
+from nstc.benchmarks.gate.keys import RowKey
 from nstc.benchmarks.gate.verdicts import (
     EXIT_STATUS,
     CheckReport,

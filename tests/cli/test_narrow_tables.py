@@ -9,7 +9,7 @@ import pytest
 from rich.table import Table
 
 from nstc.benchmarks import result as results
-from nstc.benchmarks.gate.baseline import RowKey
+from nstc.benchmarks.gate.keys import RowKey
 from nstc.benchmarks.gate.output_formats import check_table
 from nstc.benchmarks.gate.verdicts import CheckReport, ComparedWith, Finding, Verdict
 from nstc.benchmarks.result import BenchProtocol, BenchResult, Reference, Row

@@ -12,6 +12,7 @@ from gate_proof.heavier import make_heavier
 from gate_proof.ledger import Trial, trial
 from gate_proof.other_style import open_other_style
 from gate_proof.slowness import Slower, busy_core
+from gate_reports import verdicts
 
 from nstc.benchmarks.gate.verdicts import CheckReport, Verdict
 from nstc.benchmarks.timing.machine import usable_cores
@@ -28,11 +29,11 @@ OTHER_STYLE = Fault(
 
 
 def regressed(report: CheckReport) -> set[str]:
-    return {found.fact for found in report.findings if found.verdict is Verdict.REGRESSED}
+    return {fact for fact, verdict in verdicts(report).items() if verdict == Verdict.REGRESSED}
 
 
 def passed(report: CheckReport) -> set[str]:
-    return {found.fact for found in report.findings if found.verdict is Verdict.PASS}
+    return {fact for fact, verdict in verdicts(report).items() if verdict == Verdict.PASS}
 
 
 @pytest.mark.parametrize("fault", [*PICTURE_FAULTS, OTHER_STYLE], ids=lambda fault: fault.name)

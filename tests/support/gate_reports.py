@@ -1,5 +1,6 @@
 """What a check found, in short, and the recipe of the baselines that it is compared with."""
 
+from nstc.benchmarks.gate.keys import RowKey
 from nstc.benchmarks.gate.verdicts import CheckReport
 from nstc.core.recipe import BenchRecipe
 
@@ -9,7 +10,15 @@ ALL_PASS = dict.fromkeys(("params", "macs", "bytes", "ssim", "style_ratio", "spe
 
 
 def verdicts(report: CheckReport) -> dict[str, str]:
-    return {finding.fact: str(finding.verdict) for finding in report.findings}
+    """Of rows, by fact."""
+    rows = [finding for finding in report.findings if isinstance(finding.row, RowKey)]
+    return {finding.fact: str(finding.verdict) for finding in rows}
+
+
+def verdicts_on_files(report: CheckReport) -> dict[tuple[str, str], str]:
+    """By artifact and fact."""
+    files = [finding for finding in report.findings if not isinstance(finding.row, RowKey)]
+    return {(own.row.artifact, own.fact): str(own.verdict) for own in files}
 
 
 def explained(report: CheckReport, fact: str) -> str:

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from nstc.benchmarks.bench import bench
-from nstc.benchmarks.gate.baseline import RowKey
+from nstc.benchmarks.gate.keys import RowKey
 from nstc.benchmarks.gate.limits import peak_memory, refuse_over_cap, refuse_useless_cap
 from nstc.benchmarks.targets import parse_target
 from nstc.benchmarks.timing import latency

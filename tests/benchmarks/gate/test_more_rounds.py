@@ -6,14 +6,9 @@ import math
 import numpy as np
 import pytest
 
-from nstc.benchmarks.gate.baseline import RowKey
-from nstc.benchmarks.gate.verdicts import (
-    FEWEST_MORE,
-    Finding,
-    Verdict,
-    compare_time,
-    rounds_to_add,
-)
+from nstc.benchmarks.gate.keys import RowKey
+from nstc.benchmarks.gate.more_rounds import FEWEST_MORE, rounds_to_add
+from nstc.benchmarks.gate.verdicts import Finding, Verdict, compare_time
 from nstc.benchmarks.result import BenchProtocol, BenchResult, LatencySummary, Reference, Row
 from nstc.benchmarks.timing.statistics import bootstrap_speedup, since_stored
 from nstc.core.manifest import PhotoRecord

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from nstc.benchmarks.gate import output_formats
-from nstc.benchmarks.gate.baseline import RowKey
+from nstc.benchmarks.gate.keys import RowKey
 from nstc.benchmarks.gate.verdicts import CheckReport, ComparedWith, Finding, Verdict
 from nstc.core import files
 from nstc.core.errors import OutputError

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from nstc.benchmarks.gate.baseline import RowKey
+from nstc.benchmarks.gate.keys import RowKey
 from nstc.benchmarks.gate.verdicts import (
     EXIT_STATUS,
     SEVERITY,
