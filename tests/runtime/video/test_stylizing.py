@@ -8,12 +8,14 @@ import pytest
 
 pytest.importorskip("av", reason='not installed: pip install "nstc[video]"')
 
+import av
+
 from nstc.core.errors import ImageError, OptionError, OutputError
 from nstc.core.images import resize
 from nstc.runtime.control import Control
 from nstc.runtime.video.frame_writer import Writer
 from nstc.runtime.video.overlap import ROOM
-from nstc.runtime.video.source import VideoLimits, camera_source, file_source
+from nstc.runtime.video.source import VideoLimits, camera_source, file_source, to_pixels
 from nstc.runtime.video.stylizing import VideoOptions, stylize_video
 
 UNEVEN = (0, 40, 95, 130, 300, 301, 420)
@@ -51,6 +53,19 @@ def test_colours_survive_two_encodings(
     for column in (4, 28):
         expected = 255 - rgb[24, column].astype(int)
         assert np.abs(painted[24, column] - expected).max() <= 4
+
+
+@pytest.mark.parametrize(
+    ("lines", "red"),
+    [(718, (81, 90, 240)), (720, (63, 102, 240))],  # Y, Cb and Cr of BT.601, and of BT.709
+)
+def test_colours_without_a_matrix_are_those_of_high_definition_from_720_lines_on(
+    lines, red
+) -> None:
+    quarter = lines * 32 // 4
+    stored = np.repeat(np.array(red, np.uint8), (4 * quarter, quarter, quarter)).reshape(-1, 32)
+    rgb = to_pixels(av.VideoFrame.from_ndarray(stored, format="yuv420p"))
+    assert np.abs(rgb.astype(int) - (255, 0, 0)).max() <= 2
 
 
 @pytest.mark.parametrize("source", ["clip.mp4", "clip.mkv", "clip.mov"])
@@ -121,10 +136,21 @@ class TestTurned:
         assert np.abs(after.rgb[0].astype(int) - (255 - before.rgb[0])).mean() < 3
         assert outcome.rotation == 270
 
-    def test_a_mirrored_one_stays_mirrored(self, make_clip, read_clip, stylize, tmp_path) -> None:
-        mirror = (-65536, 0, 0, 0, 65536, 0, 0, 0, 1 << 30)
-        stylize(make_clip(matrix=mirror))
-        assert read_clip(tmp_path / "out.mp4").matrix == mirror
+    @pytest.mark.parametrize(
+        "corner",
+        [(-65536, 0, 0, 65536), (46341, 46341, -46341, 46341)],
+        ids=["mirrored", "slanted by 45 degrees"],
+    )
+    def test_what_is_no_quarter_turn_is_painted_as_it_is_stored(
+        self, make_clip, read_clip, stylizer, stylize, tmp_path, monkeypatch, corner
+    ) -> None:
+        shapes, run = set(), stylizer.session.run
+        monkeypatch.setattr(stylizer, "transfer", lambda rgb: (shapes.add(rgb.shape), run(rgb))[1])
+        a, b, c, d = corner
+        matrix = (a, b, 0, c, d, 0, 0, 0, 1 << 30)
+        outcome = stylize(make_clip(matrix=matrix))
+        assert (shapes, outcome.rotation) == ({(48, 64, 3)}, 0)
+        assert read_clip(tmp_path / "out.mp4").matrix == matrix
 
 
 class TestSizes:
