@@ -157,6 +157,16 @@ class TestCrops:
             pixels_of_photograph = abs(np.diff(crop[0, :, 0])[4:-4].mean()) / 4
             assert 0.97 * least <= pixels_of_photograph <= 1.05 * 64 / size
 
+    def test_large_photographs_are_scaled_to_as_much_as_zoom_times_the_size(self) -> None:
+        ramp = np.tile(np.arange(128, dtype=np.uint8)[None, :, None], (128, 1, 3))
+        shares = []
+        for seed in range(40):
+            crop = random_crop(ramp, 16, np.random.default_rng(seed), zoom=2.0, enlarged=1.0)
+            rise = abs(int(crop[0, 12, 0]) - int(crop[0, 3, 0])) / 9
+            shares.append(16 * rise / 128)  # of the photograph's width
+        assert 0.45 < min(shares) < 0.6
+        assert 0.9 < max(shares) < 1.1
+
     def test_some_are_mirrored(self) -> None:
         ramp = np.tile(np.arange(64, dtype=np.uint8)[None, :, None], (64, 1, 3))
         rising = [

@@ -247,6 +247,23 @@ def test_values_that_contradict_are_refused():
         PruneRecipe(ratio=0.5, speedup=2)
 
 
+@pytest.mark.parametrize(
+    ("settings", "goals"),
+    [
+        ({}, {"style": 1.2, "content": 1.1, "flicker": 0.9}),
+        ({"content_weight": 0.0}, {"style": 1.2, "flicker": 0.9}),
+        ({"steadiness_weight": 0.0}, {"style": 1.2, "content": 1.1}),
+        ({"steadiness_weight": 0.0, "content_weight": 0.0}, {}),  # one alone has no counterweight
+        ({"balance": False}, {}),
+        ({"style_strength": 0.5}, {}),  # sets the weight of content by itself
+    ],
+)
+def test_terms_with_a_weight_are_balanced_each_to_its_goal(settings, goals):
+    given = {"style_weight": 1.0, "content_weight": 1.0, "steadiness_weight": 1.0, "balance": True}
+    wanted = {"style_goal": 1.2, "content_goal": 1.1, "flicker_goal": 0.9}
+    assert DistillRecipe(**{**given, **wanted, **settings}).goals_in_balance == goals
+
+
 def test_a_recipe_can_not_be_changed_nor_given_by_position():
     with pytest.raises(dataclasses.FrozenInstanceError):
         TrainRecipe().steps = 3  # type: ignore[misc]
