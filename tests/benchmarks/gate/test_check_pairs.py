@@ -80,6 +80,14 @@ def test_an_update_is_what_passes_from_then_on(baseline, photos, fake_bench):
     assert load_baseline(baseline).log[-1].reason == "wider, for fewer stripes"
 
 
+@pytest.mark.parametrize(("given", "timed"), [(None, 5), (9, 9)])
+def test_an_update_times_the_baselines_rounds_unless_others_are_asked_for(
+    baseline, photos, fake_bench, given, timed
+):
+    update_baseline([], baseline, "again", photos=photos, rounds=given)
+    assert [call["recipe"].rounds for call in fake_bench.calls] == [timed]
+
+
 def test_an_update_wants_a_reason_before_it_measures(baseline, photos, fake_bench):
     with pytest.raises(OptionError, match="--reason"):
         update_baseline([], baseline, " ", photos=photos)

@@ -38,6 +38,12 @@ def test_the_frontier_is_of_rows_that_no_other_beats(runs):
     assert [p.number for p in dominant(points, by_speedup=False)] == [1, 3]
 
 
+def test_rows_slower_than_the_reference_are_points_too(read, make_row):
+    points, by_speedup = frontier_points([read(make_row(0.5, 0.9), make_row(1.0, 0.8))])
+    assert by_speedup
+    assert [(p.x.median, p.y.median) for p in points] == [(0.5, 0.9), (1.0, 0.8)]
+
+
 def test_latency_stands_in_where_a_speedup_is_missing(read, make_row):
     points, by_speedup = frontier_points([read(make_row(), make_row(speedup=None))])
     assert not by_speedup

@@ -5,7 +5,9 @@ import pytest
 
 from nstc.benchmarks.timing import statistics
 from nstc.benchmarks.timing.statistics import (
+    HalfWidth,
     Interval,
+    SpeedChange,
     Tail,
     bootstrap_median,
     bootstrap_speedup,
@@ -187,3 +189,31 @@ def test_what_is_not_a_number_is_the_worst_wherever_it_stands(values):
 def test_numbers_of_tails_have_names_of_their_own():
     tails = {"style_ratio": Tail(p90=1.2, worst=1.5, worst_photo="a.jpg")}
     assert tail_numbers(tails) == {"style_ratio_p90": 1.2, "style_ratio_worst": 1.5}
+
+
+def change(ratio: float, own: float, fixed: float) -> SpeedChange:
+    """16 rounds now and 40 of the baseline, with the logarithms that each is known to."""
+    spread = HalfWidth(own=own, fixed=fixed)
+    return SpeedChange(ratio=ratio, below=spread, above=spread, rounds=16, stored_rounds=40)
+
+
+@pytest.mark.parametrize(
+    ("found", "alone", "both"),
+    [
+        # unchanged, a tolerance of 0.1 in logarithms: 16 * 0.09² / (0.1² - 0.06²) = 20.25, and
+        # (16 * 0.09² + 40 * 0.06²) / 0.1² = 27.4, but no fewer than the baseline's 40 and one
+        (change(1.0, own=0.09, fixed=0.06), 21, 41),
+        # 16 * 0.17² / (0.1² - 0.08²) = 128.4, and (16 * 0.17² + 40 * 0.08²) / 0.1² = 71.84
+        (change(1.0, own=0.17, fixed=0.08), 129, 72),
+        # slower or faster by 0.3, so 0.2 are left: 16 * 0.4² / (0.2² - 0.09²) = 80.25, and
+        # (16 * 0.4² + 40 * 0.09²) / 0.2² = 72.1
+        (change(math.exp(-0.3), own=0.4, fixed=0.09), 81, 73),
+        (change(math.exp(0.3), own=0.4, fixed=0.09), 81, 73),
+        # the baseline's is as wide as the room that there is
+        (change(1.0, own=0.05, fixed=0.11), None, 53),  # (16 * 0.05² + 40 * 0.11²) / 0.1² = 52.4
+    ],
+)
+def test_rounds_that_settle_a_change_beside_the_baselines_own_interval(found, alone, both):
+    tolerance = math.expm1(0.1)
+    assert statistics.rounds_to_settle(found, tolerance) == alone
+    assert statistics.rounds_to_settle(found, tolerance, baseline_too=True) == both
