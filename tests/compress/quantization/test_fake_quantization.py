@@ -290,6 +290,13 @@ def test_each_filters_largest_weight_is_the_last_of_64_steps() -> None:
     assert kept.tolist() == [64, -1, 0, 0, -64, 2]
 
 
+def test_a_layer_of_zeros_has_steps_too() -> None:
+    weight = torch.zeros(2, 1, 3, 3)
+    scale = weight_scale(weight)
+    assert scale.flatten().tolist() == [2.0**-16 / 64] * 2
+    assert not round_ste(weight / scale).any()
+
+
 def test_a_bias_that_is_a_tie_in_float32_alone_is_stored_as_the_quantizer_stores_it() -> None:
     generator = torch.Generator().manual_seed(0)
     bias = -torch.rand(100_000, generator=generator)
