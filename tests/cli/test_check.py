@@ -140,6 +140,19 @@ def test_an_update_wants_a_reason(tmp_path):
     assert nstc("check", "--baseline", tmp_path / "baseline.json").exit_code != 0
 
 
+@pytest.mark.parametrize(("given", "rounds"), [((), None), (("--rounds", 7), 7)])
+def test_an_update_times_as_many_rounds_as_asked(monkeypatch, tmp_path, given, rounds):
+    asked = {}
+
+    def update_baseline(*_arguments, **options):
+        asked.update(options)
+        raise BaselineError("enough")
+
+    monkeypatch.setattr("nstc.benchmarks.gate.check_models.update_baseline", update_baseline)
+    nstc("baseline", "update", tmp_path / "b.json", "--reason", "because", *given)
+    assert asked["rounds"] == rounds
+
+
 def test_a_first_baseline_is_not_written_over_another(bundle, tmp_path):
     path = tmp_path / "baseline.json"
     path.write_text("precious")

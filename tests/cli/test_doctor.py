@@ -4,12 +4,15 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import onnxruntime
 import pytest
+from onnx import helper
 
 from nstc.benchmarks import doctor
 from nstc.benchmarks.doctor import int8_speed
 from nstc.core import extras
+from nstc.core.bundle import revised_bundle
 
 
 def test_the_machine_in_words(nstc) -> None:
@@ -72,6 +75,7 @@ def test_a_missing_extra_has_its_pip_line(monkeypatch) -> None:
     ("version", "missing"),
     [
         ("17.9", ("av<19,>=18",)),
+        ("18", ()),
         ("18.0.1", ()),
         ("18.1rc2", ()),  # of the reader's own choice
         ("19.0", ("av<19,>=18",)),
@@ -103,6 +107,26 @@ def test_what_delegates_make_of_the_shipped_student(nstc) -> None:
     for each in found.values():
         assert each["taken"] + sum(own["count"] for own in each["refusals"]) == each["nodes"]
         assert each["source"]
+
+
+@pytest.mark.parametrize(
+    ("zero_point", "refused"), [(0, []), (3, ["DequantizeLinear", "QuantizeLinear"])]
+)
+def test_tensorrt_takes_int8_whose_zero_is_zero(
+    nstc, bundle, write_graph, tmp_path, zero_point, refused
+) -> None:
+    with revised_bundle(bundle, tmp_path / "rounded", bundle.manifest) as draft:
+        write_graph(
+            draft / "model.int8.onnx",
+            [
+                helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["bytes"]),
+                helper.make_node("DequantizeLinear", ["bytes", "scale", "zero"], ["y"]),
+            ],
+            constants={"scale": np.float32(0.01), "zero": np.int8(zero_point)},
+        )
+    found = reports_of(nstc, tmp_path / "rounded")["model.int8.onnx", "TensorRT"]
+    assert [each["operator"] for each in found["refusals"]] == refused
+    assert {each["reason"] for each in found["refusals"]} <= {"a zero point other than 0"}
 
 
 def test_a_bundle_without_onnx_files_says_how_to_make_one(nstc, make_bundle, tmp_path) -> None:
