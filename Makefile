@@ -18,7 +18,7 @@ ZOO := $(patsubst models/zoo/%,zoo:%,$(patsubst %/student,%,$(wildcard models/zo
 	test-lowest test-lowest-compress test-gate-proof test-fuzz test-kills test-batch test-deploy \
 	test-memory emulators test-emulated \
 	bench-gate bench-startup bench-repeatability bench-device bench-calibration-memory \
-	bench-integers bench-quantization-modes calibrators live-rates
+	bench-integers bench-quantization-modes calibrators live-rates mutants
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -175,6 +175,11 @@ test-web: $(READY)  ## Node and Chromium run the rounds; needs node, npm and chr
 
 test-deploy: $(READY)  ## the programs of docs/deploy; needs g++ with ONNX Runtime's headers, Chromium
 	$(BIN)/python -m pytest -m deploy tests/deploy
+
+COUNT ?= 100
+SEED ?= 0
+mutants: $(READY)  ## what small changes of the source the tests notice; resumes; [COUNT=100] [SEED=0] [FORMAT=--json]
+	$(BIN)/python -m lab.mutants --count $(COUNT) --seed $(SEED) $(FORMAT)
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
