@@ -66,6 +66,12 @@ def test_a_photograph_gets_all_its_regions_the_same_each_time(rocket) -> None:
     assert first.labels[5, 200] == 0  # the sky
 
 
+def test_a_seed_decides_little(rocket) -> None:
+    first, second, third = (mask(rocket, regions=3, seed=seed).labels for seed in range(3))
+    assert (first == second).mean() > 0.99
+    assert (first == third).mean() > 0.99
+
+
 def test_a_large_picture_is_divided_as_a_small_one(rocket) -> None:
     large = Image.fromarray(resize(read_picture(rocket).rgb, 600, 900))
     made = mask(np.asarray(large))
