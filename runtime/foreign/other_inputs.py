@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from nstc.core import errors, files, images
-from nstc.core.graph_form import LARGEST, GivenInput, Layout
+from nstc.core.graph_form import LARGEST, NUMBERS_ALONE, GivenInput, Layout
 from nstc.runtime.arrays import Array
 from nstc.runtime.foreign.trial import DTYPES, NUMBERS, GraphValue, is_possible, shown
 
@@ -188,6 +188,8 @@ def _numbers(path: Path, own: GivenInput, value: GraphValue) -> Array:
 
 def _parsed(text: str, dtype: np.dtype[Any]) -> Array | None:
     """Numbers with commas between them; None if one is no number, or none of that type."""
+    if NUMBERS_ALONE.fullmatch(text) is None:  # float() takes 1_0 too, and other scripts' digits
+        return None
     parts = [part.strip() for part in text.split(",")]
     if dtype.kind != "f":
         whole = [int(part) for part in parts if _WHOLE.fullmatch(part)]

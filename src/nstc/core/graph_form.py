@@ -32,7 +32,8 @@ IMAGENET_STD: Final[Triple] = (0.229, 0.224, 0.225)
 FORM_KEY: Final = "nstc.form"  # of an ONNX graph's metadata, where nstc writes its form
 MOST_FORM_TEXT: Final = 8000  # characters of a form there
 LARGEST: Final = 1e6  # number that a flag may give a graph
-_NUMBERS: Final = re.compile(r"[-+0-9.eE, ]+")
+# Of a form in a file: what a value is that is not the path of a picture.
+NUMBERS_ALONE: Final = re.compile(r"[-+0-9.eE, ]+")
 _MOST_INPUTS: Final = 16
 _MOST_INPUT_TEXT: Final = 1500  # characters of all inputs' names and values together
 # Fields that mean something together only: a mean is in the units of its range.
@@ -146,7 +147,7 @@ class GraphForm:
         Else whoever made the file could have any picture of this machine read.
         """
         for own in self.inputs or ():
-            if own.sha256 is None and not _NUMBERS.fullmatch(own.value):
+            if own.sha256 is None and not NUMBERS_ALONE.fullmatch(own.value):
                 raise ValueError(
                     f"{own.name:.60} is {own.value:.60}: expected numbers or a SHA-256"
                 )

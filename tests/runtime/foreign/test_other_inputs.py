@@ -70,6 +70,8 @@ def test_the_number_of_a_style_is_a_1_in_its_place_where_there_are_weights() -> 
         ("float", [1], "nan", "a number"),
         ("float", [1], "inf", "a number"),
         ("float", [1], "1e7", "a number"),
+        ("float", [1], "1_0", "a number"),  # what Python takes, and a form in a file may not hold
+        ("float", [1], "\u0663", "a number"),
         ("float16", [1], "70000", "a number"),
         (
             "float",
