@@ -101,7 +101,8 @@ def count(
         _write_job(fed, folder, runs, profile=not single)
         for number in range(tries):
             places = [folder / f"{number}-{own}" for own in range(at_once)]
-            progress.begin(name, at_once * len(fed) * len(runs), 0)
+            processes = len(runs) + (not single)  # the profile's is one more
+            progress.begin(name, at_once * len(fed) * processes, 0)
             with _reported(name, fed, places):
                 _run_valgrind(places, name, progress)
                 found += [_read(place, len(fed), runs) for place in places]
@@ -160,8 +161,7 @@ def _run_valgrind(places: Sequence[Path], name: str, progress: Progress) -> None
     outputs = (f"--log-file={_LOG}", f"--cachegrind-out-file=%p{_ENDING}")
     command = [*program, counted.LAUNCH, valgrind, *options, *outputs, *program]
     kept = {own: os.environ[own] for own in _KEPT_VARIABLES if own in os.environ}
-    folder = places[0].parent
-    environment = {**kept, **_VARIABLES, "TMPDIR": str(folder)}
+    environment = {**kept, **_VARIABLES, "TMPDIR": str(places[0].parent)}
     with contextlib.ExitStack() as stack:
         running = []
         for place in places:
@@ -178,7 +178,7 @@ def _run_valgrind(places: Sequence[Path], name: str, progress: Progress) -> None
                     f"{name}: Valgrind took more than {WHOLE_S} s. Give a smaller --size, or leave "
                     "out files in float, which Valgrind computes slowly."
                 )
-            written = len(list(folder.glob(f"*/*{_ENDING}")))
+            written = sum(len(list(place.glob(f"*{_ENDING}"))) for place in places)
             progress.advance(written, {})
             time.sleep(_POLL_S)
         failed = next((own.returncode for own in running if own.returncode), 0)

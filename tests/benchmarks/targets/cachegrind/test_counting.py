@@ -84,6 +84,24 @@ def test_counts_are_repeated_until_two_agree(valgrind, fed):
     assert len(valgrind.calls()) == 4
 
 
+def test_progress_of_a_repetition_starts_anew(valgrind, fed, temporary):
+    valgrind.plan(a_run={"0-0": 50_000_000, "0-1": 60_000_000, "1-0": 57_000_000})
+    stages = []
+    ahead = []
+
+    class Followed(Progress):
+        def begin(self, title, steps, done):
+            stages.append(steps)
+
+        def advance(self, step, losses):
+            places = f"*/{len(stages) - 1}-*/*.cachegrind"  # whose files only become more
+            if step > len(list(temporary.glob(places))):
+                ahead.append((len(stages), step))
+
+    count(fed, name="instructions", progress=Followed())
+    assert (stages, ahead) == ([12, 12], [])  # two Valgrinds, two files, two runs and a profile
+
+
 def test_counts_that_never_agree_are_an_error(valgrind, fed, temporary):
     numbers = [f"{number}-{own}" for number in range(3) for own in range(2)]
     valgrind.plan(a_run={name: 10_000_000 + 20_000 * i for i, name in enumerate(numbers)})
