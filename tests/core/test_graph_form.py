@@ -1,4 +1,5 @@
 import dataclasses
+import json
 
 import pytest
 
@@ -100,7 +101,10 @@ def test_it_is_the_same_after_json_and_as_flags() -> None:
         *("", "[]", "{", '{"x": 1}', '{"mean": 1}', '{"layout": []}', "[" * 9999),
         *('{"inputs": 1}', '{"inputs": [1]}', '{"inputs": [{"name": "style"}]}'),
         '{"inputs": [{"name": "style", "value": 7}]}',
-        '{"inputs": [{"name": "style", "value": "/home/me/private.jpg"}]}',
+        *(
+            f'{{"inputs": [{{"name": "style", "value": "/home/me/private.jpg"{sha256}}}]}}'
+            for sha256 in ("", ', "sha256": ""', ', "sha256": 0', ', "sha256": "x"')
+        ),
     ],
 )
 def test_json_of_others_is_refused(text) -> None:
@@ -128,3 +132,17 @@ def test_a_manifest_keeps_how_a_teacher_was_fed() -> None:
     read = Manifest.from_json(manifest.to_json(), "manifest.json")
     assert read == manifest
     assert read.teacher.form == form
+
+
+def test_a_manifest_leaves_out_what_a_form_does_not_say() -> None:
+    """So that an nstc which has no --input reads it: keys that it does not know are refused."""
+    manifest = Manifest(
+        name="student",
+        stage="distilled",
+        architecture=Architecture(name="net-of-others", arguments={}),
+        contract=Contract(size_multiple=4, minimum_size=4, receptive_field=9, locality="exact"),
+        teacher=Origin(name="net", sha256="0" * 64, form=GraphForm(input_range=255)),
+    )
+    written = manifest.to_json()
+    assert json.loads(written)["teacher"]["form"] == {"input_range": 255}
+    assert Manifest.from_json(written, "manifest.json") == manifest

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, TypedDict, Unpack, get_args
 
+from nstc.core import decoding
 from nstc.core.errors import OptionError
 
 Layout = Literal["NCHW", "NHWC"]
@@ -59,12 +60,14 @@ class GivenInput:
     sha256: str | None = None  # of the picture's file, once it was opened
 
     def __post_init__(self) -> None:
-        texts = (self.name, self.value, self.sha256 or "-")
+        texts = (self.name, self.value) if self.sha256 is None else dataclasses.astuple(self)
         if not all(isinstance(own, str) and own and own.isprintable() for own in texts):
             raise ValueError(
                 f"input is {str(self)!r:.80}: expected a name and a value, NAME=VALUE, such as "
                 "style=7"
             )
+        if self.sha256 is not None:
+            decoding.refuse_other_than_sha256(self.sha256)
 
     def __str__(self) -> str:
         return f"{self.name}={self.value}"

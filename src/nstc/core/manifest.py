@@ -228,6 +228,11 @@ class Manifest:
     def to_json(self) -> str:
         """As text, with a seal over the content by which a changed byte is found."""
         content = json.loads(json.dumps(decoding.as_readable(asdict(self))))
+        for origin in (content["parent"], content["teacher"]):
+            if origin is not None and origin["form"] is not None:
+                # without what is open: an nstc that lacks a newer field can read the rest
+                given = {name: own for name, own in origin["form"].items() if own is not None}
+                origin["form"] = given
         return json.dumps({**content, "seal": _seal(content)}, indent=1, sort_keys=True) + "\n"
 
     @staticmethod
