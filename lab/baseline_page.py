@@ -59,7 +59,7 @@ COMPARED: Final[Mapping[str, str]] = {
     "The file.times": "each of its keys",
     "The file.log": "not compared",
     "The file.files": "each of its keys; an integer file that is missing here is MISSING_BASELINE, "
-    "or NOT_JUDGED where the list is empty, as an older nstc left it",
+    "or NOT_JUDGED where an older nstc wrote the model's rows",
     "Protocol.id": "must be that of the run, else quality is INCOMPARABLE",
     "Protocol.rounds": "initial number of rounds, unless `--rounds` is given",
     "Protocol.size": _IN_ID,

@@ -73,6 +73,8 @@ def _pictures(
 ) -> Iterator[Finding]:
     """Whether integer files give the baseline's pictures; `integer` are hashes by artifact."""
     stored = {own.artifact: own.pictures for own in baseline.files if own.model == known.place}
+    # An update of other models alone leaves rows of integer files without their pictures.
+    is_older = not stored and any(row.artifact in integer for row in baseline.rows_of(known))
     for artifact in sorted({*stored, *integer}):
         before, now = stored.get(artifact), integer.get(artifact)
         counts = [None if own is None else len(own) for own in (before, now)]
@@ -87,7 +89,7 @@ def _pictures(
             verdict = Verdict.INCOMPARABLE
             what = "no integer file of the model now" if now is None else "now of other sizes"
             why = f"in the baseline, and {what}: make it again, or {_UPDATE}"
-        elif baseline.files:
+        elif baseline.files and not is_older:
             verdict, why = Verdict.MISSING_BASELINE, f"not in the baseline: {_UPDATE}"
         else:
             verdict, why = Verdict.NOT_JUDGED, NEWER

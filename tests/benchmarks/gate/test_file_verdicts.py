@@ -160,6 +160,25 @@ def test_a_baseline_of_an_older_nstc_does_not_judge_pictures_and_says_so(baselin
     assert "pictures, of ../student int8.onnx; ../student int8.tiles.onnx" in note
 
 
+def test_an_update_of_another_model_leaves_what_an_older_nstc_wrote_not_judged(
+    baseline, photos, teacher, make_bundle
+):
+    content = json.loads(baseline.read_text())
+    del content["files"]
+    baseline.write_text(json.dumps(content))
+    more = make_bundle("more", {"int8.onnx": 0.5}, teacher=teacher.origin(), width=24)
+    updated, _ = update_baseline([more.path], baseline, "one more", photos=photos)
+    save_baseline(updated, baseline)
+    report = check([], baseline, photos=photos, facts_and_quality_only=True)
+    found = {str(own.row): own.verdict for own in report.findings if own.fact == "pictures"}
+    assert found == {
+        "../student int8.onnx": "NOT_JUDGED",
+        "../student int8.tiles.onnx": "NOT_JUDGED",
+        "../more int8.onnx": "PASS",
+    }
+    assert report.exit_status == 0
+
+
 def test_an_update_accepts_the_pictures_of_the_models_it_measures(
     baseline, photos, student, teacher, make_bundle
 ):
