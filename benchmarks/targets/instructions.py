@@ -45,8 +45,8 @@ class InstructionsTarget(CpuTarget):
         self, sessions: Sequence[Session], picture: Pixels, recipe: BenchRecipe, progress: Progress
     ) -> Measurement:
         """Time within this process, then count in others; `TargetError` if that fails."""
+        reference, *fed = [_fed(session, picture) for session in sessions]  # or refused at once
         reading = super().measure(sessions, picture, recipe, progress)
-        reference, *fed = [_fed(session, picture) for session in sessions]
         counts = counting.count(fed, name=self.name, progress=progress)
         if self.counts_reference:
             [own] = counting.count(

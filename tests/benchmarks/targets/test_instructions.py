@@ -6,12 +6,15 @@ import pytest
 from nstc.benchmarks.subjects import find_subject
 from nstc.benchmarks.targets import instructions, parse_target
 from nstc.benchmarks.targets.cachegrind import counting
+from nstc.benchmarks.targets.cpu import CpuTarget
 from nstc.benchmarks.timing import latency
 from nstc.benchmarks.timing.instruction_counts import InstructionCount
 from nstc.benchmarks.timing.machine import machine_class
 from nstc.core import Silent
 from nstc.core.errors import OptionError
+from nstc.core.graph_form import read_inputs
 from nstc.core.recipe import BenchRecipe
+from nstc.runtime.foreign.networks import ForeignSession
 from nstc.runtime.foreign.probing import probe_contract
 
 
@@ -102,6 +105,21 @@ def test_programs_are_refused(make_bundle, artifact):
     subject = find_subject(make_bundle("student", {"onnx": 0.5}).path)
     with pytest.raises(OptionError, match=f"runs ONNX files, not {artifact}: give --artifact"):
         parse_target("instructions").open(subject, artifact, probe_contract)
+
+
+def test_a_graph_that_takes_more_than_a_picture_is_refused_before_anything_is_timed(
+    styled, counted, tmp_path, monkeypatch
+):
+    path = styled(tmp_path / "net.onnx", "index")
+    contract = probe_contract(path, input_range=1, inputs=read_inputs(["style=1"]))
+    session = ForeignSession(path, contract, 1)
+    timed = []
+    monkeypatch.setattr(CpuTarget, "measure", lambda *_: timed.append(1))
+    with pytest.raises(OptionError, match=r"net\.onnx also takes style, .*--target cpu"):
+        parse_target("instructions").measure(
+            [session] * 2, np.zeros((32, 32, 3), np.uint8), BenchRecipe(size=32), Silent()
+        )
+    assert (timed, counted) == ([], [])
 
 
 def test_without_valgrind_it_says_what_to_install(monkeypatch):
