@@ -228,7 +228,8 @@ def _feeds(inputs: Sequence[GraphValue]) -> dict[str, arrays.Array] | None:
         if len(shape) == 4 and not isinstance(value.shape[0], int):
             shape[0] = 1
         grey = {"uint8": 128, "int32": 0, "int64": 0}
-        feeds[value.name] = np.full(shape, grey.get(dtype, 0.5), dtype)
+        # one value in memory: a file may ask for a gigabyte in each of its inputs
+        feeds[value.name] = np.broadcast_to(np.array(grey.get(dtype, 0.5), dtype), shape)
     return feeds
 
 
