@@ -32,7 +32,7 @@ _ANOTHER_NETWORK_DB: Final = 20.0
 class CheckPictures:
     """What files of a bundle make of the check pictures, each made once.
 
-    Runs raise as `Session.run`.
+    Runs raise as `Session.run`; a picture of another size is an `ExportMismatchError`.
     """
 
     def __init__(self, bundle: Bundle, sessions: Mapping[str, Session]) -> None:
@@ -49,8 +49,14 @@ class CheckPictures:
     def of(self, artifact: str, size: Size) -> Pixels:
         """(H, W, 3) uint8."""
         if (artifact, size) not in self._made:
-            rgb = check_picture(CHECK_SEED, *size)
-            self._made[artifact, size] = self._sessions[artifact].run(rgb)
+            made = self._sessions[artifact].run(check_picture(CHECK_SEED, *size))
+            if made.shape != (*size, 3):
+                raise ExportMismatchError(
+                    f"{artifact_file(artifact)} makes a picture of "
+                    f"{'x'.join(map(str, made.shape[:2]))} of one of {size[0]}x{size[1]}: make it "
+                    "again, or copy the bundle again."
+                )
+            self._made[artifact, size] = made
         return self._made[artifact, size]
 
     def agreement(self, artifact: str, network: Transfer | None = None) -> str | None:

@@ -66,6 +66,12 @@ def test_a_file_that_goes_wrong_at_some_sizes_only_is_found(bundle) -> None:
         agreement(bundle, "int8.tiles.onnx", right | {"int8.tiles.onnx": displaced})
 
 
+def test_a_file_that_makes_pictures_of_another_size_agrees_with_none(bundle) -> None:
+    runs = {"onnx": negative, "pte": lambda rgb: negative(rgb)[: len(rgb) // 32 * 32]}
+    with pytest.raises(ExportMismatchError, match=r"model\.pte makes .* of 32x59 of one of 45x59"):
+        agreement(bundle, "pte", runs)
+
+
 def test_integers_agree_to_the_last_bit_and_floats_to_a_level(bundle) -> None:
     def one_level_off(rgb):
         return np.where(rgb < 255, 254 - rgb, 0).astype(np.uint8)
