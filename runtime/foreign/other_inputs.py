@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from nstc.core import errors, files, images
-from nstc.core.graph_form import LARGEST, NUMBERS_ALONE, GivenInput, Layout
+from nstc.core.graph_form import LARGEST, NUMBERS_ALONE, GivenInput, Layout, form_of
 from nstc.runtime.arrays import Array
 from nstc.runtime.foreign.trial import DTYPES, NUMBERS, GraphValue, is_possible, shown
 
@@ -80,7 +80,8 @@ def taken_apart(
             numbers[own.name] = _numbers(path, own, value)
             read.append(own)
     taken = _picture_input(path, inputs, {own.name for own in given})
-    return taken, OtherInputs(tuple(read) or None, numbers, paintings)
+    known_inputs = form_of(inputs=tuple(read) or None).inputs  # whole paths may be too long for it
+    return taken, OtherInputs(known_inputs, numbers, paintings)
 
 
 def _picture_input(path: Path, inputs: Sequence[GraphValue], given: set[str]) -> GraphValue:
@@ -229,5 +230,11 @@ def _painting(path: Path, own: GivenInput, value: GraphValue) -> tuple[Painting,
     sides = (second, third) if layout == "NHWC" else (third, last)
     height, width = (side if isinstance(side, int) else _FREE_SIDE for side in sides)
     rgb = images.resize(images.read_picture(file).rgb, height, width)
-    known = GivenInput(name=own.name, value=str(file.resolve()), sha256=sha256)
+    try:
+        known = GivenInput(name=own.name, value=str(file.resolve()), sha256=sha256)
+    except ValueError as error:
+        raise errors.OptionError(
+            f"input is {own!s:.{_SHOWN}}: its whole path is {str(file.resolve())!r:.200}, expected "
+            "one without control characters: copy the picture elsewhere."
+        ) from error
     return Painting(rgb, layout, DTYPES[value.type]), known

@@ -95,6 +95,12 @@ def test_it_is_the_same_after_json_and_as_flags() -> None:
     assert read_inputs(["style=0.5,0.5", "painting=/a=b/é.jpg"])[1].value == "/a=b/é.jpg"
 
 
+def test_the_longest_inputs_fit_into_a_file() -> None:
+    longest = GivenInput(name="style", value="\u753b" * 1494, sha256="0" * 64)
+    form = GraphForm(mean=CAFFE, std="imagenet", output_mean=CAFFE, inputs=(longest,))
+    assert form_from_json(form.to_json()) == form
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -167,7 +167,8 @@ class GraphForm:
 
     def to_json(self) -> str:
         """On one line; see `form_from_json`."""
-        return json.dumps(self.keywords(), sort_keys=True, default=vars)
+        # not in ASCII, where a path of other letters takes six times as many characters
+        return json.dumps(self.keywords(), sort_keys=True, default=vars, ensure_ascii=False)
 
 
 def form_of(**given: Unpack[GraphFlags]) -> GraphForm:

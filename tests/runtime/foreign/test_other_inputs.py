@@ -181,6 +181,22 @@ class TestPainting:
         with pytest.raises(TeacherError, match=r"painting\.png is not the picture that style was"):
             taken_apart(NET, inputs, others.given)
 
+    @pytest.mark.parametrize(
+        ("folder", "most", "said"),
+        [("a\u200bb", 1500, "control characters: copy the picture"), ("a", 30, "at most 30 in")],
+    )
+    def test_a_whole_path_that_no_form_can_hold_is_told(
+        self, save_picture, tmp_path, monkeypatch, folder, most, said
+    ) -> None:
+        monkeypatch.setattr("nstc.core.graph_form._MOST_INPUT_TEXT", most)
+        (tmp_path / folder).mkdir()
+        monkeypatch.chdir(tmp_path / folder)
+        save_picture(GREY, "painting.png").rename("painting.png")
+        inputs = [PHOTO, style_input("float", [1, 3, "H", "W"])]
+        with pytest.raises(OptionError, match=f"^input .*{said}") as caught:
+            taken_apart(NET, inputs, read_inputs(["style=painting.png"]))
+        assert str(caught.value).isprintable()
+
     def test_what_is_no_picture_is_an_image_error(self, tmp_path) -> None:
         file = tmp_path / "painting.jpg"
         file.write_bytes(b"no picture")
