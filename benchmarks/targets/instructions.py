@@ -104,7 +104,7 @@ def _make(argument: str | None) -> InstructionsTarget:
 
 INSTRUCTIONS: Final = TargetKind(
     form=f"{NAME}[:{_REFERENCE}]",
-    summary="instructions of ONNX Runtime a picture, counted by Valgrind; the reference's too",
+    summary="instructions that a picture takes, counted by Valgrind; of the reference too if asked",
     make=_make,
     availability=_availability,
 )

@@ -28,8 +28,8 @@ def update(
 ) -> None:
     """Measure the rows of a baseline again and accept the new numbers.
 
-    Facts, quality and the times of this class of machine are replaced; times of other classes
-    stay.
+    Facts, quality, hashes of pictures, and the times and instructions of this class of machine are
+    replaced; those of other classes stay.
     """
     from nstc.benchmarks.gate.baseline import save_baseline
     from nstc.benchmarks.gate.check_models import update_baseline
