@@ -29,6 +29,7 @@ from lab.choice_of_tests import chosen_tests
 from lab.house import OUTSIDE, ROOT
 from lab.source_changes import Change
 from nstc.core.child_processes import started
+from nstc.core.files import write_text
 from nstc.core.terminal import plain_console
 
 COUNT: Final = 100
@@ -150,7 +151,10 @@ class Record:
         self.file = file
         self.verdicts: dict[str, Verdict] = {}
         if file.exists():
-            for line in file.read_text(encoding="utf-8").splitlines():
+            whole, _, torn = file.read_text(encoding="utf-8").rpartition("\n")
+            if torn:  # the end of a run that was killed
+                write_text(file, f"{whole}\n" if whole else "")
+            for line in whole.splitlines():
                 content = json.loads(line)
                 found = Verdict(**{**content, "tests": tuple(content["tests"])})
                 self.verdicts[found.key] = found
@@ -237,7 +241,10 @@ def _print_table(verdicts: Sequence[Verdict]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Try a sample and print what became of it; 130 if it was interrupted, which loses nothing."""
-    asked = _parser().parse_args(arguments)
+    parser = _parser()
+    asked = parser.parse_args(arguments)
+    if asked.count < 1:
+        parser.error(f"argument --count: {asked.count}: expected a number from 1")
     modules = [path for path in _files("*.py") if not path.startswith(OUTSIDE)]
     sources = _texts(modules)
     tests = _texts(_files("tests/**/test_*.py"))

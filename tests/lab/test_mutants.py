@@ -19,7 +19,6 @@ def is_even(number):
 """
 TESTS = """
 import time
-from pathlib import Path
 from nstc import room
 
 def test_large():
@@ -80,7 +79,7 @@ def test_modules_without_a_test_that_runs_are_unseen(copy: Copy) -> None:
 
 
 def test_tests_that_take_too_long_are_ended(copy: Copy) -> None:
-    slow = TESTS + "\ndef test_slow():\n    time.sleep(99)\n    Path('late').touch()\n"
+    slow = TESTS + "\ndef test_slow():\n    time.sleep(99)\n"
     (copy.folder / "tests" / "test_room.py").write_text(slow, encoding="utf-8")
     assert judged(copy, "> -> >=", timeout_s=3) == (Outcome.TIMEOUT, "")
 
@@ -151,15 +150,31 @@ class TestRecord:
         assert len({key_of(change, "a = 1 < 1") for change in found}) == 3
 
 
+def verdict_on(key: str, outcome: str) -> Verdict:
+    return Verdict(path="a", line=1, change="", key=key, outcome=outcome, tests=())
+
+
+def test_a_line_that_a_kill_cut_short_is_forgotten(tmp_path: Path) -> None:
+    record = Record(tmp_path / "record.jsonl")
+    record.add(verdict_on("first", "killed"))
+    with record.file.open("a", encoding="utf-8") as lines:
+        lines.write('{"path": "comp')
+    again = Record(record.file)
+    again.add(verdict_on("second", "killed"))
+    assert set(Record(record.file).verdicts) == {"first", "second"}
+
+
+def test_a_sample_of_none_is_refused(capsys) -> None:
+    with pytest.raises(SystemExit) as ended:
+        mutants.main(["--count", "0"])
+    assert ended.value.code == 2
+    assert "expected a number from 1" in capsys.readouterr().err
+
+
 def test_the_share_is_of_those_that_were_judged() -> None:
     outcomes = [*"kkks", "timeout", "unseen", "unclear"]
     names = {"k": "killed", "s": "survived"}
-    found = counts(
-        [
-            Verdict(path="a", line=1, change="", key=str(i), outcome=names.get(o, o), tests=())
-            for i, o in enumerate(outcomes)
-        ]
-    )
+    found = counts([verdict_on(str(i), names.get(o, o)) for i, o in enumerate(outcomes)])
     assert found["killed_share"] == 0.75
     assert (found["killed"], found["survived"], found["timeout"]) == (3, 1, 1)
     assert counts([])["killed_share"] is None
