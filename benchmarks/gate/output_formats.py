@@ -14,11 +14,13 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from nstc.benchmarks.gate.keys import RowKey
 from nstc.benchmarks.gate.verdicts import SEVERITY, CheckReport, Finding, Verdict, exit_status
 from nstc.benchmarks.table import as_markdown
 from nstc.core import terminal
 
 SCHEMA: Final = "nstc.check/1"
+_ROW_KEYS: Final = [field.name for field in dataclasses.fields(RowKey)]
 
 _STYLES: Final = {
     Verdict.PASS: "green",
@@ -121,7 +123,9 @@ def to_dict(report: CheckReport) -> dict[str, Any]:
         for name in ("baseline", "value"):
             if finding[name] is not None and not math.isfinite(finding[name]):
                 finding[name] = str(finding[name])
-        findings.append({**finding.pop("row"), **finding, "verdict": str(finding["verdict"])})
+        # A finding on a file, which is of no target or size, has the same keys.
+        row = dict.fromkeys(_ROW_KEYS) | finding.pop("row")
+        findings.append({**row, **finding, "verdict": str(finding["verdict"])})
     return {
         "schema": SCHEMA,
         "verdict": str(report.verdict),

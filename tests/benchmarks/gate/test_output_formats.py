@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from nstc.benchmarks.gate import output_formats
-from nstc.benchmarks.gate.keys import RowKey
+from nstc.benchmarks.gate.keys import FileKey, RowKey
 from nstc.benchmarks.gate.verdicts import CheckReport, ComparedWith, Finding, Verdict
 from nstc.core import files
 from nstc.core.errors import OutputError
@@ -160,6 +160,14 @@ def test_json_holds_everything():
         "explanation": "+8,130",
         "rounds_needed": None,
     }
+
+
+def test_findings_on_rows_and_on_files_have_the_same_keys_in_json():
+    tiles = FileKey(model="zoo:starry-night", artifact="int8.tiles.onnx")
+    both = report(finding("bytes", "PASS"), finding("agreement", "PASS", row=tiles))
+    of_row, of_file = json.loads(output_formats.to_json(both))["findings"]
+    assert of_row.keys() == of_file.keys()
+    assert (of_file["artifact"], of_file["target"]) == ("int8.tiles.onnx", None)
 
 
 def test_infinity_is_text_in_json():

@@ -126,3 +126,9 @@ def test_without_valgrind_it_says_what_to_install(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(OptionError, match=r"there is no valgrind on the PATH: .*apt install"):
         parse_target("instructions")
+
+
+def test_elsewhere_than_on_linux_it_is_not_available(monkeypatch):
+    monkeypatch.setattr("sys.platform", "darwin")
+    with pytest.raises(OptionError, match="counts on Linux alone"):
+        parse_target("instructions")
