@@ -104,7 +104,7 @@ def test_ctrl_c(nstc, record) -> None:
     record(VERIFY, KeyboardInterrupt())
     done = nstc("verify", "x")
     assert done.code == 130
-    assert "again to resume" in done.error
+    assert "Run the same command again to go on" in done.error
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")

@@ -20,6 +20,13 @@ def run(request, nstc, record, made, tmp_path, monkeypatch):
     return lambda *more: nstc(request.param, *arguments, "-o", "out", *more)
 
 
+def test_ctrl_c_says_to_resume_since_a_new_run_deletes_what_is_kept(run, record, request) -> None:
+    target, _ = CALLS[request.node.callspec.params["run"]]
+    record(target, KeyboardInterrupt())
+    assert "Run the same command with --resume to go on." in run().error
+    assert "Run the same command again to go on." in run("--resume").error
+
+
 def test_nothing_to_resume_is_said(run, tmp_path) -> None:
     done = run("--resume")
     assert done.code == 0, done.err

@@ -185,8 +185,10 @@ def _reporting(verb: Callable[..., None]) -> Callable[..., None]:
         try:
             verb(*args, **kwargs)
         except KeyboardInterrupt as interrupt:
+            # A run without --resume would begin anew, and delete what is kept.
+            how = "again" if kwargs.get("resume", True) else "with --resume"
             raise errors.Interrupted(
-                "stopped; what was finished is kept. Run the same command again to resume."
+                f"stopped; what was finished is kept. Run the same command {how} to go on."
             ) from interrupt
         except ModuleNotFoundError as error:
             extra = _MODULES_OF_EXTRAS.get((error.name or "").partition(".")[0])
