@@ -1,5 +1,6 @@
 """A painting as a style: what is kept of it, and its colours."""
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from safetensors.torch import save_file
 from nstc.core.errors import CorruptBundleError, ImageError, OptionError
 from nstc.core.images import Picture, Pixels, read_picture, write_picture
 from nstc.core.manifest import Style
+from nstc.models import style
 from nstc.models.losses import STYLE_LAYERS, gram_distance, gram_matrix
 from nstc.models.style import (
     STYLE_SIZES,
@@ -241,6 +243,22 @@ def test_a_wall_is_no_painting(tmp_path: Path) -> None:
     write_picture(path, Picture(rgb=grain.round().astype(np.uint8)))
     with pytest.raises(OptionError, match=r"wall\.png is one colour throughout"):
         painting_style(path, credit=None, vgg="shipped")
+
+
+def test_a_large_painting_is_looked_at_in_little_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(style, "statistics_of_painting", lambda *_: StyleStatistics({}))
+    path = tmp_path / "large.png"
+    rows = np.linspace(0, 255, 3000, dtype=np.uint8)[:, None, None]
+    write_picture(path, Picture(rgb=np.broadcast_to(rows, (3000, 4000, 3)).copy()))
+    tracemalloc.start()
+    try:
+        painting_style(path, credit=None, vgg="shipped")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 3 * 3000 * 4000 * 3  # bytes of the picture
 
 
 def test_a_thumbnail_is_no_painting(tmp_path: Path, canvas: np.ndarray) -> None:
