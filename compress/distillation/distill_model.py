@@ -163,13 +163,13 @@ class DistillationRun:
         if recipe.pixel_steps == 0:
             return fold(network)
         network = network.to(best_device()).train()
-        self._optimise(
+        self._optimisation(
             network,
             loss_terms.PixelObjective(network, self.crops, recipe, best_device()),
             optimisers.Schedule(steps=recipe.pixel_steps, learning_rate=recipe.learning_rate),
             title=_PIXELS,
             settings={key: getattr(recipe, key) for key in _PIXEL_SETTINGS},
-        )
+        ).run()
         return fold(network.cpu())
 
     @functools.cached_property
@@ -223,31 +223,33 @@ class DistillationRun:
     ) -> LossBalance | None:
         """Train a student, plain or fake-quantized, on from a balance; return the new balance."""
         network.to(best_device()).train()
+        schedule = optimisers.Schedule(steps=steps, learning_rate=rate, method="muon")
         if self.time is not None:
-            steps = self._steps_in_time(self.time, network, title)
-        balance = self._balance(network, title)
+            # Steps of a copy tell how long one takes.
+            trial, _ = self._learning(copy.deepcopy(network), title, schedule)
+            steps = self.time.steps_at(_STAGES.index(title) - 1, trial.learn)
+            schedule = dataclasses.replace(schedule, steps=steps)
+        optimisation, balance = self._learning(network, title, schedule)
         if balance is not None and before is not None:
             balance.load_state_dict(before.state_dict())
-        self._optimise(
+        optimisation.run()
+        network.cpu().eval()
+        return balance
+
+    def _learning(
+        self, network: nn.Module, title: str, schedule: optimisers.Schedule
+    ) -> tuple[loop.Optimisation, LossBalance | None]:
+        """A part of the second stage, and what balances its losses."""
+        balance = self._balance(network, title)
+        optimisation = self._optimisation(
             network,
             self.perceptual_objective(network, balance),
-            optimisers.Schedule(steps=steps, learning_rate=rate, method="muon"),
+            schedule,
             title=title,
             settings=dataclasses.asdict(self.recipe),
             balance=balance,
         )
-        network.cpu().eval()
-        return balance
-
-    def _steps_in_time(self, plan: TimePlan, network: nn.Module, title: str) -> int:
-        """How many fill a part's time, by steps of a copy."""
-        trial = copy.deepcopy(network)
-        objective = self.perceptual_objective(trial, self._balance(trial, title))
-
-        def step(number: int) -> None:
-            torch.stack([*objective(number).values()]).sum().backward()  # type: ignore[no-untyped-call]
-
-        return plan.steps_at(_STAGES.index(title) - 1, step)
+        return optimisation, balance
 
     def _balance(self, network: nn.Module, title: str) -> LossBalance | None:
         """What sets weights in a stage, by the recipe."""
@@ -327,7 +329,7 @@ class DistillationRun:
         """The lines that the quantization-aware part has logged."""
         return logs.read_losses(self.folder / _ROUNDING / logs.LOSSES_FILE)
 
-    def _optimise(
+    def _optimisation(
         self,
         network: nn.Module,
         objective: loop.Objective,
@@ -336,13 +338,13 @@ class DistillationRun:
         title: str,
         settings: Mapping[str, Any],
         balance: LossBalance | None = None,
-    ) -> None:
+    ) -> loop.Optimisation:
         previews = None
         if (every := self.preview_every) is not None:
             previews = logs.Previews(
                 network, self.folder / "previews", schedule.steps, (), every, f"{title}-step"
             )
-        loop.Optimisation(
+        return loop.Optimisation(
             network=network,
             objective=objective,
             schedule=schedule,
@@ -359,7 +361,7 @@ class DistillationRun:
             progress=self.progress,
             after_step=None if previews is None else previews.show,
             balance=balance,
-        ).run()
+        )
 
 
 def _packages_used(recipe: DistillRecipe) -> dict[str, Any]:

@@ -10,7 +10,8 @@ import pytest
 from small_networks import bundle_of, tiny_student
 from small_trainings import checkpoints_of, losses_of
 
-from nstc.compress.learning import balance, time_plan
+from nstc.compress.learning import balance, optimisers, time_plan
+from nstc.compress.learning.time_plan import TimePlan
 from nstc.compress.quantization import aware_training
 from nstc.compress.restyling import restyle_painting
 from nstc.compress.restyling.restyle_painting import nearest_student, restyle
@@ -171,6 +172,28 @@ class TestTime:
         assert ("rounding", 7, 1) in told.begun  # no time has passed by this clock
         assert made.manifest.history[-1].results["steps"] == 11
         assert not (output.with_name("small.training") / "plan.json").exists()
+
+    def test_whole_steps_are_timed_and_change_nothing(
+        self, run: Restyle, restyled: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made: list[float] = []
+        step_of = optimisers.Optimiser.step
+        monkeypatch.setattr(
+            optimisers.Optimiser, "step", lambda own, loss: (made.append(loss), step_of(own, loss))
+        )
+
+        def steps_at(_plan: TimePlan, number: int, step: Callable[[int], object]) -> int:
+            before = len(made)
+            for own in (0, 10):
+                step(own)
+            assert len(made) == before + 2
+            return (3, 1)[number]
+
+        monkeypatch.setattr(TimePlan, "steps_at", steps_at)
+        timed = run(tmp_path / "small", time="1h")
+        assert len(made) == 2 * 2 + 4
+        weights = [own.file("weights.safetensors").read_bytes() for own in (timed, restyled)]
+        assert weights[0] == weights[1]
 
     def test_one_too_short_for_a_step(
         self, run: Restyle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
