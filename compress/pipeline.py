@@ -331,7 +331,8 @@ class _Run:
             quantized, report = quantize(
                 model.path, folder / "bundle", photos=self.learned, recipe=self.recipe.quantize
             )
-            self.progress.note(report.describe())
+            for line in report.describe().splitlines():
+                self.progress.note(line)
             export(quantized.path, formats=("torchscript",))
             with reported_as_output_error(target):
                 drafts.put_in_place(quantized.path, target)

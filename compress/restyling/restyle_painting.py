@@ -153,7 +153,8 @@ def _carried_out(
         quantized, report = quantize(
             learned.path, scratch / "quantized", photos=run.photos, progress=run.progress
         )
-        run.progress.note(report.describe())
+        for line in report.describe().splitlines():
+            run.progress.note(line)
         manifest = dataclasses.replace(quantized.manifest, parent=start.origin())
         with revised_bundle(quantized, output, manifest) as draft:
             card.write_card(draft, manifest, [open_session(quantized).run], run.photos)

@@ -120,7 +120,7 @@ def finished(
         made = compress_model(
             bundle.path, folder / "out", recipe=TINY, photos=[learned], progress=told
         )
-    notes = "\n".join(told.notes)
+    notes = "\n\n".join(told.notes)
     return Finished(bundle.path, learned, folder / "out", made, notes, opened, hashed)
 
 
@@ -145,6 +145,7 @@ def test_all_stages_are_made_measured_and_shown(finished: Finished) -> None:
     assert "learning from 2 photographs: 0, 1" in finished.notes
     assert "distilled: " in finished.notes
     assert "style_ratio" in finished.notes
+    assert " dB to the float network\n\n" in finished.notes  # a note for each line
 
 
 def test_the_teacher_is_opened_and_each_photograph_hashed_once(finished: Finished) -> None:

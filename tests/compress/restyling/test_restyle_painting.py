@@ -65,7 +65,7 @@ def restyled(run: Restyle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 @pytest.fixture
 def unreleased(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is learned is kept as it is: exporting takes longer than the few steps."""
-    report = SimpleNamespace(describe=lambda: "")
+    report = SimpleNamespace(describe=lambda: "a file\nits time")
     monkeypatch.setattr(restyle_painting, "export", lambda *_, **__: [])
     monkeypatch.setattr(
         restyle_painting, "quantize", lambda model, *_, **__: (open_bundle(model), report)
@@ -122,8 +122,10 @@ class TestLearning:
             terms = {"style", "content", "grid", "range", "flicker"}
             assert set(lines[0]) == {"step", *terms, "balance", "content/level"}
 
-    def test_the_style_comes_nearer(self, run: Restyle, tmp_path: Path) -> None:
-        made = run(tmp_path / "small", steps=16)
+    def test_the_style_comes_nearer(self, run: Restyle, tmp_path: Path, recorder: type) -> None:
+        told = recorder()
+        made = run(tmp_path / "small", steps=16, progress=told)
+        assert told.notes == ["a file", "its time"]  # of what became of it, a line each
         style = [line["style"] for line in losses_of(made.path, "perceptual")]
         assert sum(style[-3:]) < 0.9 * sum(style[:3])
 
