@@ -42,7 +42,7 @@ class StepView:
     """What a term is computed from in a step. Most need no more than the first four."""
 
     outputs: Tensor  # (N, 3, h, w), the student's pictures, about [0, 1] and not clamped
-    targets: Tensor  # the teacher's, alike, in [0, 1]; without one the photographs again
+    targets: Tensor  # the teacher's, of that shape, in [0, 1]; without one the photographs again
     photographs: Tensor  # what both were made of, of the same shape, in [0, 1]
     features: Mapping[str, Tensor]  # VGG features (N, C, h', w') of the outputs, by `STYLE_LAYERS`
     step: int  # its number: with the recipe's seed the only source of randomness
