@@ -156,8 +156,8 @@ def reference_of(
         origin = None if subject.bundle is None else subject.bundle.manifest.teacher
         if origin is None:
             raise errors.TeacherError(
-                f"{subject.name} names no teacher to be timed against: give --against BUNDLE or "
-                "an ONNX file."
+                f"{subject.name} names no teacher to be timed against: give --against a "
+                "bundle or an ONNX file, or --against optimized for images optimised here."
             )
         origins.setdefault(origin.sha256, (subject, origin))
     (subject, origin), *others = origins.values()

@@ -158,7 +158,7 @@ class TestReference:
 
     def test_of_a_model_without_a_teacher_names_the_flag(self, teacher, foreign_file):
         for path in (teacher.path, foreign_file):
-            with pytest.raises(TeacherError, match=r"names no teacher .* give --against"):
+            with pytest.raises(TeacherError, match=r"names no teacher .* or --against optimized"):
                 reference_of([find_subject(path)], None)
 
     def test_of_models_with_different_teachers_names_both(self, make_bundle, teacher):
