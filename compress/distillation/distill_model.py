@@ -288,7 +288,7 @@ class DistillationRun:
         stage: manifest.Stage,
         parent: Bundle | None,
         settings: Mapping[str, Any] | None = None,
-        **results: Any,
+        results: Mapping[str, Any] | None = None,
     ) -> Bundle:
         """Write the network and the ranges it was trained with.
 
@@ -304,7 +304,7 @@ class DistillationRun:
             recipe={**recipe, **self.settings, **part},
             seed=self.recipe.seed,
             photos=self.photos.record(),
-            results=results,
+            results=results or {},
         )
         with network_bundle(
             output,

@@ -131,7 +131,14 @@ class _Pruning:
             **plan.findings,
         }
         written = self.run.write_bundle(
-            output, network, ranges, name=name, verb="prune", stage="pruned", parent=parent, **facts
+            output,
+            network,
+            ranges,
+            name=name,
+            verb="prune",
+            stage="pruned",
+            parent=parent,
+            results=facts,
         )
         (self.run.folder / PLAN_FILE).unlink(missing_ok=True)
         for turn in range(1, self.recipe.iterations + 1):

@@ -146,8 +146,10 @@ def _carried_out(
             stage="distilled",
             parent=start,
             settings=dataclasses.asdict(recipe),
-            steps=recipe.steps if run.time is None else run.time.total,
-            **logs.last_losses(run.rounding_losses()),
+            results={
+                **logs.last_losses(run.rounding_losses()),
+                "steps": recipe.steps if run.time is None else run.time.total,
+            },
         )
         export(learned, progress=run.progress)
         quantized, report = quantize(
