@@ -324,6 +324,7 @@ def test_a_broken_budget_stops_at_its_stage_and_keeps_what_is_there(
     assert not (output / "pruned").exists()
 
 
+@pytest.mark.slow
 def test_a_budget_is_judged_by_the_quantized_file_at_the_end(
     finished: Finished, tmp_path: Path
 ) -> None:

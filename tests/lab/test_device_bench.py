@@ -65,6 +65,7 @@ def test_cold_starts_are_timed_with_the_model_that_was_asked_for(monkeypatch, tm
     assert Path(stylize.arguments[3]).is_file()
 
 
+@pytest.mark.slow
 def test_from_file_to_file_the_student_stands_beside_its_teacher(
     make_bundle, monkeypatch, tmp_path
 ) -> None:

@@ -208,6 +208,7 @@ def teacher(make_styled_bundle: Callable[..., Bundle], tmp_path: Path) -> Path:
     return make_styled_bundle(TransformerNet((8, 8, 8), (), (8, 8)), tmp_path / "teacher").path
 
 
+@pytest.mark.slow
 def test_a_variant_that_diverges_does_not_stop_the_others(
     teacher: Path,
     photos: PhotoSet,

@@ -13,6 +13,7 @@ SIZE = 128
 CHOSEN = list(MEASURES)[-1]
 
 
+@pytest.mark.slow
 def test_the_chosen_measure_orders_the_faults():
     rng = np.random.default_rng(2)
 

@@ -22,6 +22,7 @@ def test_a_row_counts_the_shape_and_times_its_files(tmp_path: Path) -> None:
     assert row.xnnpack_of_float > 0
 
 
+@pytest.mark.slow
 def test_a_bundle_is_made_once(tmp_path: Path) -> None:
     made = shape_times.made(TINY, tmp_path)
     again = shape_times.made(TINY, tmp_path)

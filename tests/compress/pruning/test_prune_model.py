@@ -248,6 +248,7 @@ def test_a_number_of_multiply_accumulates_is_reached(prune_small: Prune, tmp_pat
     assert 200e6 < macs <= 300e6
 
 
+@pytest.mark.slow
 def test_a_latency_is_reached_on_the_clock_and_told(prune_small: Prune, tmp_path: Path) -> None:
     """The goal is far from both ends, so that no hiccup of the machine decides."""
     recipe = PruneRecipe(target_latency="1000ms@cpu:1", steps=0)

@@ -115,6 +115,7 @@ def test_calibration_takes_as_many_photographs_as_asked_one_by_one(
     assert record.count == 1
 
 
+@pytest.mark.slow
 def test_a_full_size_network_is_quantized_too(
     teacher_bundle: Bundle, teacher: TransformerNet, photos: PhotoSet, tmp_path: Path
 ) -> None:
