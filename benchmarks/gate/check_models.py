@@ -349,7 +349,7 @@ def _notes_on_unjudged(findings: Sequence[Finding]) -> list[str]:
         rows.setdefault(", ".join(names), []).append(str(row))
     return [
         f"not in the baseline, and so not judged: {names}, of {'; '.join(own)}. "
-        "nstc baseline update FILE --reason TEXT adds them"
+        f"{verdicts.UPDATE} adds them"
         for names, own in rows.items()
     ]
 

@@ -10,7 +10,7 @@ from typing import Final
 from nstc.benchmarks.gate.baseline import Baseline, KnownModel
 from nstc.benchmarks.gate.integer_pictures import hashes
 from nstc.benchmarks.gate.keys import FileKey
-from nstc.benchmarks.gate.verdicts import NEWER, Finding, Verdict
+from nstc.benchmarks.gate.verdicts import NEWER, UPDATE, Finding, Verdict
 from nstc.benchmarks.subjects import Subject
 from nstc.core.bundle import Bundle
 from nstc.core.errors import ExportMismatchError
@@ -23,8 +23,6 @@ PICTURES: Final = "pictures"  # how many are those of the baseline, bit for bit
 
 NetworkOf = Callable[[Bundle], Transfer]
 """The network of a bundle's weights as a function of pictures."""
-
-_UPDATE: Final = "nstc baseline update FILE --reason TEXT"
 
 
 def verdicts_on_files(
@@ -84,13 +82,13 @@ def _pictures(
             verdict, why = Verdict.PASS, "the same, bit for bit"
             if other:
                 verdict = Verdict.CHANGED
-                why = f"another picture at {', '.join(other)}. If it is meant: {_UPDATE}"
+                why = f"another picture at {', '.join(other)}. If it is meant: {UPDATE}"
         elif before is not None:
             verdict = Verdict.INCOMPARABLE
             what = "no integer file of the model now" if now is None else "now of other sizes"
-            why = f"in the baseline, and {what}: make it again, or {_UPDATE}"
+            why = f"in the baseline, and {what}: make it again, or {UPDATE}"
         elif baseline.files and not is_older:
-            verdict, why = Verdict.MISSING_BASELINE, f"not in the baseline: {_UPDATE}"
+            verdict, why = Verdict.MISSING_BASELINE, f"not in the baseline: {UPDATE}"
         else:
             verdict, why = Verdict.NOT_JUDGED, NEWER
         key = FileKey(model=known.place, artifact=artifact)

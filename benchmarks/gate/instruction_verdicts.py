@@ -3,7 +3,7 @@
 from typing import Final
 
 from nstc.benchmarks.gate.baseline import BaselineRow
-from nstc.benchmarks.gate.verdicts import Finding, Measured, Verdict
+from nstc.benchmarks.gate.verdicts import UPDATE, Finding, Measured, Verdict
 from nstc.benchmarks.timing.machine import machine_class
 
 FACT: Final = "instructions"
@@ -24,12 +24,12 @@ def since_stored(old: BaselineRow, new: Measured) -> Finding:
         verdict, words = Verdict.INCOMPARABLE, "this run did not count them"
     elif not old.instructions:
         verdict = Verdict.MISSING_BASELINE
-        words = "not in the baseline: nstc baseline update FILE --reason TEXT"
+        words = f"not in the baseline: {UPDATE}"
     elif before is None:
         verdict = Verdict.NOT_JUDGED
         words = (
-            f"the baseline's are of {', '.join(old.instructions)}, and here is {here}: nstc "
-            "baseline update FILE --reason TEXT adds these"
+            f"the baseline's are of {', '.join(old.instructions)}, and here is {here}: {UPDATE} "
+            "adds these"
         )
     else:
         change = count.per_picture / before.per_picture - 1

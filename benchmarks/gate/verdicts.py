@@ -51,7 +51,8 @@ SPEEDUP: Final = "speedup"
 # Less than what a user notices, more than an unchanged file shows on a low-noise machine.
 TIME_TOLERANCE: Final = PRECISION
 
-NEWER: Final = "the baseline was made without it: nstc baseline update FILE --reason TEXT adds it"
+UPDATE: Final = "nstc baseline update FILE --reason TEXT"
+NEWER: Final = f"the baseline was made without it: {UPDATE} adds it"
 _NO_TIME: Final = (
     "give --base with the files before the change, or run nstc baseline update here, or leave time "
     "out with --facts-and-quality-only"
@@ -260,7 +261,7 @@ def _one_sided(row: RowKey, fact: str, baseline: float | None, value: float | No
     verdict, why = Verdict.INCOMPARABLE, "in the baseline, but this run did not measure it"
     if baseline is None:
         verdict = Verdict.MISSING_BASELINE
-        why = "not in the baseline: nstc baseline update FILE --reason TEXT"
+        why = f"not in the baseline: {UPDATE}"
     return Finding(row, fact, verdict, baseline, value, why)
 
 
