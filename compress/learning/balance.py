@@ -100,6 +100,7 @@ _FIRST: Final = 5  # steps that are all measured, for the photograph itself has 
 _WEIGHTS: Final = (0.02, 5.0)
 # How a level gives way to a painting; see `ContentBalance`.
 _ELASTICITY, _USUAL_RATIO, _MOST = 0.7, 0.2, 2.0
+_STYLE_ELASTICITY, _MOST_BY_STYLE = 0.5, 1.25
 # See `content_levels`.
 _KEPT, _LENT, _TYPICAL_SIZE = 0.22, 0.264, 256
 
@@ -124,11 +125,25 @@ class ContentBalance:
 
     A painting that is as unlike the photograph as a bright sea is unlike a night sky would
     otherwise keep most of its style loss.
+
+    r is small where style is hard to gain, however much of it is still missing. So the level also
+    gives way to a style loss that stays high:
+
+        times (style loss / usual_style)^0.5, from one to 1.25
+
+    Args:
+        processes: Those that share the batch.
+        usual_style: The weighted style loss above which the level gives way. Never by default: a
+            network's losses are relative to another's, or fall from a high start for long.
     """
 
-    def __init__(self, processes: Processes | None = None) -> None:
+    def __init__(
+        self, processes: Processes | None = None, *, usual_style: float = math.inf
+    ) -> None:
         self._processes = processes or Processes()
+        self._usual_style = usual_style
         self._ratio: float | None = None
+        self._style = 0.0
         self._over_level: float | None = None
 
     def measure(self, step: int, style: Tensor, content: Tensor, picture: Tensor) -> None:
@@ -142,6 +157,7 @@ class ContentBalance:
         found = max(low, min(high, of_style / of_content))
         known = found if self._ratio is None or step < _FIRST else self._ratio
         self._ratio = math.sqrt(known * found)
+        self._style = float(style.detach())
 
     def term(self, content: Tensor, levels: Tensor, shares: Tensor | None = None) -> Tensor:
         """What is minimised in the place of content losses (N,) with levels (N,): a scalar.
@@ -162,7 +178,9 @@ class ContentBalance:
         """The level for this painting over the photograph's own."""
         if self._ratio is None:
             return 1.0
-        return float(max(1.0, min(_MOST, (self._ratio / _USUAL_RATIO) ** _ELASTICITY)))
+        gained = (self._ratio / _USUAL_RATIO) ** _ELASTICITY
+        missing = (self._style / self._usual_style) ** _STYLE_ELASTICITY
+        return max(1.0, min(_MOST, gained)) * max(1.0, min(_MOST_BY_STYLE, missing))
 
     def figures(self) -> Mapping[str, float]:
         """For the log: the ratio of the gradients, and the last content loss over what it may be.
@@ -174,13 +192,13 @@ class ContentBalance:
 
     def state_dict(self) -> Mapping[str, Tensor]:
         """See `nstc.compress.learning.loop.Stateful`."""
-        known = [] if self._ratio is None else [self._ratio]
-        return {"ratio": torch.tensor(known, dtype=torch.float64)}
+        known = [] if self._ratio is None else [self._ratio, self._style]
+        return {"known": torch.tensor(known, dtype=torch.float64)}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """See `nstc.compress.learning.loop.Stateful`."""
-        known = state["ratio"].tolist()
-        self._ratio = known[0] if known else None
+        known = state["known"].tolist()
+        self._ratio, self._style = known or (None, 0.0)
 
 
 def content_levels(

@@ -20,12 +20,17 @@ from nstc.compress.learning.loop import Processes
 
 
 def look(
-    balance: GradientBalance | ContentBalance, step: int, style: float, content: float
+    balance: GradientBalance | ContentBalance,
+    step: int,
+    style: float,
+    content: float,
+    at: float = 0.0,
 ) -> None:
+    """Measure losses whose gradients are that long, the style's of the value `at`."""
     picture = torch.zeros(1, 3, 2, 2, requires_grad=True)
     direction = torch.full((1, 3, 2, 2), 1 / math.sqrt(12))
     pulled = (picture * direction).sum()
-    balance.measure(step, style * pulled, content * pulled, picture)
+    balance.measure(step, at + style * pulled, content * pulled, picture)
 
 
 @pytest.fixture
@@ -128,6 +133,19 @@ class TestContentBalance:
         look(held, 0, style=multiplier, content=1.0)
         assert self.weight(held, 0.8 * levels) == pytest.approx(multiplier, rel=1e-4)
         assert held.figures()["content/level"] == pytest.approx(1)
+
+    @pytest.mark.parametrize(("style", "levels"), [(0.1, 1.0), (0.36, 1.2), (3.0, 1.25)])
+    def test_a_level_gives_way_to_a_style_loss_that_stays_high(
+        self, style: float, levels: float
+    ) -> None:
+        held = ContentBalance(usual_style=0.25)
+        look(held, 0, style=0.4, content=2.0, at=style)
+        assert self.weight(held, 0.8 * levels) == pytest.approx(0.2, rel=1e-4)
+
+    def test_the_style_loss_counts_only_where_it_is_said_what_is_usual(self) -> None:
+        held = ContentBalance()
+        look(held, 0, style=0.4, content=2.0, at=1e6)
+        assert self.weight(held, 0.8) == pytest.approx(0.2, rel=1e-4)
 
     def test_it_rises_with_the_loss_and_stays_finite(self, held: ContentBalance) -> None:
         losses = [0.0, 0.2, 0.4, 0.7, 0.8, 0.9, 1.2, 1.6, 3.0, 1e6]
