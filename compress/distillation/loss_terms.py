@@ -31,6 +31,7 @@ from nstc.models.losses import (
     SHIFTS,
     STYLE_LAYERS,
     checkerboard_energy,
+    displacement_map,
     flicker_map,
 )
 from nstc.models.student import SCALE, StudentNetwork
@@ -248,7 +249,8 @@ class PerceptualObjective:
     the strokes that a style loss misses elsewhere. So VGG is given the student's picture of the
     crop continued by its mirror image, and the picture of the crop alone is held to that by the
     flicker term: neither a shift of the camera nor the edge may change a picture. Without a weight
-    on flicker crops are not continued.
+    on flicker crops are not continued. For a student of two scales every other step's shift is of
+    whole pixels, see `displacement_map`.
     """
 
     network: nn.Module  # the student, on the device of `own`
@@ -274,8 +276,13 @@ class PerceptualObjective:
         @functools.cache
         def map_of_flicker() -> Tensor:
             rng = _random(recipe, _FLICKER, step)
-            axes = SHIFTS[int(rng.integers(len(SHIFTS)))]
             with mixed_precision(device):
+                if step % 2 and _is_student(network) and network.period > SCALE:
+                    like_whole = functools.partial(
+                        network, statistics=network.statistics(photographs)
+                    )
+                    return displacement_map(like_whole, photographs, outputs, network.period, rng)
+                axes = SHIFTS[int(rng.integers(len(SHIFTS)))]
                 return flicker_map(network, photographs, outputs, axes, rng)
 
         if "flicker" in self.terms:

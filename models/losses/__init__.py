@@ -10,6 +10,7 @@ from nstc.models.losses.artifacts import (
     SHIFTS,
     Axes,
     checkerboard_energy,
+    displacement_map,
     flicker_map,
     shifted,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "RegionLoss",
     "StyleLoss",
     "checkerboard_energy",
+    "displacement_map",
     "feature_distance",
     "flicker_map",
     "gram_distance",

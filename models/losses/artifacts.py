@@ -72,6 +72,36 @@ def flicker_map(
     return (network(changed).float() - shifted(outputs.float(), axes)).abs()
 
 
+def displacement_map(
+    network: Callable[[Tensor], Tensor],
+    photographs: Tensor,
+    outputs: Tensor,
+    period: int,
+    rng: np.random.Generator,
+) -> Tensor:
+    """How a picture depends on where its photograph was cut, as what is drawn in a lattice does.
+
+    A network that works on squares repeats itself only every period: a mark that it learned once
+    for each place in them stands still while the photograph moves below it, and neither a style
+    loss nor half a pixel's shift sees much of that. So the photographs lose some of their first
+    rows and columns, fewer than a period, and their pictures should lose the same and nothing else.
+    Costs a second run of the network.
+
+    Compare Zhang, "Making convolutional networks shift-invariant again", ICML 2019, on classifiers.
+
+    Photographs are (N, 3, H, W) in [0, 1], H and W multiples of the period and more than twice it,
+    and outputs the network's pictures of them.
+
+    Returns:
+        The absolute difference (N, 3, h, w), without a fifth at each edge, which padding changes.
+    """
+    top, left = (int(offset) for offset in rng.integers(0, period, 2))
+    height, width = (side - period for side in photographs.shape[2:])
+    moved = (..., slice(top, top + height), slice(left, left + width))
+    inside = (..., slice(height // 5, -(height // 5)), slice(width // 5, -(width // 5)))
+    return (network(photographs[moved]).float() - outputs[moved].float())[inside].abs()
+
+
 def shifted(images: Tensor, axes: Axes) -> Tensor:
     """(N, C, H, W) shifted by half a pixel along each axis that is 1; the last line stays."""
     for axis, moves in zip((2, 3), axes, strict=True):
