@@ -249,8 +249,8 @@ class PerceptualObjective:
     the strokes that a style loss misses elsewhere. So VGG is given the student's picture of the
     crop continued by its mirror image, and the picture of the crop alone is held to that by the
     flicker term: neither a shift of the camera nor the edge may change a picture. Without a weight
-    on flicker crops are not continued. For a student of two scales every other step's shift is of
-    whole pixels, see `displacement_map`.
+    on flicker crops are not continued. Of a student whose period is longer than the usual 4 pixels
+    every other step looks at a shift by whole pixels, see `displacement_map`.
     """
 
     network: nn.Module  # the student, on the device of `own`

@@ -33,7 +33,7 @@ from nstc.core.recipe import DistillRecipe
 from nstc.models.losses import STYLE_LAYERS, gram_distance, gram_matrix, total_variation
 from nstc.models.losses.content import perceptual_distance, unit_features
 from nstc.models.losses.moments import channel_moments, moments_distance
-from nstc.models.student import Student, TwoScaleStudent, channel_statistics
+from nstc.models.student import Student, StudentNetwork, TwoScaleStudent, channel_statistics
 from nstc.models.style import StyleStatistics
 from nstc.models.tensors import images_to_tensor
 from nstc.models.vgg import VggFeatures
@@ -425,6 +425,27 @@ class TestPerceptual:
         torch.testing.assert_close(statistics, channel_statistics(crop))
         assert not torch.allclose(statistics, channel_statistics(around), atol=1e-4)
         assert torch.equal(around[:, :, margin - 1], around[:, :, margin + 1])
+
+    @pytest.mark.parametrize(
+        ("student", "step", "side"),
+        [
+            (Student(8, [8]), 1, 128),
+            (TwoScaleStudent(8, [8], 8), 0, 128),
+            (TwoScaleStudent(8, [8], 8), 1, 120),
+        ],
+    )
+    def test_a_long_period_is_moved_by_whole_pixels_in_every_other_step(
+        self, student: StudentNetwork, step: int, side: int, perceptual: Perceptual
+    ) -> None:
+        given: list[tuple[Tensor, ...]] = []
+        student.register_forward_pre_hook(
+            lambda _m, args, kwargs: given.append((*args, *kwargs.values())), with_kwargs=True
+        )
+        perceptual(student, teacher=same, size=128, perceptual_size=None)(step)
+        (_around, whole), (moved, *statistics) = given
+        assert moved.shape[-1] == side
+        if side < 128:  # a part is normalised as the whole is
+            assert torch.equal(*statistics, whole)
 
     def test_what_does_not_weigh_is_not_run(self, perceptual: Perceptual) -> None:
         runs: list[int] = []

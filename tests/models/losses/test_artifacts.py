@@ -7,7 +7,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nstc.benchmarks.quality.picture_metrics import shifted as judges_shift
-from nstc.models.losses import NOISE, SHIFTS, Axes, checkerboard_energy, flicker_map, shifted
+from nstc.models.losses import (
+    NOISE,
+    SHIFTS,
+    Axes,
+    checkerboard_energy,
+    displacement_map,
+    flicker_map,
+    shifted,
+)
 
 
 def _grid(period: int) -> torch.Tensor:
@@ -108,6 +116,61 @@ def test_a_change_along_one_axis_is_no_change_along_the_other() -> None:
         for axes in ((1, 0), (0, 1))
     )
     assert along_columns > 10 * along_rows
+
+
+class Lattice(nn.Module):
+    """Draws a line down every eighth column of its input, wherever that was cut."""
+
+    def __init__(self, at: int = 0) -> None:
+        super().__init__()
+        self.at = at
+
+    def forward(self, images: Tensor) -> Tensor:
+        lines = torch.zeros_like(images)
+        lines[..., self.at :: 8] = 0.5
+        return images + lines
+
+
+def mean_displacement(network: nn.Module, photographs: Tensor) -> list[float]:
+    outputs = network(photographs)
+    return [
+        float(
+            displacement_map(network, photographs, outputs, 8, np.random.default_rng(seed)).mean()
+        )
+        for seed in range(8)
+    ]
+
+
+def test_what_follows_its_photograph_does_not_depend_on_the_cut() -> None:
+    assert mean_displacement(Identity(), torch.rand(1, 3, 64, 48)) == [0] * 8
+
+
+def test_a_lattice_stands_still_while_the_photograph_is_cut() -> None:
+    found = mean_displacement(Lattice(), torch.full((1, 3, 64, 64), 0.3))
+    # Two columns of eight differ by 0.5, unless the cut happens to be of whole squares.
+    assert max(found) == pytest.approx(0.5 * 2 / 8, rel=0.2)
+    assert sum(value > 0 for value in found) >= 6
+
+
+def test_edges_that_padding_changes_do_not_count() -> None:
+    class Frame(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return F.pad(images[..., 8:-8, 8:-8], (8,) * 4)
+
+    assert mean_displacement(Frame(), torch.ones(1, 3, 64, 64)) == [0] * 8
+
+
+def test_both_pictures_of_a_cut_are_learned_from() -> None:
+    factor = nn.Parameter(torch.ones(1))
+    outputs = torch.rand(1, 3, 32, 32, requires_grad=True)
+    rng = np.random.default_rng(0)
+    displacement_map(
+        lambda x: factor * x, torch.rand(1, 3, 32, 32), outputs, 8, rng
+    ).sum().backward()
+    assert factor.grad is not None
+    assert factor.grad.abs() > 0
+    assert outputs.grad is not None
+    assert outputs.grad.abs().sum() > 0
 
 
 def test_both_pictures_are_learned_from() -> None:
