@@ -17,13 +17,14 @@ from typing import IO, Any, Final
 import numpy as np
 
 from nstc.core.errors import out_of_memory
+from nstc.core.graph_form import MOST_FORM_TEXT
 from nstc.runtime.onnx_session import ORT_ERRORS, first_line, load_graph
 
 _GRACE_S: Final = 10  # of CPU time beyond the limit, for loading the libraries
 _KEPT_BYTES: Final = 1_000_000  # that it may write to files: its standard error
 MOST_TEXT: Final = 300  # characters of a name or a reason
 _MOST_VALUES: Final = 16  # inputs, outputs, axes and entries of metadata that are described
-_MOST_METADATA: Final = 8000  # characters of an entry of the file's metadata
+_MOST_NAME: Final = 100  # characters of the name of an entry of the file's metadata
 MOST_TIMES_LARGER: Final = 64  # an output larger than its input by more is not sent
 _DIES_WITH_PARENT: Final = 1  # PR_SET_PDEATHSIG in Linux's prctl.h
 _REFUSALS: Final[tuple[type[Exception], ...]] = (*ORT_ERRORS, ValueError)
@@ -102,7 +103,11 @@ def describe(session: Any) -> dict[str, Any]:
         ]
 
     metadata = session.get_modelmeta().custom_metadata_map
-    short = {name: text for name, text in metadata.items() if len(name + text) < _MOST_METADATA}
+    short = {
+        name: text
+        for name, text in metadata.items()
+        if len(name) <= _MOST_NAME and len(text) <= MOST_FORM_TEXT
+    }
     return {
         "inputs": values(session.get_inputs()),
         "outputs": values(session.get_outputs()),

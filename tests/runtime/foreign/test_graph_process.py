@@ -16,6 +16,7 @@ import pytest
 from onnx import helper
 
 from nstc.core.errors import GraphLimitError, NstcError, OptionError, TeacherError
+from nstc.core.graph_form import MOST_FORM_TEXT
 from nstc.runtime.footprint import peak_bytes
 from nstc.runtime.foreign.networks import open_foreign_graph
 from nstc.runtime.foreign.probing import probe_contract
@@ -228,9 +229,11 @@ def test_whatever_a_file_says_of_itself_is_short(tmp_path) -> None:
         kind = onnx.TensorProto.FLOAT
         model.graph.input.append(helper.make_tensor_value_info(f"{number}" * 900, kind, ["N"] * 90))
     model.metadata_props.add(key="note", value="short")
-    model.metadata_props.add(key="long", value="x" * 10**6)
+    model.metadata_props.add(key="form", value="x" * MOST_FORM_TEXT)
+    model.metadata_props.add(key="long", value="x" * (MOST_FORM_TEXT + 1))
+    model.metadata_props.add(key="n" * 101, value="of a long name")
     process = GraphProcess(hostile_graphs.written(model, tmp_path / "n.onnx"), 1, SMALL, "")
-    assert process.metadata == {"note": "short"}
+    assert process.metadata == {"note": "short", "form": "x" * MOST_FORM_TEXT}
     assert len(process.inputs[1].name) == 300
 
 
