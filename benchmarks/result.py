@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 
+from nstc.benchmarks.metric_names import with_current_names
 from nstc.benchmarks.timing import statistics
 from nstc.benchmarks.timing.instruction_counts import InstructionCount
 from nstc.benchmarks.timing.latency import MOST_REPEATS, PAUSE_S, TURN_MS, MachineNoise, Throughput
@@ -329,8 +330,9 @@ def _finite(value: Any) -> Any:
 def rows_content(rows: Any) -> Any:
     """Rows of a result's JSON, of any schema, as `nstc.core.decoding.decode` takes them for `Row`s.
 
-    null stands for infinity. What only some targets report is left out, and what is of another form
-    left as it is, for the decoder to refuse. `DecodingError` for a quality without intervals.
+    null stands for infinity, and metrics have the names of today. What only some targets report is
+    left out, and what is of another form left as it is, for the decoder to refuse. `DecodingError`
+    for a quality without intervals.
     """
 
     def ends(interval: Any, **median: Any) -> Any:
@@ -352,15 +354,17 @@ def rows_content(rows: Any) -> Any:
         if "bytes" in content:
             content["size_bytes"] = content.pop("bytes")
         content["speedup"] = ends(row.get("speedup"))
-        quality = content["quality"]
+        quality = with_current_names(content["quality"])
         if isinstance(quality, Mapping):
-            intervals = quality.get("intervals")
+            intervals = with_current_names(quality.get("intervals"))
             if not isinstance(intervals, Mapping):
                 raise DecodingError(f"[{position}].quality has no intervals")
             named = [name for name in intervals if name in quality]
             metrics = {name: ends(intervals[name], median=quality[name]) for name in named}
             content["quality"] = {**quality, "metrics": metrics}
-            if isinstance(tails := quality.get("tails"), Mapping):
+            for name in {"tails", "sampled_photos"} & quality.keys():
+                content["quality"][name] = with_current_names(quality[name])
+            if isinstance(tails := content["quality"].get("tails"), Mapping):
                 content["quality"]["tails"] = {name: ends(own) for name, own in tails.items()}
         found.append(content)
     return found

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from nstc.benchmarks.gate.integer_pictures import integer_pictures
 from nstc.benchmarks.gate.keys import FileKey, RowKey
+from nstc.benchmarks.metric_names import with_current_names
 from nstc.benchmarks.result import BenchResult, Row
 from nstc.benchmarks.subjects import Find, Model, Subject, find_subject
 from nstc.benchmarks.timing.instruction_counts import InstructionCount
@@ -244,7 +245,6 @@ def _quality_of(row: Row, folder: Path, find: Find) -> BaselineQuality | None:
 
 
 def _files_of(subject: Subject, model: KnownModel) -> Iterator[BaselineFile]:
-    """What a model's integer files give."""
     for artifact, pictures in integer_pictures(subject).items():
         yield BaselineFile(model=model.place, artifact=artifact, pictures=pictures)
 
@@ -337,8 +337,9 @@ def load_baseline(path: Path) -> Baseline:
     # JSON has no number for infinity. What is of another form is left for the decoder to refuse.
     with contextlib.suppress(AttributeError, KeyError, TypeError):
         for numbers in _quality_numbers(content):
-            words = {name: value for name, value in numbers.items() if value in _NOT_FINITE}
-            numbers |= {name: float(value) for name, value in words.items()}
+            own = {name: float(v) if v in _NOT_FINITE else v for name, v in numbers.items()}
+            numbers.clear()
+            numbers |= with_current_names(own)
     try:
         read = decoding.decode(content, BaselineContent, known_keys_only=False)
         _refuse_contradictions(read)
@@ -376,8 +377,8 @@ def _quality_numbers(content: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Of all rows what may hold infinity, to be changed in place."""
     for row in content["rows"]:
         quality = row["quality"] or {}
-        yield quality.get("metrics", {})
-        yield from quality.get("tails", {}).values()
+        tails = quality.get("tails", {})
+        yield from (quality.get("metrics", {}), tails, *tails.values())
 
 
 def _refuse_contradictions(read: BaselineContent) -> None:

@@ -10,6 +10,7 @@ from typing import Final
 
 from nstc.benchmarks.gate.keys import RowKey
 from nstc.benchmarks.gate.verdicts import Finding, Verdict
+from nstc.benchmarks.metric_names import current_name
 from nstc.benchmarks.quality.metrics import ADDED, METRICS, Metric
 from nstc.benchmarks.result import BenchResult, Row
 from nstc.benchmarks.targets import TARGETS, parse_target
@@ -102,15 +103,14 @@ def parse_budget(text: str) -> Budget:
                 f"budget: '{part.strip()}' is not a limit: write a name, <= or >=, and a number, "
                 "as in style_ratio<=1.1 or bytes<=100KB."
             )
-        if found[1].endswith(TAIL_ENDS) and found[1] not in names:
+        name = current_name(found[1])
+        if name.endswith(TAIL_ENDS) and name not in names:
             names += _tails(ADDED.all().values())  # which imports packages: no other name needs it
-        if found[1] not in names:
-            near = difflib.get_close_matches(found[1], names, 1)
+        if name not in names:
+            near = difflib.get_close_matches(name, names, 1)
             meant = f" Did you mean {near[0]}?" if near else ""
-            raise OptionError(
-                f"budget: there is no {found[1]}.{meant} There are {', '.join(names)}."
-            )
-        limits.append(Limit(found[1], found[2] == "<=", bound))
+            raise OptionError(f"budget: there is no {name}.{meant} There are {', '.join(names)}.")
+        limits.append(Limit(name, found[2] == "<=", bound))
     for limit, other in itertools.permutations(limits, 2):
         contrary = limit.name == other.name and limit.at_most and not other.at_most
         if contrary and limit.bound < other.bound:

@@ -16,6 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from nstc.benchmarks.metric_names import RENAMED
 from nstc.benchmarks.quality import picture_metrics
 from nstc.benchmarks.timing.statistics import TAIL_ENDS
 from nstc.core import extensions
@@ -153,7 +154,7 @@ def checkerboard_ratio(pixels: Pixels, reference: Pixels) -> float:
     return (own + CHECKERBOARD_FLOOR) / (other + CHECKERBOARD_FLOOR)
 
 
-def edge_preservation(candidate: StylisedPhoto, reference: StylisedPhoto) -> float:
+def edge_difference(candidate: StylisedPhoto, reference: StylisedPhoto) -> float:
     """`edge_correlation` with the photograph less the reference's: 0 keeps as much of its edges.
 
     From -2 to 2; above 0 it keeps more. A difference, since a correlation can be 0.
@@ -301,7 +302,7 @@ METRICS: Final = (
         label="grid ratio",
     ),
     # A difference of correlations: rounding below 0.0001, brightness 0.003 at most.
-    Metric("edge_preservation", edge_preservation, Better.HIGHER, Tolerance(0.002)),
+    Metric("edge_difference", edge_difference, Better.HIGHER, Tolerance(0.002)),
     # 1 is as steady. Rounding 0.25 %, brightness 0.9 to 2 %.
     Metric(
         "flicker_ratio",
@@ -337,7 +338,7 @@ ESTABLISHED: Final = frozenset(metric.name for metric in METRICS) - NEWER
 """Metrics that whoever wrote a baseline had, whatever the version of nstc and other packages."""
 
 ADDED: Final = extensions.Extensions(
-    extensions.METRICS, Metric, KNOWN, tuple(f"_{end}" for end in TAIL_ENDS)
+    extensions.METRICS, Metric, (*KNOWN, *RENAMED), tuple(f"_{end}" for end in TAIL_ENDS)
 )
 """Those of other packages, which every result has where they are installed."""
 

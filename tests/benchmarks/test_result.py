@@ -211,6 +211,23 @@ def test_rows_are_read_with_their_tails_and_old_ones_without():
         decode(rows_content(content), tuple[Row, ...], known_keys_only=False)
 
 
+def test_rows_of_an_older_nstc_have_the_names_that_metrics_have_now():
+    content = RESULT.to_dict()["rows"][:1]
+    old = content[0]["quality"]
+    old |= {"edge_preservation": -0.05, "sampled_photos": {"edge_preservation": 2}}
+    old["intervals"]["edge_preservation"] = {"low": -0.1, "high": None}
+    old["tails"]["edge_preservation"] = {"p90": 0.1, "worst": 0.2, "worst_photo": "sky.jpg"}
+    (row,) = decode(rows_content(content), tuple[Row, ...], known_keys_only=False)
+    expected = Interval(median=-0.05, low=-0.1, high=math.inf)
+    assert row.quality.metrics["edge_difference"] == expected
+    assert row.quality.sampled_photos == {"edge_difference": 2}
+    assert row.quality.numbers["edge_difference_worst"] == 0.2
+    assert "edge_preservation" not in row.quality.numbers
+    old["tails"] = old["sampled_photos"] = [1]
+    with pytest.raises(DecodingError):
+        decode(rows_content(content), tuple[Row, ...], known_keys_only=False)
+
+
 def test_the_protocol_id_is_of_what_makes_numbers_comparable():
     def changed(**changes):
         return dataclasses.replace(PROTOCOL, **changes).id

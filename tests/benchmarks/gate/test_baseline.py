@@ -76,6 +76,17 @@ def test_what_was_saved_is_read_back(result, tmp_path, fake_bench):
     assert '"worst": "inf"' in path.read_text()
 
 
+def test_a_baseline_of_an_older_nstc_has_the_names_that_metrics_have_now(saved):
+    text = saved.read_text().replace('"ssim": 0.8', '"ssim": 0.8, "edge_preservation": "inf"')
+    saved.write_text(text)
+    read = load_baseline(saved)
+    assert read.rows[0].quality.metrics["edge_difference"] == math.inf
+    assert "edge_preservation" not in read.rows[0].quality.metrics
+    save_baseline(read, saved)
+    assert '"edge_difference": "inf"' in saved.read_text()
+    assert load_baseline(saved) == read
+
+
 def test_it_says_what_was_measured(saved, student, teacher):
     baseline = load_baseline(saved)
     assert [(row.key.model, row.key.artifact) for row in baseline.rows] == [

@@ -50,6 +50,10 @@ def test_limits_as_a_user_writes_them():
     ]
 
 
+def test_an_older_name_of_a_metric_is_taken_for_its_name():
+    assert parse_budget("edge_preservation>=0") == Budget((Limit("edge_difference", False, 0),))
+
+
 def test_a_metric_of_another_package_has_limits_too(install_extension):
     install_extension("nstc-haze", {"nstc.metrics": {"haze": "HAZE"}}, "")
     assert parse_budget("haze<=0.2") == Budget((Limit("haze", True, 0.2),))

@@ -109,7 +109,7 @@ def test_the_teacher_beside_itself_is_perfect(
         "histogram_distance": 0.0,
         "lightness_shift": 0.0,
         "checkerboard_ratio": 1.0,
-        "edge_preservation": 0.0,
+        "edge_difference": 0.0,
         "flicker_ratio": 1.0,
     }
 

@@ -64,7 +64,7 @@ def test_metrics_are_those_of_the_results_schema_with_their_direction():
         ("histogram_distance", "CIELAB", "↓"),
         ("lightness_shift", "L*", ""),
         ("checkerboard_ratio", "", "↓"),
-        ("edge_preservation", "", "↑"),
+        ("edge_difference", "", "↑"),
         ("flicker_ratio", "", "↓"),
     ]
 
@@ -99,7 +99,7 @@ def test_equal_pictures():
     assert compute("checkerboard_ratio", look(pixels), look(pixels.copy())) == 1.0
     photo = noise(1)
     candidate, reference = look(pixels, photo=photo), look(pixels.copy(), photo=photo)
-    assert compute("edge_preservation", candidate, reference) == 0.0
+    assert compute("edge_difference", candidate, reference) == 0.0
 
 
 def test_ssim_of_two_flat_pictures_by_hand():
@@ -141,8 +141,8 @@ def test_a_grid_that_the_reference_has_not_is_finite_and_its_own_is_no_fault():
 def test_edges_beside_those_that_the_reference_keeps():
     photo = noise(1)
     all_of_them, none = look(photo.copy(), photo=photo), look(photo=photo)
-    assert compute("edge_preservation", all_of_them, none) == pytest.approx(1.0)
-    assert compute("edge_preservation", none, all_of_them) == pytest.approx(-1.0)
+    assert compute("edge_difference", all_of_them, none) == pytest.approx(1.0)
+    assert compute("edge_difference", none, all_of_them) == pytest.approx(-1.0)
 
 
 def test_flicker_beside_the_references_where_it_was_measured():
@@ -220,6 +220,13 @@ class TestOfOtherPackages:
     def test_may_not_have_a_name_of_a_tail(self, install_extension) -> None:
         install_extension("nstc-fog", {"nstc.metrics": {"ssim_worst": "GONE"}}, self.CODE)
         with pytest.raises(ExtensionError, match=r"ssim_worst = .*ends in one of _p90, _worst"):
+            available_metrics()
+
+    def test_may_not_have_a_name_that_older_files_have_for_another(self, install_extension) -> None:
+        code = "GONE = Metric('edge_preservation', min)\n"
+        parts = {"nstc.metrics": {"edge_preservation": "GONE"}}
+        install_extension("nstc-fog", parts, self.CODE + code)
+        with pytest.raises(ExtensionError, match=r"has the name of one that nstc has"):
             available_metrics()
 
     def test_are_known_by_name_as_those_of_nowhere_are_not(self) -> None:
