@@ -5,8 +5,9 @@ has what running a file costs besides latency. Numbers and names are written for
 the report and the card, too.
 """
 
+import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -33,8 +34,6 @@ INFINITE: Final = "∞"
 _LISTED: Final = 12  # items of a list
 _MARKDOWN_SIGNS: Final = re.compile(r"([\\`*_{}\[\]<>|#~])")
 _HASH: Final = re.compile("[0-9a-f]{64}")
-_METRICS: Final = ("style_ratio", "content_ratio", "ssim")
-_WIDE: Final = ("local_style_distance",)  # in a wide table too
 _NAME_WIDTH: Final = 16
 _TARGET_WIDTH: Final = 12  # longer ones, such as addresses of machines, are folded
 
@@ -50,6 +49,11 @@ def three_digits(number: float) -> str:
 def fine(number: float) -> str:
     """As `three_digits`, and small numbers with the digits that tell them apart: 0.00213."""
     return f"{number:.3g}" if 0 < abs(number) < 0.1 else three_digits(number)
+
+
+def finite(number: float, digits: int = 2) -> str:
+    """With as many digits behind the point; infinite is the PSNR of equal pictures."""
+    return INFINITE if math.isinf(number) else f"{number:.{digits}f}"
 
 
 def as_markdown(text: str) -> str:
@@ -105,6 +109,16 @@ def short_names(models: Sequence[str]) -> list[str]:
     return [short.get(model, model) for model in models]
 
 
+def shown_metrics(names: Iterable[str], *, every: bool = False) -> list[Metric]:
+    """Of metrics by name those that people see, nstc's in its order, other packages' behind them.
+
+    That is those with a label, unless `every` one is asked for.
+    """
+    found = dict.fromkeys(names)
+    ordered = (*(own for own in KNOWN if own in found), *(own for own in found if own not in KNOWN))
+    return [metric for metric in map(metric_of, ordered) if every or metric.label]
+
+
 @dataclass(frozen=True)
 class _Column:
     """A number of each row."""
@@ -152,25 +166,25 @@ _COSTS: Final = (
 )
 
 
-def result_table(result: BenchResult, *, narrow: bool = False, wide: bool = False) -> Table:
+def result_table(
+    result: BenchResult, *, narrow: bool = False, wide: bool = False, every: bool = False
+) -> Table:
     """Rows as they were asked for; the caption says what they are compared with and measured on.
 
-    A narrow one leaves sizes of the network and memory to `costs_table`. A wide one has the tails
-    of metrics too: the 90th percentile over photographs, and the worst one.
+    A narrow one leaves sizes of the network and memory to `costs_table`. Only a wide one has every
+    metric that has a label. With `every` one it has those without too, and the tails: the 90th
+    percentile over photographs, and the worst one.
     """
-    # nstc's of that width, and those of other packages that have a label
     judged = [row.quality.metrics for row in result.rows if row.quality is not None]
-    foreign = dict.fromkeys(name for names in judged for name in names if name not in KNOWN)
-    names = [own for own in _WIDE if wide and any(own in metrics for metrics in judged)]
-    metrics = [KNOWN[name] for name in (*_METRICS, *names)]
-    metrics += [metric for metric in map(metric_of, foreign) if metric.label]
+    shown = shown_metrics((name for names in judged for name in names), every=every)
+    metrics = [metric for metric in shown if metric.narrow or wide or every]
     shows_memory = not narrow and any(row.footprint is not None for row in result.rows)
     columns = (
         _Column("ms", lambda row: three_digits(row.latency_ms.median)),
         _Column("times faster\n(95 %)", _faster),
         *(() if narrow else _SIZES),
         _Column("KB", lambda row: three_digits(row.size_bytes / 1000)),
-        *(column for own in metrics for column in (_quality(own), *_tails(result, own, wide))),
+        *(column for own in metrics for column in (_quality(own), *_tails(result, own, every))),
         *((_PEAK,) if shows_memory else ()),
     )
     return _table([*result.rows, *result.optimized], columns, _caption(result))
@@ -204,25 +218,30 @@ def _quality(metric: Metric) -> _Column:
         if metric.name not in quality.metrics:
             return None
         marked = metric.name == "style_ratio" and quality.style_source == "outputs"
-        return f"{quality.metrics[metric.name].median:.2f}{'†' if marked else ''}"
+        return f"{finite(quality.metrics[metric.name].median)}{'†' if marked else ''}"
 
     def cell(row: Row) -> str | None:
         return None if row.quality is None else of_quality(row.quality)
 
-    return _Column(metric.label.replace(" ", "\n"), cell, of_quality=of_quality)
+    return _Column(heading(metric).replace(" ", "\n"), cell, of_quality=of_quality)
 
 
-def _tails(result: BenchResult, metric: Metric, wide: bool) -> tuple[_Column, ...]:
-    """Columns of a metric's tail in a wide table, if any row has it."""
+def heading(metric: Metric) -> str:
+    """Above its column."""
+    return metric.label or metric.name.replace("_", " ")
+
+
+def _tails(result: BenchResult, metric: Metric, every: bool) -> tuple[_Column, ...]:
+    """Columns of a metric's tail in a table of every number, if any row has it."""
     rows: list[Row | OptimizedRow] = [*result.rows, *result.optimized]
     tails = [row.quality.tails for row in rows if row.quality is not None]
-    if not (wide and any(metric.name in own for own in tails)):
+    if not (every and any(metric.name in own for own in tails)):
         return ()
 
     def column(end: str) -> _Column:
         def of_quality(quality: Quality) -> str | None:
             number = quality.numbers.get(f"{metric.name}_{end}")
-            return None if number is None else three_digits(number)
+            return None if number is None else finite(number)
 
         return _Column(
             f"its\n{end}",
@@ -271,7 +290,8 @@ def summary(row: Row) -> str:
         f"{three_digits(row.size_bytes / 1000)} KB",
     ]
     if row.quality is not None:
-        parts += [f"{name} {row.quality.metrics[name].median:.2f}" for name in _METRICS]
+        found = row.quality.metrics
+        parts += [f"{m.name} {found[m.name].median:.2f}" for m in shown_metrics(found) if m.narrow]
     return ", ".join(parts)
 
 
@@ -286,6 +306,7 @@ def _caption(result: BenchResult) -> str:
         few = f" (fewer than {FEW_PHOTOS}: a rough guide)" if judged[0].few_photos else ""
         teachers = ", ".join(dict.fromkeys(quality.teacher for quality in judged))
         lines.append(f"quality on {judged[0].photos} photographs{few}, compared with {teachers}")
+    lines += _worst_photos(result.rows)
     lines += [
         f"optimized: images in the style of {row.model}, without a network, {row.steps} steps and "
         f"{three_digits(row.seconds)} s each: the floor of the style loss"
@@ -312,6 +333,20 @@ def _caption(result: BenchResult) -> str:
     if any(quality.style_source == "outputs" for quality in judged):
         lines.append("† no painting is known: the style is the mean of the teacher's own pictures")
     return "\n".join(lines)
+
+
+def _worst_photos(rows: Sequence[Row]) -> list[str]:
+    """Of each metric that has them the photograph that is worst, and the row it is worst in."""
+    judged = [(row, row.quality.tails) for row in rows if row.quality is not None]
+    lines = []
+    for metric in shown_metrics(name for _, tails in judged for name in tails):
+        having = [(row, tails[metric.name]) for row, tails in judged if metric.name in tails]
+        row, tail = max(having, key=lambda own: (math.isnan(own[1].worst), own[1].worst))
+        lines.append(
+            f"worst photograph, {heading(metric)}: {tail.worst_photo}, {finite(tail.worst)} by "
+            f"{row.model} {row.artifact}"
+        )
+    return lines
 
 
 def _reference(reference: Reference) -> str:

@@ -4,7 +4,6 @@ A card is made from the manifest: what the model is, what it was trained on and 
 """
 
 import dataclasses
-import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -12,9 +11,9 @@ from typing import Any, Final
 import onnx
 from torch import nn
 
-from nstc.benchmarks.quality.metrics import KNOWN, NEWER, Metric, metric_of
+from nstc.benchmarks.quality.metrics import Metric, metric_of
 from nstc.benchmarks.result import BenchResult, Quality, Row, rows_content
-from nstc.benchmarks.table import INFINITE, NONE, as_markdown
+from nstc.benchmarks.table import NONE, as_markdown, finite, heading, shown_metrics
 from nstc.benchmarks.timing.statistics import Interval
 from nstc.compress.learning.logs import Losses, loss_curves, preview_sheet
 from nstc.compress.quantization.summary import portability
@@ -34,11 +33,6 @@ _LABELS: Final = ("photograph", "teacher", "student, float", "student, int8")
 
 Stylise = Callable[[images.Pixels], images.Pixels]
 
-# Metrics that are columns of the tables.
-_SHOWN: Final = (
-    *("style_ratio", "content_ratio", "flicker_ratio", "checkerboard_ratio"),
-    *("ssim", "psnr_db"),
-)
 _FRONTIER: Final = f"""![speed and style]({FRONTIER_FILE})
 
 Beside the other students of the zoo, each against its own teacher."""
@@ -211,14 +205,13 @@ def _judged(rows: Sequence[_Measured]) -> list[str]:
     if judged_by is not None:
         of = f" of {_sets(judged_by)}"
     few = ": few, the intervals are wide" if quality.few_photos else ""
-    newer = [own for own in sorted(NEWER) if any(own in row.quality.metrics for row in rows)]
-    names = (*_SHOWN, *newer)  # older measurements lack the last
+    shown = shown_metrics(name for row in rows for name in row.quality.metrics)
     table = [
-        f"| file | KB | times faster (95 %) | {' | '.join(KNOWN[name].label for name in names)} |",
-        f"|---|---|---|{'---|' * len(names)}",
+        f"| file | KB | times faster (95 %) | {' | '.join(map(heading, shown))} |",
+        f"|---|---|---|{'---|' * len(shown)}",
     ]
     for row in rows:
-        metrics = [_number(row.quality.metrics.get(name), KNOWN[name]) for name in names]
+        metrics = [_number(row.quality.metrics.get(own.name), own) for own in shown]
         table.append(
             f"| model.{row.artifact} | {row.size_bytes / 1000:.0f} | {row.speedup.median:.1f} "
             f"({row.speedup.low:.1f} to {row.speedup.high:.1f}) | {' | '.join(metrics)} |"
@@ -236,7 +229,7 @@ def _tails(rows: Sequence[_Measured]) -> list[str]:
     names = dict.fromkeys(name for row in rows for name in row.quality.tails)
     if not names:
         return []
-    headings = (f"{_label(name)} {end}" for name in names for end in ("p90", "worst"))
+    headings = (f"{heading(metric_of(name))} {end}" for name in names for end in ("p90", "worst"))
     table = [f"| file | {' | '.join(headings)} |", f"|---|{'---|---|' * len(names)}"]
     for row in rows:
         cells = []
@@ -246,7 +239,7 @@ def _tails(rows: Sequence[_Measured]) -> list[str]:
                 cells += [NONE, NONE]
                 continue
             photo = as_markdown(tail.worst_photo)
-            cells += [_finite(tail.p90, digits), f"{_finite(tail.worst, digits)} ({photo})"]
+            cells += [finite(tail.p90, digits), f"{finite(tail.worst, digits)} ({photo})"]
         table.append(f"| model.{row.artifact} | {' | '.join(cells)} |")
     return [
         "90th percentile over the same photographs, and the worst of them:",
@@ -254,19 +247,9 @@ def _tails(rows: Sequence[_Measured]) -> list[str]:
     ]
 
 
-def _label(name: str) -> str:
-    return metric_of(name).label or name
-
-
-def _finite(number: float, digits: int) -> str:
-    return INFINITE if math.isinf(number) else f"{number:.{digits}f}"
-
-
 def _number(found: Interval | None, metric: Metric) -> str:
-    """A metric's median; infinite is the PSNR of equal pictures."""
-    if found is None:
-        return NONE
-    return _finite(found.median, metric.digits)
+    """A metric's median."""
+    return NONE if found is None else finite(found.median, metric.digits)
 
 
 def _history(steps: Sequence[Step]) -> list[str]:

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from nstc.benchmarks.gate.keys import RowKey
 from nstc.benchmarks.gate.verdicts import SEVERITY, CheckReport, Finding, Verdict, exit_status
+from nstc.benchmarks.quality.metrics import KNOWN
 from nstc.benchmarks.table import as_markdown
 from nstc.core import terminal
 
@@ -35,9 +36,13 @@ _STYLES: Final = {
 _NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def check_table(report: CheckReport) -> Group:
-    """A table for each row and file, then the summary and what else a reader must know."""
-    tables = []
+def check_table(report: CheckReport, *, every: bool = False) -> Group:
+    """A table for each row and file, then the summary and what else a reader must know.
+
+    Metrics that `nstc bench` does not show are left out where they pass, unless `every` one is
+    asked for.
+    """
+    tables, left_out = [], 0
     for row, findings in report.by_row.items():
         table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
         table.title, table.title_justify = terminal.as_text(str(row)), "left"
@@ -46,6 +51,10 @@ def check_table(report: CheckReport) -> Group:
             table.add_column(heading, justify="right" if numeric else "left", no_wrap=True)
         table.add_column("", overflow="fold")
         for finding in findings:
+            metric = KNOWN.get(finding.fact)
+            if metric and not metric.label and finding.verdict is Verdict.PASS and not every:
+                left_out += 1
+                continue
             table.add_row(
                 terminal.as_text(finding.fact),
                 _number(finding.baseline),
@@ -54,7 +63,9 @@ def check_table(report: CheckReport) -> Group:
                 terminal.as_text(finding.explanation),
             )
         tables.append(table)
-    return Group(*tables, terminal.as_text("\n".join([summary_line(report), *report.notes])))
+    notes = [f"{left_out} more PASS: --all-metrics lists them"] if left_out else []
+    lines = [summary_line(report), *report.notes, *notes]
+    return Group(*tables, terminal.as_text("\n".join(lines)))
 
 
 def summary_line(report: CheckReport) -> str:

@@ -84,8 +84,9 @@ class Metric:
     better: Better = Better.LOWER  # which way is up
     tolerance: Tolerance = Tolerance(0.002, 0.01)  # what the gate lets pass
     unit: str = ""  # of the number; empty for a ratio
-    label: str = ""  # what tables of few columns call it; empty where they leave it out
-    digits: int = 3  # behind the point, there
+    label: str = ""  # what tables call it; one without is in those of all metrics alone
+    narrow: bool = True  # whether tables of few columns have it too, if it has a label
+    digits: int = 3  # behind the point, in cards
     # What the gate lets pass of the 90th percentile over photographs and of the worst; None where
     # results have the median alone. Only of metrics of which less is better.
     tail: Tolerance | None = None
@@ -258,6 +259,7 @@ METRICS: Final = (
         local_style_distance,
         tolerance=Tolerance(0.002, 0.008),
         label="local style",
+        narrow=False,
         tail=Tolerance(0.004, 0.016),
     ),
     # Rounding 0.0004, brightness 0.004.
@@ -270,7 +272,6 @@ METRICS: Final = (
         Better.HIGHER,
         Tolerance(0.05, ceiling=50.0),
         "dB",
-        label="dB",
         digits=1,
     ),
     Metric("feature_distance", feature_distance, tolerance=Tolerance(0.001, 0.01)),
@@ -300,6 +301,7 @@ METRICS: Final = (
         on_pixels(checkerboard_ratio),
         tolerance=Tolerance(0.02, 0.02),
         label="grid ratio",
+        narrow=False,
     ),
     # A difference of correlations: rounding below 0.0001, brightness 0.003 at most.
     Metric("edge_difference", edge_difference, Better.HIGHER, Tolerance(0.002)),
@@ -309,6 +311,7 @@ METRICS: Final = (
         ratio(lambda own: own.flicker),
         tolerance=Tolerance(0.005, 0.015),
         label="flicker ratio",
+        narrow=False,
     ),
 )
 """What every result has, in its order; see docs/reference/metrics.md.

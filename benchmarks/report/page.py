@@ -15,7 +15,7 @@ from nstc.benchmarks import table
 from nstc.benchmarks.quality.metrics import known_metric
 from nstc.benchmarks.report import plots, reruns, stored_results
 from nstc.benchmarks.report.stored_results import ReadRow, Run, all_rows
-from nstc.benchmarks.result import OptimizedRow
+from nstc.benchmarks.result import OptimizedRow, Quality
 from nstc.benchmarks.table import byte_count, fine, three_digits
 from nstc.benchmarks.timing import machine, statistics
 from nstc.core import Progress, Silent
@@ -57,6 +57,7 @@ def write_report(
     history: Path | None = None,
     photos: PhotoSet | None,
     layers: bool = True,
+    all_metrics: bool = False,
     progress: Progress | None = None,
 ) -> None:
     """Make one HTML page of results.
@@ -69,6 +70,7 @@ def write_report(
         history: A folder of such files, one for each commit; see `read_history`.
         photos: Some of them are stylised for the page; None for a page without pictures.
         layers: Whether to measure where the rows' files spend their time.
+        all_metrics: Whether the table has every metric, not those alone that `nstc bench` shows.
         progress: Receives progress updates of pictures and profiles.
 
     Raises:
@@ -93,7 +95,9 @@ def write_report(
     with atomic_file(output) as draft:
         profiles = reruns.profile_rows(runs, progress) if layers else None
         pictures = reruns.make_pictures(runs, photos, progress) if photos is not None else None
-        text = render_page(runs, layers=profiles, pictures=pictures, past=past)
+        text = render_page(
+            runs, layers=profiles, pictures=pictures, past=past, all_metrics=all_metrics
+        )
         draft.write_text(text, encoding="utf-8")
 
 
@@ -146,6 +150,7 @@ def render_page(
     layers: reruns.Layers | None = None,
     pictures: reruns.Pictures | None = None,
     past: Sequence[Run] = (),
+    all_metrics: bool = False,
 ) -> str:
     """The page of some runs, with the trend of the `past`, oldest first; None is left out."""
     from jinja2 import Environment, StrictUndefined
@@ -175,7 +180,7 @@ def render_page(
         runs=runs,
         rows=list(zip(names, (row for _, row in all_rows(runs)), strict=True)),
         optimized=sum(len(run.optimized) for run in runs),
-        columns=table_columns(runs),
+        columns=table_columns(runs, every=all_metrics),
         caveats=caveats_of(runs),
         layers=layers,
         machine=stored_results.flattened(machine.machine_facts()) if shares else {},
@@ -186,23 +191,27 @@ def render_page(
     )
 
 
-def table_columns(runs: Sequence[Run]) -> list[Column]:
-    """All columns that at least one row has something for; optimised pictures come last."""
+def table_columns(runs: Sequence[Run], *, every: bool = False) -> list[Column]:
+    """All columns that at least one row has something for; optimised pictures come last.
+
+    Of metrics they are those that `nstc bench` shows, with the worst photograph. With `every` one
+    they are all, and the tails are columns of their own.
+    """
     pairs = all_rows(runs)
     rows = [row for _, row in pairs]
     floors = [(run, row) for run in runs for row in run.optimized]
     without = [None] * len(floors)  # of what is measured of files
-    every: list[ReadRow | OptimizedRow] = [*rows, *(row for _, row in floors)]
-    columns = [_words("model", table.short_names([row.model for row in every]))]
+    all_of_them: list[ReadRow | OptimizedRow] = [*rows, *(row for _, row in floors)]
+    columns = [_words("model", table.short_names([row.model for row in all_of_them]))]
     if len(runs) > 1:
         columns.append(_words("run", [run.name for run, _ in (*pairs, *floors)]))
     times = [(row.latency_ms.median, row.latency_ms.iqr) for row in rows]
     latencies = [Cell(fine(ms), "" if iqr is None else f"IQR {fine(iqr)}", ms) for ms, iqr in times]
     targets = [*(row.target for row in rows), *(table.NONE for _ in floors)]
     columns += [
-        _words("artifact", [row.artifact for row in every]),
+        _words("artifact", [row.artifact for row in all_of_them]),
         _words("target", targets),
-        _numbers("size", "px", [row.size for row in every], _whole),
+        _numbers("size", "px", [row.size for row in all_of_them], _whole),
         Column("latency", "ms", True, (*latencies, *(Cell(table.NONE) for _ in floors))),
         _intervals("times faster", "95 %", [*(row.speedup for row in rows), *without]),
         _numbers("parameters", "", [*(row.params for row in rows), *without], table.count),
@@ -215,14 +224,33 @@ def table_columns(runs: Sequence[Run]) -> list[Column]:
         ("optimized in", "s a picture", [row.seconds for _, row in floors]),
     ):
         columns.append(_numbers(heading, hint, [*(None for _ in rows), *of_floor], _whole))
-    judged = [row.quality.metrics if row.quality else {} for row in every]
-    for name in dict.fromkeys(name for metrics in judged for name in metrics):
-        known = known_metric(name)
-        hint = "95 %" if known is None else f"{known.better} 95 %".strip()
-        columns.append(_intervals(name, hint, [metrics.get(name) for metrics in judged]))
-        tails = [row.quality.tails.get(name) if row.quality else None for row in every]
-        columns += _tail_columns(name, tails)
+    columns += _metric_columns([row.quality for row in all_of_them], every=every)
     return [column for column in columns if any(cell.value is not None for cell in column.cells)]
+
+
+def _metric_columns(judged: Sequence[Quality | None], *, every: bool) -> Iterable[Column]:
+    """Of each metric its medians; the worst photograph is in the same cell, or behind it."""
+    names = (name for own in judged if own is not None for name in own.metrics)
+    for metric in table.shown_metrics(names, every=every):
+        name = metric.name
+        hint = f"{metric.better} 95 %".strip() if known_metric(name) else "95 %"
+        medians = [None if own is None else own.metrics.get(name) for own in judged]
+        tails = [None if own is None else own.tails.get(name) for own in judged]
+        column = _intervals(name, hint, medians)
+        if every:
+            yield column
+            yield from _tail_columns(name, tails)
+        else:
+            cells = map(_with_worst, column.cells, tails)
+            yield dataclasses.replace(column, cells=tuple(cells))
+
+
+def _with_worst(cell: Cell, tail: statistics.Tail | None) -> Cell:
+    """The same, which names the photograph that is worst."""
+    if tail is None:
+        return cell
+    worst = f"worst {table.finite(tail.worst)}: {tail.worst_photo}"
+    return dataclasses.replace(cell, interval=", ".join(filter(None, (cell.interval, worst))))
 
 
 def _whole(number: float) -> str:

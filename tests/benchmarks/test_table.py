@@ -1,8 +1,10 @@
 import dataclasses
 import io
+import math
 
 from rich.console import Console
 
+from nstc.benchmarks.quality.metrics import METRICS
 from nstc.benchmarks.result import (
     BenchProtocol,
     BenchResult,
@@ -64,6 +66,7 @@ def shown(
     place: dict[str, str] | None = None,
     optimized: tuple[OptimizedRow, ...] = (),
     width: int = 100,
+    every: bool = False,
 ) -> str:
     result = BenchResult(
         machine={},
@@ -88,29 +91,56 @@ def shown(
         optimized=optimized,
     )
     sink = io.StringIO()
-    table = result_table(result, narrow=width < 100, wide=width > 100)
+    table = result_table(result, narrow=width < 100, wide=width > 100, every=every)
     Console(file=sink, width=width, color_system=None).print(table)
     return sink.getvalue()
 
 
-def test_only_a_wide_table_has_the_worst_photographs():
-    tails = {"style_ratio": Tail(p90=1.413, worst=1.618, worst_photo="sky.jpg")}
-    judged = dataclasses.replace(STUDENT, quality=quality(tails=tails))
+def judged_by_all(worst: float = 1.618, photo: str = "sky.jpg", **changes) -> Row:
+    medians = {own.name: spread(0.5) for own in METRICS} | quality().metrics
+    tails = {"style_ratio": Tail(p90=1.413, worst=worst, worst_photo=photo)}
+    return dataclasses.replace(
+        STUDENT, quality=quality(metrics={**medians, **changes}, tails=tails)
+    )
+
+
+def test_a_wide_table_has_six_metrics_and_a_narrower_one_three():
+    row = judged_by_all(local_style_distance=spread(0.44), flicker_ratio=spread(0.77))
     unjudged = dataclasses.replace(STUDENT, model="zoo:udnie", quality=None)
-    wide = shown(judged, unjudged, width=120)
-    assert line_with("zoo:starry-night ", wide)[9:] == ["1.27", "1.41", "1.62", "1.14", "0.81"]
-    assert line_with("zoo:udnie", wide)[9:] == ["-"] * 5
-    assert ("its" in wide, "p90" in wide, "worst" in wide) == (True, True, True)
-    assert "1.41" not in shown(judged, width=100)
-    tails = {"local_style_distance": Tail(p90=0.61, worst=0.72, worst_photo="sky.jpg")}
-    medians = {**quality().metrics, "local_style_distance": spread(0.44)}
-    judged = dataclasses.replace(STUDENT, quality=quality(metrics=medians, tails=tails))
-    assert line_with("int8.onnx", shown(judged, width=120))[9:] == [
-        *("1.27", "1.14", "0.81"),
-        *("0.44", "0.61", "0.72"),
+    wide = shown(row, unjudged, width=120)
+    assert line_with("zoo:starry-night int8.onnx cpu:2", wide)[9:] == [
+        *("1.27", "1.14", "0.44", "0.81", "0.50", "0.77"),
     ]
-    assert "0.44" not in shown(judged, width=100)
-    assert shown(STUDENT, width=120).rstrip() == shown(STUDENT, width=100).rstrip()
+    assert line_with("zoo:udnie", wide)[9:] == ["-"] * 6
+    assert line_with("int8.onnx cpu:2", shown(row))[9:] == ["1.27", "1.14", "0.81"]
+
+
+def test_a_table_of_all_metrics_has_the_worst_photographs_numbers_too():
+    row = judged_by_all(psnr_db=spread(math.inf), edge_difference=spread(-0.07))
+    text = shown(row, width=300, every=True)
+    cells = line_with("int8.onnx cpu:2", text)[9:]
+    assert len(cells) == len(METRICS) + 2
+    assert cells[:4] == ["1.27", "1.41", "1.62", "1.14"]
+    assert {"∞", "-0.07"} <= set(cells)
+    assert all(word in text for word in ("p90", "drift", "histogram", "lightness", "difference"))
+    assert "drift" not in shown(row, width=120)
+
+
+def test_the_worst_photograph_is_named_once_for_all_rows_at_any_width():
+    rows = (judged_by_all(1.3, "sea.jpg"), judged_by_all(1.618, "[b]sky[/b].jpg"))
+    rows = (rows[0], dataclasses.replace(rows[1], artifact="onnx"))
+    line = "worst photograph, style ratio: [b]sky[/b].jpg, 1.62 by zoo:starry-night onnx"
+    for width in (80, 100, 120):
+        text = " ".join(shown(*rows, width=width).split())
+        assert line in text
+        assert text.count("worst photograph") == 1
+    assert "worst photograph" not in shown(STUDENT)
+    endless = judged_by_all(math.inf, "sea.jpg")
+    assert "sea.jpg, ∞ by" in shown(rows[1], endless)
+
+
+def test_a_table_of_rows_that_were_not_judged_has_no_column_of_quality():
+    assert "SSIM" not in shown(dataclasses.replace(STUDENT, quality=None))
 
 
 def line_with(text: str, output: str) -> list[str]:
@@ -185,7 +215,8 @@ def test_a_style_without_a_painting_is_marked_and_explained():
 
 def test_what_is_not_known_is_a_dash():
     bare = dataclasses.replace(STUDENT, params=None, macs=None, quality=None)
-    assert line_with("int8.onnx", shown(bare)).count("-") == 5
+    text = shown(bare, dataclasses.replace(STUDENT, artifact="onnx"))
+    assert line_with("int8.onnx", text).count("-") == 5
 
 
 def test_noisy_rows_are_marked_and_explained_once_with_what_would_settle_them():

@@ -92,6 +92,7 @@ def test_no_flag_is_forgotten_here(flags_of) -> None:
         "--recipe",
         "--json",
         "--save-baseline",
+        "--all-metrics",
         "--memory-cap",
         "--open",
         "--https",
@@ -163,9 +164,21 @@ def test_a_folder_of_one_photograph_will_do_and_is_said_to_be_few(
     done = beside_itself(nstc, teacher_bundle.path, "--photos", tmp_path / "one", "--json", file)
     assert done.code == 0, done.err
     assert "quality on 1 photographs (fewer than 20" in done.out
+    assert "worst photograph, style ratio: only.png, 1.00 by " in done.out
+    assert "drift" not in done.out
     quality = json.loads(file.read_text())["rows"][0]["quality"]
     assert (quality["photos"], quality["few_photos"]) == (1, True)
     assert quality["intervals"]["ssim"] == {"low": quality["ssim"], "high": quality["ssim"]}
+
+
+def test_all_metrics_are_in_the_table_if_they_are_asked_for(
+    nstc, teacher_bundle, save_picture, pixels, tmp_path
+) -> None:
+    save_picture(pixels, "one/only.png")
+    photos = ("--photos", tmp_path / "one")
+    done = beside_itself(nstc, teacher_bundle.path, *photos, "--all-metrics")
+    assert done.code == 0, done.err
+    assert all(word in done.out for word in ("drift", "histogram", "p90"))
 
 
 def test_a_broken_photograph_is_named(nstc, student_bundle, photo_folder, tmp_path) -> None:

@@ -38,7 +38,7 @@ def fake_check(monkeypatch):
         asked.update(options, models=list(models), baseline=str(baseline))
         found = Finding(
             row=KEY,
-            fact="bytes",
+            fact=asked.get("fact", "bytes"),
             verdict=asked["verdict"],
             baseline=10,
             value=11,
@@ -184,3 +184,11 @@ def test_from_the_first_baseline_to_an_update(foreign, tmp_path):
 @pytest.fixture
 def foreign(linear, tmp_path):
     return linear(tmp_path / "darker.onnx", 0.8, 0.0)
+
+
+def test_a_metric_that_passes_and_bench_does_not_show_is_listed_with_all_metrics(fake_check):
+    fake_check["fact"] = "color_drift"
+    brief = nstc("check", "--baseline", "b.json")
+    assert "color_drift" not in brief.output
+    assert "1 more PASS: --all-metrics lists them" in brief.output
+    assert "color_drift" in nstc("check", "--baseline", "b.json", "--all-metrics").output

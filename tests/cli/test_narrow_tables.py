@@ -272,12 +272,12 @@ def test_what_goes_to_a_file_has_a_line_a_row(zoo_result, capsys, monkeypatch) -
 
 
 @pytest.mark.parametrize("end", [160.2, 1234.5])
-def test_what_goes_to_a_file_has_the_worst_photographs_however_wide_it_is(
+def test_what_goes_to_a_file_has_all_metrics_if_asked_for_however_wide_it_is(
     zoo_result, capsys, monkeypatch, end
 ) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
     tails = dict.fromkeys(
-        ("style_ratio", "content_ratio"), Tail(p90=1.413, worst=1.618, worst_photo="sky.jpg")
+        ("style_ratio", "content_ratio"), Tail(p90=6.661, worst=7.777, worst_photo="sky.jpg")
     )
     rows = tuple(
         dataclasses.replace(
@@ -288,9 +288,9 @@ def test_what_goes_to_a_file_has_the_worst_photographs_however_wide_it_is(
         )
         for row in zoo_result.rows
     )
-    print_result(dataclasses.replace(zoo_result, rows=rows), costs=False)
+    print_result(dataclasses.replace(zoo_result, rows=rows), costs=False, every=True)
     found = [line for line in capsys.readouterr().out.splitlines() if ADDRESS in line]
     assert len(found) == len(rows)
     for line, row in zip(found, rows, strict=True):
         assert "63.5k" in line
-        assert (line.count("1.41"), line.count("1.62")) == ((2, 2) if row.quality else (0, 0))
+        assert (line.count("6.66"), line.count("7.78")) == ((2, 2) if row.quality else (0, 0))

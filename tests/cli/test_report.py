@@ -55,6 +55,24 @@ def test_a_page_with_neither_pictures_nor_profiles(file, tmp_path):
     assert "made without layer times" in page
 
 
+def test_all_metrics_have_columns_if_they_are_asked_for(file, tmp_path):
+    metrics = {"ssim": 0.7, "color_drift": 9.5}
+    quality = {
+        **metrics,
+        "intervals": {name: {"low": own, "high": own} for name, own in metrics.items()},
+        "photos": 12,
+        "teacher": "zoo:dusk/teacher",
+        "style_source": "painting",
+    }
+    file.write_text(json.dumps({**RESULT, "rows": [{**RESULT["rows"][0], "quality": quality}]}))
+    page, options = tmp_path / "r.html", ("--no-pictures", "--no-layer-times")
+    assert report(file, "-o", page, *options).exit_code == 0
+    assert "<span>ssim</span>" in page.read_text()
+    assert "color_drift" not in page.read_text()
+    assert report(file, "-o", page, *options, "--all-metrics").exit_code == 0
+    assert "<span>color_drift</span>" in page.read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "kind"),
     [

@@ -1,9 +1,17 @@
+import dataclasses
 import re
 
 import pytest
 from rich.table import Table
 
-from nstc.benchmarks.result import BenchProtocol, BenchResult, LatencySummary, Reference, Row
+from nstc.benchmarks.result import (
+    BenchProtocol,
+    BenchResult,
+    LatencySummary,
+    Quality,
+    Reference,
+    Row,
+)
 from nstc.benchmarks.timing.latency import Throughput
 from nstc.benchmarks.timing.statistics import Interval
 from nstc.cli.output import print_list, print_result, print_table
@@ -118,7 +126,15 @@ def test_a_result_at_80_columns_has_every_number_in_one_of_two_tables(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("FORCE_COLOR", "1")
-    print_result(fake_result, costs=False)
+    found = Interval(median=0.81, low=0.8, high=0.82)
+    quality = Quality(
+        metrics=dict.fromkeys(("style_ratio", "content_ratio", "ssim"), found),
+        photos=12,
+        teacher="zoo:starry-night/teacher",
+        style_source="painting",
+    )
+    judged = dataclasses.replace(fake_result.rows[0], quality=quality)
+    print_result(dataclasses.replace(fake_result, rows=(judged,)), costs=False)
     printed = _plain(capsys.readouterr().out)
     first, _, second = printed.partition("What running them costs besides latency")
     assert "SSIM" in first

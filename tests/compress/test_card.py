@@ -29,7 +29,10 @@ from nstc.core.photos import PhotoSet, sample_photos
 from nstc.runtime.session import open_session
 
 SIZE = 64
-MEDIANS = {"style_ratio": 1.234, "content_ratio": 0.987, "ssim": 0.8125, "psnr_db": 24.56}
+MEDIANS = {
+    **{"style_ratio": 1.234, "content_ratio": 0.987, "ssim": 0.8125, "psnr_db": 24.56},
+    **{"checkerboard_ratio": 0.51, "flicker_ratio": 0.52},
+}
 
 
 def row(model: str, artifact: str = "int8.onnx", photos: int = 4, **medians: float) -> Row:
@@ -120,12 +123,12 @@ class TestWithCard:
         assert len(again.manifest.measurements) == 1
         assert "| 1.111 |" in (again.path / CARD_FILE).read_text()
 
-    def test_pictures_equal_to_the_teachers_have_no_finite_psnr(
+    def test_a_ratio_to_a_teacher_without_loss_is_infinite(
         self, bundle: Bundle, two_photos: PhotoSet
     ) -> None:
-        result = result_of(row(str(bundle.path), psnr_db=math.inf))
+        result = result_of(row(str(bundle.path), style_ratio=math.inf))
         made = with_card(bundle, result, two_photos, untouched)
-        assert "| 0.812 | ∞ |" in (made.path / CARD_FILE).read_text(encoding="utf-8")
+        assert "| ∞ | 0.987 |" in (made.path / CARD_FILE).read_text(encoding="utf-8")
 
 
 class TestPreview:
@@ -242,8 +245,12 @@ class TestCard:
     def test_has_the_measured_numbers(self, bundle: Bundle, two_photos: PhotoSet) -> None:
         text = self.measured(bundle, two_photos)
         assert (
-            "| model.int8.onnx | 81 | 81.3 (79.0 to 85.0) | 1.234 | 0.987 | 0.500 | 0.500 "
-            "| 0.812 | 24.6 |" in text
+            "| file | KB | times faster (95 %) | style ratio | content ratio | local style | SSIM "
+            "| grid ratio | flicker ratio |" in text
+        )
+        assert (
+            "| model.int8.onnx | 81 | 81.3 (79.0 to 85.0) | 1.234 | 0.987 | 0.500 | 0.812 "
+            "| 0.510 | 0.520 |" in text
         )
         assert "By `nstc bench` at 512x512 on cpu:2, protocol " in text
         assert "58,123 parameters, 0.94 GMACs." in text
@@ -291,9 +298,15 @@ class TestCard:
         made = with_card(bundle, result_of(row(str(bundle.path))), two_photos, untouched)
         measured = made.manifest.measurements[0]
         quality = {k: v for k, v in measured["quality"].items() if k != "flicker_ratio"}
-        old = {**measured, "quality": quality}
-        text = card(dataclasses.replace(made.manifest, measurements=(old,)))
-        assert "| 1.234 | 0.987 | – | 0.500 |" in text
+        both = (measured, {**measured, "quality": quality})
+        text = card(dataclasses.replace(made.manifest, measurements=both))
+        assert "| 0.510 | 0.520 |\n" in text
+        assert "| 0.510 | – |\n" in text
+
+    def test_an_older_manifest_has_other_names_of_metrics(self) -> None:
+        shipped = open_bundle("zoo:starry-night").manifest
+        assert "edge_preservation" in shipped.measurements[0]["quality"]
+        assert "| SSIM | grid ratio | flicker ratio |" in card(shipped)
 
     @pytest.mark.parametrize(
         "change", [{"speedup": None}, {"quality": {}}, {"macs": "many"}, {"judged_by": [1]}]

@@ -61,6 +61,10 @@ Teacher = Annotated[
     ),
 ]
 Init = Annotated[str | None, typer.Option("--init", help="Bundle of a student to start from.")]
+AllMetrics = Annotated[
+    bool,
+    typer.Option("--all-metrics", help="Show every quality metric, not the main ones alone."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Resume an interrupted run from its checkpoint.")

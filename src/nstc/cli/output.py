@@ -125,17 +125,22 @@ def print_below(text: str) -> None:
     console.print(as_text(text), soft_wrap=not is_limited)
 
 
-def print_result(result: "BenchResult", *, costs: bool) -> None:
+def print_result(result: "BenchResult", *, costs: bool, every: bool = False) -> None:
     """Print what a benchmark measured, and below it what running the files costs.
 
-    Where the terminal holds the first table in full, the second is printed if `costs` says so.
+    Where the terminal holds the first table in full, the second is printed if `costs` says so. With
+    `every` the first has all metrics and the tails, however many lines of the terminal that takes.
     """
     from nstc.benchmarks.table import costs_table, has_costs, result_table
 
-    table = result_table(result, wide=True)
-    if not fits_terminal(table):
-        table = result_table(result)
-    in_full = print_table(table, lambda: result_table(result, narrow=True))
+    if every:
+        in_full = True
+        print_table(result_table(result, every=True))
+    else:
+        table = result_table(result, wide=True)
+        if not fits_terminal(table):
+            table = result_table(result)
+        in_full = print_table(table, lambda: result_table(result, narrow=True))
     if not in_full or (costs and has_costs(result)):
         print_table(costs_table(result, with_sizes=not in_full))
 

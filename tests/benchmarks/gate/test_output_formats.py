@@ -46,9 +46,10 @@ SPEED = finding("speedup", "MISSING_BASELINE", row=FLOAT, value=26.04, explanati
 MIXED = report(BYTES, SSIM, SPEED, notes=["not checked: zoo:udnie"])
 
 
-def shown(given: CheckReport) -> str:
+def shown(given: CheckReport, *, every: bool = False) -> str:
     sink = io.StringIO()
-    Console(file=sink, width=100, color_system=None).print(output_formats.check_table(given))
+    table = output_formats.check_table(given, every=every)
+    Console(file=sink, width=100, color_system=None).print(table)
     return sink.getvalue()
 
 
@@ -60,6 +61,21 @@ def test_the_table_has_every_finding_and_the_count():
     assert "REGRESSED: 1 REGRESSED, 1 MISSING_BASELINE, 1 PASS" in output
     assert "not checked: zoo:udnie" in output
     assert all(len(line) <= 100 for line in output.splitlines())
+
+
+def test_metrics_that_bench_does_not_show_are_in_the_table_where_they_do_not_pass():
+    drift, tail = (finding(own, "PASS", value=0.0625) for own in ("color_drift", "ssim_worst"))
+    output = shown(report(BYTES, drift, SSIM, tail))
+    assert all(name in output for name in ("bytes", "ssim ", "ssim_worst"))
+    assert "color_drift" not in output
+    assert "1 more PASS: --all-metrics lists them" in output
+    worse = shown(report(SSIM, dataclasses.replace(drift, verdict=Verdict.REGRESSED)))
+    assert "color_drift" in worse
+    assert "--all-metrics" not in worse
+    every = shown(report(drift), every=True)
+    assert "color_drift" in every
+    assert "--all-metrics" not in every
+    assert "| color\\_drift |" in output_formats.markdown(report(drift))
 
 
 def test_names_are_no_markup():

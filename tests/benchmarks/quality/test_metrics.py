@@ -152,6 +152,18 @@ def test_flicker_beside_the_references_where_it_was_measured():
     assert compute("flicker_ratio", look(), look(flicker=0.02)) is None
 
 
+def test_six_metrics_at_most_are_shown_unless_all_are_asked_for():
+    shown = [own.name for own in METRICS if own.label]
+    assert shown == [
+        "style_ratio",
+        "content_ratio",
+        "local_style_distance",
+        "ssim",
+        "checkerboard_ratio",
+        "flicker_ratio",
+    ]
+
+
 def test_a_tail_has_the_tolerance_of_the_tail():
     for name in ("style_ratio_p90", "style_ratio_worst"):
         own = metric_of_number(name)

@@ -2,12 +2,12 @@ from nstc.benchmarks.report.page import render_page, table_columns
 from nstc.benchmarks.report.stored_results import row_names
 
 
-def by_heading(*runs):
-    return {column.heading: column for column in table_columns(runs)}
+def by_heading(*runs, every=False):
+    return {column.heading: column for column in table_columns(runs, every=every)}
 
 
 def test_every_number_has_its_column_with_its_interval(read):
-    columns = by_heading(read())
+    columns = by_heading(read(), every=True)
     shown = {
         name: (column.cells[0].text, column.cells[0].interval) for name, column in columns.items()
     }
@@ -52,8 +52,16 @@ def test_arrows_point_where_the_metrics_say(read, make_row, make_quality):
     metrics = {"ssim": 0.7, "style_ratio": 1.2, "lightness_shift": 0.4, "of_tomorrow": 1.0}
     intervals = {name: {"low": value, "high": value} for name, value in metrics.items()}
     quality = {**make_quality(1.2), **metrics, "intervals": intervals}
-    columns = by_heading(read(make_row(quality=quality)))
+    run = read(make_row(quality=quality))
+    columns = by_heading(run, every=True)
     assert [columns[name].hint for name in metrics] == ["↑ 95 %", "↓ 95 %", "95 %", "95 %"]
+    assert metrics.keys() & by_heading(run) == {"ssim", "style_ratio"}
+
+
+def test_the_page_has_all_metrics_if_they_are_asked_for(read, page_of):
+    run = read()
+    assert "psnr_db" in page_of(render_page([run], all_metrics=True)).sections["rows"]
+    assert "psnr_db" not in page_of(render_page([run])).sections["rows"]
 
 
 def test_optimised_pictures_stand_last_with_their_budget(read, make_row, make_quality):
@@ -94,14 +102,24 @@ def test_the_page_has_their_row_and_says_what_it_is(read, make_row, make_quality
     assert "optimized" not in without
 
 
-def test_the_worst_photograph_has_columns_where_a_row_has_it(read, make_row, make_quality):
+def test_the_worst_photograph_is_named_in_the_metrics_cell(read, make_row, make_quality):
+    tails = {"style_ratio": {"p90": 1.4, "worst": None, "worst_photo": "sky.jpg"}}
+    columns = by_heading(read(make_row(quality=make_quality(1.2, tails=tails)), make_row()))
+    assert [own.interval for own in columns["style_ratio"].cells] == [
+        "1.08 to 1.44, worst ∞: sky.jpg",
+        "1.12 to 1.50",
+    ]
+    assert not any("worst" in heading for heading in columns)
+
+
+def test_the_worst_photograph_has_columns_among_all_metrics(read, make_row, make_quality):
     tails = {"style_ratio": {"p90": 1.4, "worst": None, "worst_photo": "sky.jpg"}}
     run = read(make_row(quality=make_quality(1.2, tails=tails)), make_row())
-    columns = by_heading(run)
+    columns = by_heading(run, every=True)
     cells = columns["style_ratio p90"].cells
     assert [(own.text, own.interval) for own in cells] == [("1.40", ""), ("–", "")]
     assert (columns["style_ratio worst"].cells[0].text) == "∞"
     assert columns["style_ratio worst"].cells[0].interval == "sky.jpg"
     assert "ssim p90" not in columns
-    assert "style_ratio p90" not in by_heading(read())
+    assert "style_ratio p90" not in by_heading(read(), every=True)
     assert not any(path.startswith("quality.tails") for row in run.rows for path in row.extra)

@@ -72,6 +72,7 @@ class ResultFlags:
         "- is standard output, without the table.",
     )
     save_baseline: Path | None = flag(None, "Write a baseline for nstc check to a new file.")
+    all_metrics: options.AllMetrics = False
 
     @property
     def file(self) -> Path | None:
@@ -99,7 +100,7 @@ class ResultFlags:
         if str(self.json) == "-":
             typer.echo(result.to_json(), nl=False)
         else:
-            output.print_result(result, costs=True)
+            output.print_result(result, costs=True, every=self.all_metrics)
 
 
 @with_flags

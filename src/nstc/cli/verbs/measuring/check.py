@@ -51,6 +51,7 @@ class ReportFlags:
     )
     markdown: Path | None = flag(None, "Write a Markdown summary to this file.")
     junit: Path | None = flag(None, "Write JUnit XML to this file.")
+    all_metrics: options.AllMetrics = False
 
     def write(self, report: "CheckReport") -> None:
         """Write it to all of these, and print its table."""
@@ -64,7 +65,7 @@ class ReportFlags:
         if str(self.json) == "-":
             typer.echo(output_formats.to_json(report), nl=False)
             return
-        output.print_table(output_formats.check_table(report))
+        output.print_table(output_formats.check_table(report, every=self.all_metrics))
         if self.json is not None:
             files.write_text(self.json, output_formats.to_json(report))
 

@@ -33,6 +33,7 @@ def report(
     layer_times: bool = options.flag(
         True, "Profile the layers of those files on this machine.", "--layer-times/--no-layer-times"
     ),
+    all_metrics: options.AllMetrics = False,
     _max_ram: options.TrialRam = None,
     _timeout: options.TrialTime = None,
 ) -> None:
@@ -46,6 +47,7 @@ def report(
             history=history,
             photos=nstc.photos_in(photos or []) if pictures else None,
             layers=layer_times,
+            all_metrics=all_metrics,
             progress=bar,
         )
     say(f"{output}: {output.stat().st_size / 1e6:.2f} MB")
