@@ -180,7 +180,7 @@ class ContentBalance:
             return 1.0
         gained = (self._ratio / _USUAL_RATIO) ** _ELASTICITY
         missing = (self._style / self._usual_style) ** _STYLE_ELASTICITY
-        return max(1.0, min(_MOST, gained)) * max(1.0, min(_MOST_BY_STYLE, missing))
+        return float(max(1.0, min(_MOST, gained)) * max(1.0, min(_MOST_BY_STYLE, missing)))
 
     def figures(self) -> Mapping[str, float]:
         """For the log: the ratio of the gradients, and the last content loss over what it may be.

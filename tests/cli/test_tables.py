@@ -116,7 +116,10 @@ def test_no_header_and_no_caption_is_cut(table, capsys, monkeypatch, columns, te
     assert printed.count("words") == 20
 
 
-def test_a_narrow_table_takes_the_place_of_one_that_does_not_fit(table, capsys) -> None:
+def test_a_narrow_table_takes_the_place_of_one_that_does_not_fit(
+    table, capsys, monkeypatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
     assert not print_table(table, lambda: "narrow")
     assert capsys.readouterr().out == "narrow\n"
 
