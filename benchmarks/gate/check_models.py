@@ -3,24 +3,27 @@
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, NamedTuple, Required, TypedDict, Unpack
+from typing import Final, Required, TypedDict, Unpack
 
 from nstc.benchmarks.bench import bench
 from nstc.benchmarks.gate import baseline as baselines
-from nstc.benchmarks.gate import instruction_verdicts, limits, verdicts
+from nstc.benchmarks.gate import instruction_verdicts, limits, notes, verdicts
 from nstc.benchmarks.gate.baseline import Baseline, BaselineRow, KnownModel, Pairs
 from nstc.benchmarks.gate.file_verdicts import NetworkOf, verdicts_on_files
-from nstc.benchmarks.gate.keys import FileKey, RowKey
+from nstc.benchmarks.gate.groups import Group, by_key, holds, judged_before
+from nstc.benchmarks.gate.keys import RowKey
 from nstc.benchmarks.gate.more_rounds import rounds_to_add
+from nstc.benchmarks.gate.scope import COUNTED, Scope, chosen_scope
 from nstc.benchmarks.gate.verdicts import CheckReport, ComparedWith, Finding, Measured, Verdict
 from nstc.benchmarks.result import BenchResult
-from nstc.benchmarks.subjects import FLOAT, Find, Model, Probe, Subject, find_teacher, finder
+from nstc.benchmarks.subjects import Find, Model, Probe, Subject, find_teacher, finder
 from nstc.benchmarks.targets import parse_target
-from nstc.benchmarks.targets.instructions import NAME as COUNTED
-from nstc.benchmarks.timing.machine import machine_class, machine_facts, usable_cores
+from nstc.benchmarks.targets.browser import refuse_baseline_of_another_device
+from nstc.benchmarks.timing.machine import machine_class, machine_facts
 from nstc.core import Progress
+from nstc.core.bundle import artifact_name
 from nstc.core.errors import OptionError
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import BenchRecipe
@@ -28,10 +31,6 @@ from nstc.runtime.session import Artifacts, find_artifact
 
 FEWEST_ROUNDS: Final = 3  # what `bench` takes at least: for runs whose times are not compared
 BOUND: Final = 8  # at most so many times the first rounds, unless the caller gives another bound
-
-# Files that whoever may export makes of any bundle, so that none has to hold them.
-_MADE_OF_WEIGHTS: Final = (FLOAT, "ts", "pte", "int8.pte")
-_OF_THREADS: Final = ("cpu", "torchscript")  # targets whose name ends in a number of threads
 
 
 class Conditions(TypedDict, total=False):
@@ -47,23 +46,16 @@ class Conditions(TypedDict, total=False):
     progress: Progress | None  # receives progress updates of rounds and photographs
 
 
-class _Group(NamedTuple):
-    """Rows of several models that one run can measure together."""
-
-    target: str
-    size: int
-    teacher: Model | None
-    artifacts: tuple[str, ...]
-
-
 def check(
     models: Sequence[Model],
     baseline: str | Path,
     *,
     base: Sequence[Model] = (),
+    time: bool = False,
     facts_and_quality_only: bool = False,
+    counts_required: bool = False,
     strict: bool = False,
-    tolerance: float = verdicts.TIME_TOLERANCE,
+    tolerance: float | None = None,
     rounds: int | None = None,
     max_rounds: int | None = None,
     memory_cap_mb: int | None = None,
@@ -72,16 +64,20 @@ def check(
 ) -> CheckReport:
     """Measure the rows of a baseline anew, with the same reference, and compare.
 
-    Where noise leaves a time open, rounds are added until it is settled or there are `max_rounds`.
+    Facts, quality and instructions are judged, which are the same on a loaded machine as on an idle
+    one, and times if asked. Where noise leaves a time open, rounds are added until it is settled or
+    there are `max_rounds`.
 
     Args:
         models: Those that stand for the baseline's, see `pair_models`; none: those that it names.
         baseline: Its file.
         base: The same models before the change: times are compared with theirs, of the same run,
             whatever the class of machine.
-        facts_and_quality_only: Give no verdict on time.
+        time: Judge times too; `base` asks for it as well.
+        facts_and_quality_only: Give no verdict on instructions either.
+        counts_required: Raise where instructions can't be counted; else they are NOT_JUDGED there.
         strict: IMPROVED and NOT_JUDGED fail too.
-        tolerance: Of time, as a share.
+        tolerance: Of time, as a share; `verdicts.TIME_TOLERANCE` unless given.
         rounds: Timed rounds to begin with; the baseline's unless given.
         max_rounds: In all; `BOUND` times `rounds` unless given.
         memory_cap_mb: MB of peak memory above which rows of targets that report it regressed.
@@ -90,29 +86,35 @@ def check(
 
     Raises:
         BaselineError: and its kinds, for a baseline that can't be used.
-        OptionError: options that contradict each other, or two models for one of the baseline's.
+        OptionError: options that contradict each other, or two models for one of the baseline's, or
+            instructions that can't be counted here and have to be.
         NstcError: whatever `nstc.benchmarks.bench.bench` raises.
     """
-    if facts_and_quality_only and base:
-        raise OptionError("--base judges time, which --facts-and-quality-only leaves out.")
-    if not 0 < tolerance < 1:
-        raise OptionError(f"a tolerance of {tolerance:.0%}: expected between 0 % and 100 %.")
+    known = baselines.load_baseline(Path(baseline))
+    scope = chosen_scope(
+        known,
+        time=time,
+        base=bool(base),
+        facts_and_quality_only=facts_and_quality_only,
+        counts_required=counts_required,
+        of_times={"--tolerance": tolerance, "--rounds": rounds, "--max-rounds": max_rounds},
+    )
+    allowed = verdicts.TIME_TOLERANCE if tolerance is None else tolerance
+    if not 0 < allowed < 1:
+        raise OptionError(f"a tolerance of {allowed:.0%}: expected between 0 % and 100 %.")
     if max_rounds is not None and max_rounds < FEWEST_ROUNDS:
         raise OptionError(f"--max-rounds is {max_rounds}: expected at least {FEWEST_ROUNDS}.")
-    timed = ComparedWith.BASE if base else ComparedWith.BASELINE
-    compared = ComparedWith.NOTHING if facts_and_quality_only else timed
-    known = baselines.load_baseline(Path(baseline))
     first = rounds or known.protocol.rounds
     at_most = max(first, max_rounds or BOUND * first)
-    gate = Remeasurement(known, conditions, first, compared, tolerance, at_most)
-    findings, notes, results = gate.findings(models, base, memory_cap_mb, network_of)
+    gate = Remeasurement(known, conditions, first, scope, allowed, at_most)
+    findings, said, results = gate.findings(models, base, memory_cap_mb, network_of)
     return CheckReport(
         baseline=str(baseline),
         machine_class=machine_class(machine_facts()),
-        times_compared_with=compared,
+        times_compared_with=scope.times,
         strict=strict,
         findings=tuple(findings),
-        notes=tuple(notes),
+        notes=tuple(said),
         results=tuple({id(result): result for result in results}.values()),
     )
 
@@ -122,6 +124,8 @@ def update_baseline(
     baseline: str | Path,
     reason: str,
     *,
+    targets: Sequence[str] = (),
+    artifacts: Sequence[str] = (),
     rounds: int | None = None,
     date: str | None = None,
     **conditions: Unpack[Conditions],
@@ -129,16 +133,18 @@ def update_baseline(
     """Measure a baseline's rows anew and accept what is found. Nothing is written.
 
     The models are those of the baseline to measure, at their own paths, and new ones to add to it,
-    which have another name than those that it has; none are all of the baseline's. The log keeps
-    the reason why these numbers are the ones to hold from now on, and the date, ISO, today unless
-    given.
+    which have another name than those that it has; none are all of the baseline's. With `targets`,
+    rows on those alone are measured, and new ones added where a model has none: of `artifacts`, or
+    else of all files that run there. The log keeps the reason why these numbers are the ones to
+    hold from now on, and the date, ISO, today unless given.
 
     Returns:
         The new baseline and what it was made of.
 
     Raises:
         BaselineError: and its kinds, for a baseline that can't be used.
-        OptionError: no reason, or a model with the name of one of the baseline's at another path.
+        OptionError: no reason, a target that can't run here, artifacts without a target, or a model
+            with the name of one of the baseline's at another path.
         NstcError: whatever `nstc.benchmarks.bench.bench` raises.
     """
     known = baselines.load_baseline(Path(baseline))
@@ -146,7 +152,16 @@ def update_baseline(
         raise OptionError(
             "--reason is empty: say why the numbers are accepted, the baseline's log keeps it."
         )
-    anew = Remeasurement(known, conditions, rounds or known.protocol.rounds)
+    if artifacts and not targets:
+        raise OptionError(f"--artifact {artifacts[0]} chooses rows of a --target: give that too.")
+    refuse_baseline_of_another_device([parse_target(target) for target in targets])
+    anew = Remeasurement(
+        known,
+        conditions,
+        rounds or known.protocol.rounds,
+        targets=tuple(targets),
+        artifacts=tuple(artifacts),
+    )
     pairs, strangers = baselines.pair_models(models, known, anew.find, only_one=False)
     for own, model in pairs.items():
         if baselines.known_model(model, known.folder).place != own.place:
@@ -156,9 +171,16 @@ def update_baseline(
             )
     new = {baselines.known_model(model, known.folder): model for model in strangers}
     measured = list(anew.measure({**pairs, **new}, timed=True).values())
-    result = dataclasses.replace(measured[0].result, rows=tuple(found.row for found in measured))
+    references = {own.target: own for found in measured for own in found.result.references}
+    result = dataclasses.replace(
+        measured[0].result,
+        references=tuple(references.values()),
+        rows=tuple(found.row for found in measured),
+    )
     update = baselines.from_result(result, known.folder, reason=reason, date=date, find=anew.find)
-    return known.updated(update), result
+    # what was counted alone was timed in fewer
+    protocol = dataclasses.replace(update.protocol, rounds=anew.rounds)
+    return known.updated(dataclasses.replace(update, protocol=protocol)), result
 
 
 @dataclass(frozen=True)
@@ -168,9 +190,11 @@ class Remeasurement:
     baseline: Baseline
     conditions: Conditions
     rounds: int  # timed rounds to begin with
-    compared: ComparedWith = ComparedWith.NOTHING  # which times are judged
+    scope: Scope = field(default_factory=Scope)  # what is judged
     tolerance: float = verdicts.TIME_TOLERANCE  # of time, as a share
     max_rounds: int = 0  # in all; none are added unless there may be more than `rounds`
+    targets: tuple[str, ...] = ()  # measure rows on these alone, also new ones; all without any
+    artifacts: tuple[str, ...] = ()  # of which files; without any those known there, or else all
 
     @functools.cached_property
     def find(self) -> Find:
@@ -184,12 +208,12 @@ class Remeasurement:
         """Measure the baseline's rows of some models, see `pair_models`, and all of new ones.
 
         Unless they are `timed`, which is to say that times will be compared, as few rounds as
-        possible are taken. With `bases`, the models as they were before the change, rows are timed
-        in the same run as the bases' files, and not judged; those that a base does not have are
-        left out. Raises what `bench` raises.
+        possible are taken. A file that has several rows is judged once. With `bases`, the models as
+        they were before the change, rows are timed in the same run as the bases' files, and not
+        judged; those that a base does not have are left out. Raises what `bench` raises.
         """
         protocol = self.baseline.protocol
-        quality = bases is None and protocol.vgg is not None
+        judged = bases is None and protocol.vgg is not None
         found: dict[RowKey, Measured] = {}
         for group, members in self._groups(pairs, bases).items():
             anew = timed and group.target != COUNTED
@@ -197,45 +221,73 @@ class Remeasurement:
             models += [] if bases is None else [bases[known] for known in members]
             run = functools.partial(self._bench, group, models)
             rounds = self.rounds if anew else FEWEST_ROUNDS
+            quality = judged and group.judged
             result = run(rounds=rounds, quality=quality, seed=protocol.seed)
-            rows = _by_key(group, members, result)
+            if judged and not quality:
+                result = judged_before(group, members, result, found)
+            rows = by_key(group, members, result)
             while anew and (more := self.wanted(rows)):
                 # in orders that the rounds so far have not had
                 seed = protocol.seed + result.protocol.rounds
                 more_rounds = run(rounds=max(more, FEWEST_ROUNDS), quality=False, seed=seed)
                 result = result.pooled(more_rounds)
-                rows = _by_key(group, members, result)
+                rows = by_key(group, members, result)
             found |= rows
         return found
 
-    def _groups(self, pairs: Pairs, bases: Pairs | None) -> Mapping[_Group, list[KnownModel]]:
-        """`bench` runs the same artifacts of all its models; models with others get a run apart."""
-        together: dict[_Group, list[KnownModel]] = {}
+    def _groups(self, pairs: Pairs, bases: Pairs | None) -> Mapping[Group, list[KnownModel]]:
+        """`bench` runs the same artifacts of all its models; models with others get a run apart.
+
+        Those that are judged come first.
+        """
+        together: dict[Group, list[KnownModel]] = {}
         for known, model in pairs.items():
-            artifacts: dict[tuple[str, int, Model | None], list[str]] = {}
-            for row in self.baseline.rows_of(known) or self._new_rows(known.place, model):
+            artifacts: dict[tuple[str, int, Model | None, bool], list[str]] = {}
+            files = set()
+            for row in self._rows(known, model):
                 if bases is not None and (
-                    row.target == COUNTED or not _holds(bases.get(known), row.artifact)
+                    row.target == COUNTED or not holds(bases.get(known), row.artifact)
                 ):
                     continue
-                teacher = self.conditions.get("teacher")
-                if teacher is None and row.quality is not None:
+                judged = (row.artifact, row.size) not in files
+                files.add((row.artifact, row.size))
+                teacher = self.conditions.get("teacher") if judged else None
+                if judged and teacher is None and row.quality is not None:
                     judge = row.quality.teacher  # a model that was judged by itself is again
                     teacher = model if judge is None else self.baseline.locate(judge)
-                artifacts.setdefault((row.target, row.size, teacher), []).append(row.artifact)
-            for where, names in artifacts.items():
-                together.setdefault(_Group(*where, tuple(names)), []).append(known)
-        return together
+                where = (row.target, row.size, teacher, judged)
+                artifacts.setdefault(where, []).append(row.artifact)
+            for (target, size, teacher, judged), names in artifacts.items():
+                group = Group(target, size, teacher, tuple(names), judged)
+                together.setdefault(group, []).append(known)
+        return dict(sorted(together.items(), key=lambda own: not own[0].judged))
 
-    def _new_rows(self, name: str, model: Subject) -> list[BaselineRow]:
-        """Rows of all ONNX files of a model that the baseline does not have."""
-        target, size = self.baseline.rows[0].target, self.baseline.protocol.size
-        key = RowKey(model=name, artifact=FLOAT, target=target, size=size)
-        row = BaselineRow(**vars(key), facts={}, quality=None)
-        return [dataclasses.replace(row, artifact=own) for own in model.artifacts(size)]
+    def _rows(self, known: KnownModel, model: Subject) -> list[BaselineRow]:
+        """Those of a model to measure: the baseline's or new ones, on all targets or some."""
+        rows = list(self.baseline.rows_of(known)) or self._new_rows(known.place, model)
+        size = self.baseline.protocol.size
+        chosen: dict[RowKey, BaselineRow] = {}
+        for target in map(parse_target, self.targets):
+            there = [row.artifact for row in rows if row.target == target.name]
+            for artifact in self.artifacts or there or target.artifacts(model, size):
+                row = _blank_row(known.place, artifact_name(artifact), target.name, size)
+                chosen[row.key] = next((own for own in rows if own.key == row.key), row)
+        return list(chosen.values()) if self.targets else rows
+
+    def _new_rows(self, place: str, model: Subject) -> list[BaselineRow]:
+        """Rows of a model that the baseline does not have.
+
+        On the baseline's first target they are of all its ONNX files, and on others of those files
+        that other models have there.
+        """
+        size, artifacts = self.baseline.protocol.size, model.artifacts(self.baseline.protocol.size)
+        found = [(self.baseline.rows[0].target, artifact) for artifact in artifacts]
+        found += [(row.target, row.artifact) for row in self.baseline.rows]
+        wanted = [own for own in dict.fromkeys(found) if own[1] in artifacts]
+        return [_blank_row(place, artifact, target, size) for target, artifact in wanted]
 
     def _bench(
-        self, group: _Group, models: Sequence[Subject], *, rounds: int, quality: bool, seed: int
+        self, group: Group, models: Sequence[Subject], *, rounds: int, quality: bool, seed: int
     ) -> BenchResult:
         teacher = group.teacher if quality else None
         if teacher is not None:
@@ -245,7 +297,7 @@ class Remeasurement:
         recipe = BenchRecipe(
             size=group.size,
             rounds=rounds,
-            targets=(target_here(group.target),),
+            targets=(self.scope.target_here(group.target),),
             quality_photos=self.baseline.protocol.photos.count,
             seed=seed,
         )
@@ -261,18 +313,18 @@ class Remeasurement:
         """Row by row facts, quality and time, then file by file; notes; and all measurements."""
         known = self.baseline
         if memory_cap_mb is not None:
-            targets = [parse_target(target_here(row.target)) for row in known.rows]
+            targets = [parse_target(self.scope.target_here(row.target)) for row in known.rows]
             limits.refuse_useless_cap(memory_cap_mb, targets)
         places = ", ".join(model.place for model in known.models)
         pairs, strangers = baselines.pair_models(models, known, self.find)
         timed: dict[RowKey, Measured] = {}
-        if self.compared is ComparedWith.BASE:
+        if self.scope.times is ComparedWith.BASE:
             bases, others = baselines.pair_models(base, known, self.find)
             if others:
                 raise OptionError(f"--base {others[0]} is none of the baseline's models, {places}.")
             timed = self.measure(pairs, timed=True, bases=bases)
         # times that are compared with the baseline's come from the runs that judge
-        at_once = self.compared is ComparedWith.BASELINE
+        at_once = self.scope.times is ComparedWith.BASELINE
         judged = self.measure(pairs, timed=at_once)
         findings = []
         for model in strangers:
@@ -287,47 +339,26 @@ class Remeasurement:
             if memory_cap_mb is not None:
                 findings += limits.peak_memory(old.key, now.row, memory_cap_mb)
             if old.target == COUNTED:
-                findings.append(instruction_verdicts.since_stored(old, now))
-            elif self.compared is not ComparedWith.NOTHING:
+                findings += instruction_verdicts.since_stored(old, now, self.scope)
+            elif self.scope.times is not ComparedWith.NOTHING:
                 findings.append(self.finding(old, now if at_once else timed.get(old.key)))
-        notes = self._notes(pairs)
+        said = notes.on_models(known, pairs, self.scope)
         for own, model in pairs.items():
             of_files, notes_on_files = verdicts_on_files(own, model, known, network_of)
             findings += of_files
-            notes += notes_on_files
-        notes += _notes_on_unjudged(findings)
-        return findings, notes, [own.result for own in (*judged.values(), *timed.values())]
-
-    def _notes(self, pairs: Pairs) -> list[str]:
-        """What a reader of the findings must know."""
-        known = self.baseline
-        notes: list[str] = []
-        for own, model in pairs.items():
-            given = baselines.known_model(model, known.folder)
-            if given.place != own.place and given.name != own.name:
-                notes.append(
-                    f"{model}, whose name is {given.name}, was compared with the baseline's only "
-                    f"model, {own.place}, whose name is {own.name}"
-                )
-        if known.protocol.vgg is None:
-            notes.append("quality was not compared: the baseline was made without it")
-        if self.compared is ComparedWith.NOTHING:
-            notes.append("time was left out, as --facts-and-quality-only asks")
-        if self.compared is ComparedWith.BASE:
-            notes.append("time is compared with the base's own files, in the same run")
-        if left := [own.place for own in known.models if own not in pairs]:
-            notes.append(f"not checked, since other models were named: {', '.join(left)}")
-        return notes
+            said += notes_on_files
+        said += notes.on_unjudged(findings)
+        return findings, said, [own.result for own in (*judged.values(), *timed.values())]
 
     def finding(self, row: BaselineRow, found: Measured | None) -> Finding:
         """A verdict on a row's time."""
-        if self.compared is ComparedWith.BASE or found is None:
+        if self.scope.times is ComparedWith.BASE or found is None:
             return verdicts.time_since_base(row, found, tolerance=self.tolerance)
         return verdicts.time_since_stored(row, found, self.baseline, tolerance=self.tolerance)
 
     def wanted(self, found: Mapping[RowKey, Measured]) -> int:
         """How many more rounds the times of some rows want; 0 if noise leaves none open."""
-        if self.compared is ComparedWith.NOTHING:
+        if self.scope.times is ComparedWith.NOTHING:
             return 0
         rows = [row for row in self.baseline.rows if row.key in found]
         return rounds_to_add(
@@ -338,55 +369,8 @@ class Remeasurement:
         )
 
 
-def _notes_on_unjudged(findings: Sequence[Finding]) -> list[str]:
-    """What the baseline is too old for, one note for all rows that lack the same numbers."""
-    lacking: dict[FileKey, list[str]] = {}
-    for finding in findings:
-        if finding.verdict is Verdict.NOT_JUDGED:
-            lacking.setdefault(finding.row, []).append(finding.fact)
-    rows: dict[str, list[str]] = {}
-    for row, names in lacking.items():
-        rows.setdefault(", ".join(names), []).append(str(row))
-    return [
-        f"not in the baseline, and so not judged: {names}, of {'; '.join(own)}. "
-        f"{verdicts.UPDATE} adds them"
-        for names, own in rows.items()
-    ]
-
-
-def _holds(base: Subject | None, artifact: str) -> bool:
-    if base is None or base.bundle is None:
-        return base is not None and artifact == FLOAT
-    return artifact in _MADE_OF_WEIGHTS or artifact in base.bundle.artifacts
-
-
-def _by_key(
-    group: _Group, members: Sequence[KnownModel], result: BenchResult
-) -> dict[RowKey, Measured]:
-    """The rows of a run, model by model and artifact by artifact; then those of bases, if any."""
-    keys = [
-        RowKey(model=known.place, artifact=artifact, target=group.target, size=group.size)
-        for known in members
-        for artifact in group.artifacts
-    ]
-    bases = result.rows[len(keys) :] or [None] * len(keys)
-    return {
-        key: Measured(row=row, result=result, base=base)
-        for key, row, base in zip(keys, result.rows[: len(keys)], bases, strict=True)
-    }
-
-
-def target_here(target: str) -> str:
-    """A row's target as it is measured: of no more threads than there are cores.
-
-    Facts and quality hold on any number of them. `OptionError` if it can't run here.
-    """
-    kind, _, count = target.partition(":")
-    if kind in _OF_THREADS and count.isascii() and count.isdigit():
-        target = f"{kind}:{min(int(count), len(usable_cores()))}"
-    try:
-        return parse_target(target).name
-    except OptionError as error:
-        raise OptionError(
-            f"the baseline has a row on {target!r}, which nstc check can't run: {error}"
-        ) from error
+def _blank_row(place: str, artifact: str, target: str, size: int) -> BaselineRow:
+    """One that nothing is known of yet."""
+    return BaselineRow(
+        model=place, artifact=artifact, target=target, size=size, facts={}, quality=None
+    )

@@ -20,6 +20,12 @@ from nstc.runtime.verification import reason_not_to_run
 
 AGREEMENT: Final = "agreement"  # with the file that it must equal, or the network of its weights
 PICTURES: Final = "pictures"  # how many are those of the baseline, bit for bit
+# What may explain other pictures, by whether the network is that of the baseline.
+_CAUSES: Final = {
+    True: "weights and ranges are those of the baseline, so the file was exported anew, or this "
+    "ONNX Runtime computes it otherwise",
+    False: "weights, ranges or layers are not those of the baseline",
+}
 
 NetworkOf = Callable[[Bundle], Transfer]
 """The network of a bundle's weights as a function of pictures."""
@@ -44,7 +50,7 @@ def verdicts_on_files(
     for name in opened:
         findings += _agreement(FileKey(model=known.place, artifact=name), pictures, network)
     integer = {name: hashes(pictures, name) for name in opened if is_integer(bundle, name)}
-    findings += _pictures(known, integer, baseline)
+    findings += _pictures(known, model, integer, baseline)
     notes = [
         f"{name} of {model} was not compared: {reason}"
         for name, reason in reasons.items()
@@ -67,7 +73,10 @@ def _agreement(
 
 
 def _pictures(
-    known: KnownModel, integer: Mapping[str, Mapping[str, str]], baseline: Baseline
+    known: KnownModel,
+    model: Subject,
+    integer: Mapping[str, Mapping[str, str]],
+    baseline: Baseline,
 ) -> Iterator[Finding]:
     """Whether integer files give the baseline's pictures; `integer` are hashes by artifact."""
     stored = {own.artifact: own.pictures for own in baseline.files if own.model == known.place}
@@ -82,7 +91,8 @@ def _pictures(
             verdict, why = Verdict.PASS, "the same, bit for bit"
             if other:
                 verdict = Verdict.CHANGED
-                why = f"another picture at {', '.join(other)}. If it is meant: {UPDATE}"
+                cause = _CAUSES[model.identity == known.sha256]
+                why = f"another picture at {', '.join(other)}: {cause}. If it is meant: {UPDATE}"
         elif before is not None:
             verdict = Verdict.INCOMPARABLE
             what = "no integer file of the model now" if now is None else "now of other sizes"

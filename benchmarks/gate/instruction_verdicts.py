@@ -3,6 +3,7 @@
 from typing import Final
 
 from nstc.benchmarks.gate.baseline import BaselineRow
+from nstc.benchmarks.gate.scope import Scope
 from nstc.benchmarks.gate.verdicts import UPDATE, Finding, Measured, Verdict
 from nstc.benchmarks.timing.machine import machine_class
 
@@ -11,11 +12,16 @@ FACT: Final = "instructions"
 TOLERANCE: Final = 0.005
 
 
-def since_stored(old: BaselineRow, new: Measured) -> Finding:
+def since_stored(old: BaselineRow, new: Measured, scope: Scope) -> list[Finding]:
     """Compare a row's count with the baseline's for this architecture and runtime; fewer is better.
 
-    A count of another one is NOT_JUDGED: it says nothing about this one.
+    A count of another one is NOT_JUDGED, as it says nothing about this one, and so is one that
+    can't be taken here. There is no finding where the caller leaves instructions out.
     """
+    if scope.facts_and_quality_only:
+        return []
+    if scope.uncounted is not None:
+        return [Finding(old.key, FACT, Verdict.NOT_JUDGED, None, None, scope.uncounted)]
     here = machine_class(new.result.machine, new.result.reference_of(new.row).place)
     count, before = new.row.instructions, old.instructions.get(here)
     was = None if before is None else before.per_picture
@@ -38,4 +44,4 @@ def since_stored(old: BaselineRow, new: Measured) -> Finding:
         if abs(change) > TOLERANCE:
             verdict = Verdict.REGRESSED if change > 0 else Verdict.IMPROVED
             words = "; ".join(filter(None, (words, count.changes_since(before))))
-    return Finding(old.key, FACT, verdict, was, value, words)
+    return [Finding(old.key, FACT, verdict, was, value, words)]

@@ -78,7 +78,8 @@ def summary_line(report: CheckReport) -> str:
 def markdown(report: CheckReport) -> str:
     """For a job's summary or a comment: what did not pass on top, everything behind a fold.
 
-    What was not judged is on top in a note, and only where it fails in the table too.
+    Below each table are the reasons for all that did not pass, in words. What was not judged is on
+    top in a note, and only where it fails in the table too.
     """
     quiet = {Verdict.PASS} if report.strict else {Verdict.PASS, Verdict.NOT_JUDGED}
     notable = [finding for finding in report.findings if finding.verdict not in quiet]
@@ -157,13 +158,16 @@ def to_json(report: CheckReport) -> str:
 
 
 def _markdown_table(findings: Sequence[Finding]) -> list[str]:
-    lines = ["| row | fact | baseline | now | verdict | |", "|---|---|---:|---:|---|---|"]
+    lines = ["| model | what | baseline | now | verdict |", "|---|---|---:|---:|---|"]
+    reasons = []
     for own in findings:
         texts = (str(own.row), own.fact, own.verdict, own.explanation)
         row, fact, verdict, why = map(as_markdown, texts)
         numbers = f"{_number(own.baseline)} | {_number(own.value)}"
-        lines.append(f"| {row} | {fact} | {numbers} | **{verdict}** | {why} |")
-    return lines
+        lines.append(f"| {row} | {fact} | {numbers} | **{verdict}** |")
+        if own.verdict is not Verdict.PASS:
+            reasons.append(f"- **{verdict}** {row}, {fact}: {why}")
+    return [*lines, *[""][: len(reasons)], *reasons]
 
 
 def _number(value: float | None) -> str:

@@ -21,7 +21,7 @@ class Verdict(StrEnum):
     """On one number, from the best to the worst; PASS is within tolerance."""
 
     PASS = "PASS"  # noqa: S105  (no password)
-    NOT_JUDGED = "NOT_JUDGED"  # newer than the baseline, which lacks it and wants an update
+    NOT_JUDGED = "NOT_JUDGED"  # the baseline is too old to have it, or this machine can't take it
     IMPROVED = "IMPROVED"  # better than tolerance allows: the baseline wants an update
     CHANGED = "CHANGED"  # other pictures, which figures may not tell: the baseline wants an update
     INCONCLUSIVE = "INCONCLUSIVE"  # too noisy to say; the finding says what would settle it
@@ -54,8 +54,8 @@ TIME_TOLERANCE: Final = PRECISION
 UPDATE: Final = "nstc baseline update FILE --reason TEXT"
 NEWER: Final = f"the baseline was made without it: {UPDATE} adds it"
 _NO_TIME: Final = (
-    "give --base with the files before the change, or run nstc baseline update here, or leave time "
-    "out with --facts-and-quality-only"
+    "give --base with the files before the change, or run nstc baseline update here, or leave "
+    "--time out"
 )
 
 
@@ -87,7 +87,7 @@ class ComparedWith(StrEnum):
 
     BASELINE = "baseline"  # the speed-ups that the baseline keeps for this class of machine
     BASE = "base"  # the base's own files, in the same run
-    NOTHING = "nothing"  # they were left out, as the caller asked
+    NOTHING = "nothing"  # they are not judged: the caller did not ask for it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -310,8 +310,8 @@ def time_since_base(old: BaselineRow, new: Measured | None, *, tolerance: float)
     """
     if new is None or new.base is None:
         why = (
-            "no base was given that has this file: give --base, or --facts-and-quality-only where "
-            "the file is new"
+            "no base was given that has this file: give --base, or leave it out where the file is "
+            "new"
         )
         return Finding(old.key, SPEEDUP, Verdict.MISSING_BASELINE, None, None, why)
     was, value = new.base.speedup.median, new.row.speedup.median

@@ -82,7 +82,6 @@ SHORT = {
     "compress": "--recipe short.toml",
     "bench": "--rounds 3 --size 64 --optimize-steps 2",
     "baseline update": "--rounds 3",
-    "check": "--rounds 3 --max-rounds 3",
 }
 """Flags that make a command short, written after those of the page, which they override."""
 

@@ -178,7 +178,7 @@ class FakeBench:
         speeds: By model's name, times faster than the reference. A sequence is one for each round.
         metrics: By name, of every model.
         tails: Likewise, of the worst photographs.
-        changes: Fields of rows to replace.
+        changes: Fields of rows to replace; instructions, of those on the target of that name.
         reference_ms: What the reference takes in every round.
         protocol: Fields of the protocol to replace.
         machine: What the run says of its machine.
@@ -263,7 +263,10 @@ class FakeBench:
             size_bytes=30_000,
             quality=quality,
         )
-        return dataclasses.replace(row, **self.changes)
+        changes = dict(self.changes)
+        if row.target != "instructions":
+            changes.pop("instructions", None)
+        return dataclasses.replace(row, **changes)
 
 
 @pytest.fixture

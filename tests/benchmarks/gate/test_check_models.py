@@ -27,7 +27,7 @@ from nstc.runtime.session import find_artifact
 
 
 def test_what_did_not_change_passes(baseline, photos, fake_bench, student):
-    report = check([], baseline, photos=photos)
+    report = check([], baseline, photos=photos, time=True)
     assert verdicts(report) == ALL_PASS
     assert (report.verdict, report.exit_status) == (Verdict.PASS, 0)
     assert report.times_compared_with is ComparedWith.BASELINE
@@ -42,7 +42,7 @@ def test_what_did_not_change_passes(baseline, photos, fake_bench, student):
 
 
 def test_the_same_measurement_gives_the_same_report(baseline, photos):
-    first, second = (to_json(check([], baseline, photos=photos)) for _ in range(2))
+    first, second = (to_json(check([], baseline, photos=photos, time=True)) for _ in range(2))
     assert first == second
 
 
@@ -56,21 +56,24 @@ def test_the_same_measurement_gives_the_same_report(baseline, photos):
 )
 def test_an_exact_fact_that_changed(baseline, photos, fake_bench, fact, changes, verdict):
     fake_bench.changes = changes
-    report = check([], baseline, photos=photos)
+    report = check([], baseline, photos=photos, time=True)
     assert verdicts(report) == {**ALL_PASS, fact: verdict}
     assert report.verdict == verdict
 
 
 def test_a_picture_that_changed_is_named_by_its_metric(baseline, photos, fake_bench):
     fake_bench.metrics = {"ssim": 0.79, "style_ratio": 1.2}
-    assert verdicts(check([], baseline, photos=photos)) == {**ALL_PASS, "ssim": "REGRESSED"}
+    assert verdicts(check([], baseline, photos=photos, time=True)) == {
+        **ALL_PASS,
+        "ssim": "REGRESSED",
+    }
 
 
 def test_a_better_picture_asks_for_an_update_and_fails_a_strict_check(baseline, photos, fake_bench):
     fake_bench.metrics = {"ssim": 0.82, "style_ratio": 1.2}
-    lenient = check([], baseline, photos=photos)
+    lenient = check([], baseline, photos=photos, time=True)
     assert (lenient.verdict, lenient.exit_status) == (Verdict.IMPROVED, 0)
-    assert check([], baseline, photos=photos, strict=True).exit_status != 0
+    assert check([], baseline, photos=photos, time=True, strict=True).exit_status != 0
 
 
 WORST = Tail(p90=9.0, worst=9.0, worst_photo="a.jpg")
@@ -80,16 +83,18 @@ NEWER = ("style_ratio_p90", "style_ratio_worst", "local_style_distance", "metric
 def test_what_an_older_nstc_did_not_have_is_not_judged_and_said(baseline, photos, fake_bench):
     fake_bench.metrics |= {"local_style_distance": 0.5, "metric_of_a_package": 0.5}
     fake_bench.tails = {"style_ratio": WORST}
-    report = check([], baseline, photos=photos)
+    report = check([], baseline, photos=photos, time=True)
     assert verdicts(report) == {**ALL_PASS, **dict.fromkeys(NEWER, "NOT_JUDGED")}
     assert report.exit_status == 0
-    assert check([], baseline, photos=photos, strict=True).exit_status != 0
+    assert check([], baseline, photos=photos, time=True, strict=True).exit_status != 0
     [note] = [note for note in report.notes if "not judged" in note]
     assert all(name in note for name in NEWER)
     assert "student int8.onnx cpu:1 32px" in note
     fake_bench.metrics = {"ssim": 0.8, "style_ratio": 1.2}
     fake_bench.tails = {}
-    assert not [note for note in check([], baseline, photos=photos).notes if "judged" in note]
+    assert not [
+        note for note in check([], baseline, photos=photos, time=True).notes if "judged" in note
+    ]
 
 
 def edited(baseline, edit):
@@ -102,7 +107,7 @@ def edited(baseline, edit):
 
 def test_a_metric_that_every_baseline_has_is_missed(baseline, photos):
     path = edited(baseline, lambda quality: quality["metrics"].pop("style_ratio"))
-    report = check([], path, photos=photos)
+    report = check([], path, photos=photos, time=True)
     assert verdicts(report) == {**ALL_PASS, "style_ratio": "MISSING_BASELINE"}
     assert report.exit_status != 0
 
@@ -111,7 +116,7 @@ def test_a_row_with_nothing_left_to_judge_is_missed(baseline, photos, fake_bench
     path = edited(baseline, lambda quality: quality.update(metrics={}, tails={}))
     fake_bench.metrics = {"local_style_distance": 0.5, "metric_of_a_package": 0.5}
     fake_bench.tails = {"style_ratio": WORST}
-    found = verdicts(check([], path, photos=photos))
+    found = verdicts(check([], path, photos=photos, time=True))
     assert {name: found[name] for name in NEWER} == dict.fromkeys(NEWER, "MISSING_BASELINE")
 
 
@@ -121,7 +126,7 @@ def test_a_tail_is_missed_where_the_baseline_has_another(baseline, photos, fake_
     fake_bench.tails = dict.fromkeys(metrics.keys() - {"ssim"}, WORST)
     tails = {"content_ratio": vars(WORST)}
     path = edited(baseline, lambda quality: quality.update(metrics=metrics, tails=tails))
-    found = verdicts(check([], path, photos=photos))
+    found = verdicts(check([], path, photos=photos, time=True))
     assert found["style_ratio_worst"] == "MISSING_BASELINE"
     assert found["local_style_distance_worst"] == "MISSING_BASELINE"
     assert found["content_ratio_worst"] == "PASS"
@@ -132,14 +137,14 @@ def test_quality_without_its_feature_network_is_no_baseline(baseline, photos):
     content["protocol"]["vgg"] = None
     baseline.write_text(json.dumps(content))
     with pytest.raises(CorruptBaselineError, match="no feature network"):
-        check([], baseline, photos=photos)
+        check([], baseline, photos=photos, time=True)
 
 
 def test_a_baseline_without_quality_is_said(baseline, photos):
     content = json.loads(baseline.read_text())
     content["protocol"]["vgg"] = content["rows"][0]["quality"] = None
     baseline.write_text(json.dumps(content))
-    report = check([], baseline, photos=photos)
+    report = check([], baseline, photos=photos, time=True)
     assert any("quality was not compared" in note for note in report.notes)
 
 
@@ -163,21 +168,21 @@ def test_one_photograph_that_got_worse_is_found(
     path = tmp_path / "baseline.json"
     save_baseline(from_result(result, path.parent), path)
     measured(p90, worst)
-    report = check([], path, photos=photos)
+    report = check([], path, photos=photos, time=True)
     assert verdicts(report) == {**ALL_PASS, **expected}
     assert ("the worst is a.jpg" in explained(report, "style_ratio_worst")) == (worst == 1.8)
     assert "a.jpg" not in explained(report, "style_ratio_p90")
     measured(math.nan, math.nan)
-    odd = check([], path, photos=photos)
+    odd = check([], path, photos=photos, time=True)
     assert explained(odd, "style_ratio_worst") == "not a number"
     fake_bench.tails = {}
-    gone = verdicts(check([], path, photos=photos))
+    gone = verdicts(check([], path, photos=photos, time=True))
     assert gone["style_ratio_worst"] == "INCOMPARABLE"
 
 
 def test_a_metric_that_is_not_measured_any_more_is_no_pass(baseline, photos, fake_bench):
     del fake_bench.metrics["ssim"]
-    report = check([], baseline, photos=photos)
+    report = check([], baseline, photos=photos, time=True)
     assert verdicts(report)["ssim"] == "INCOMPARABLE"
     assert report.exit_status != 0
 
@@ -190,7 +195,7 @@ def test_another_protocol_is_incomparable_in_all_but_facts(
     baseline, photos, fake_bench, protocol, said
 ):
     fake_bench.protocol = protocol
-    report = check([], baseline, photos=photos)
+    report = check([], baseline, photos=photos, time=True)
     incomparable = dict.fromkeys(("ssim", "style_ratio", "speedup"), "INCOMPARABLE")
     assert verdicts(report) == {**ALL_PASS, **incomparable}
     assert said in explained(report, "ssim")
@@ -205,7 +210,7 @@ def test_other_photographs_are_incomparable(baseline, photo_set):
 
 def test_another_teacher_is_incomparable(baseline, photos, make_bundle):
     other = make_bundle("other", {"onnx": 0.5}, width=24)
-    report = check([], baseline, photos=photos, teacher=other.path)
+    report = check([], baseline, photos=photos, time=True, teacher=other.path)
     assert verdicts(report)["ssim"] == "INCOMPARABLE"
     assert verdicts(report)["speedup"] == "PASS"
     assert "judged by ../other, the baseline by ../teacher" in explained(report, "ssim")
@@ -215,7 +220,7 @@ def test_a_teacher_that_was_trained_anew_is_incomparable(baseline, photos, teach
     reference = shutil.copytree(teacher.path, teacher.path.with_name("kept"))
     shutil.rmtree(teacher.path)
     make_bundle("teacher", {"onnx": 0.5}, width=24)
-    report = check([], baseline, photos=photos, against=reference)
+    report = check([], baseline, photos=photos, time=True, against=reference)
     assert verdicts(report)["ssim"] == "INCOMPARABLE"
     assert "another network" in explained(report, "ssim")
 
@@ -228,23 +233,25 @@ def test_a_model_that_was_judged_by_itself_is_again(
     path = tmp_path / "baseline.json"
     save_baseline(from_result(result, tmp_path), path)
     elsewhere = make_bundle("elsewhere", {"onnx": 0.5}, width=16)
-    report = check([elsewhere.path], path, photos=photos)
+    report = check([elsewhere.path], path, photos=photos, time=True)
     assert verdicts(report) == ALL_PASS
 
 
 def test_options_that_contradict_each_other(baseline, photos, student):
     with pytest.raises(OptionError, match="--base"):
         check([], baseline, photos=photos, base=[student.path], facts_and_quality_only=True)
+    with pytest.raises(OptionError, match="--time judges time, which --facts-and-quality-only"):
+        check([], baseline, photos=photos, time=True, facts_and_quality_only=True)
     with pytest.raises(OptionError, match="tolerance"):
-        check([], baseline, photos=photos, tolerance=0.0)
+        check([], baseline, photos=photos, time=True, tolerance=0.0)
     with pytest.raises(OptionError, match="max-rounds"):
-        check([], baseline, photos=photos, max_rounds=2)
+        check([], baseline, photos=photos, time=True, max_rounds=2)
 
 
 def test_a_target_that_is_not_known_is_refused(baseline, photos):
     baseline.write_text(baseline.read_text().replace("cpu:1", "abacus"))
     with pytest.raises(OptionError, match="'abacus'"):
-        check([], baseline, photos=photos)
+        check([], baseline, photos=photos, time=True)
 
 
 def test_a_baseline_that_cant_be_used_is_never_a_pass(baseline, photos, fake_bench):
@@ -256,10 +263,10 @@ def test_a_baseline_that_cant_be_used_is_never_a_pass(baseline, photos, fake_ben
     ]:
         baseline.write_text(damaged)
         with pytest.raises(error):
-            check([], baseline, photos=photos)
+            check([], baseline, photos=photos, time=True)
     baseline.unlink()
     with pytest.raises(BaselineError):
-        check([], baseline, photos=photos)
+        check([], baseline, photos=photos, time=True)
     assert not fake_bench.calls  # and nothing was run
 
 
@@ -324,7 +331,7 @@ def test_on_real_bundles(quick, student, teacher, make_bundle, photos, tmp_path)
     with pytest.raises(ArtifactError):
         check([other_files.path], path, photos=photos, facts_and_quality_only=True)
 
-    timed = check([], path, photos=photos, tolerance=0.99, max_rounds=10)
+    timed = check([], path, photos=photos, time=True, tolerance=0.99, max_rounds=10)
     [speedup] = [finding for finding in timed.findings if finding.fact == "speedup"]
     assert speedup.value is not None
     assert math.isfinite(speedup.value)
@@ -344,5 +351,5 @@ def test_a_fast_student_of_the_zoo_is_gated_by_its_name(
     path = tmp_path / "baseline.json"
     save_baseline(from_result(result, tmp_path), path)
     fake_bench.calls.clear()
-    check(["zoo:half/fast"], path, photos=photos)
+    check(["zoo:half/fast"], path, photos=photos, time=True)
     assert [call["models"] for call in fake_bench.calls] == [[paths[1]]]

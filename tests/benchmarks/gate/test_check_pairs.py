@@ -15,7 +15,7 @@ def test_a_candidate_elsewhere_stands_for_the_model_of_its_name(
     baseline, photos, fake_bench, student, tmp_path
 ):
     candidate = shutil.copytree(student.path, tmp_path / "out" / "build-7")
-    report = check([candidate], baseline, photos=photos)
+    report = check([candidate], baseline, photos=photos, time=True)
     assert verdicts(report) == ALL_PASS
     assert {finding.row.model for finding in report.findings} == {"../student"}
     assert not report.notes
@@ -32,7 +32,7 @@ def two_models(fake_bench, baseline, student, teacher, photos):
 
 
 def test_models_with_other_files_are_measured_apart(two_models, photos, fake_bench):
-    report = check([], two_models, photos=photos)
+    report = check([], two_models, photos=photos, time=True)
     assert report.verdict is Verdict.PASS
     assert [str(finding.row) for finding in report.findings if "cpu:1" not in str(finding.row)] == [
         "../student int8.onnx"
@@ -43,7 +43,7 @@ def test_models_with_other_files_are_measured_apart(two_models, photos, fake_ben
 
 def test_a_model_that_the_baseline_does_not_have_is_no_pass(two_models, photos, make_bundle):
     stranger = make_bundle("stranger", {"onnx": 0.5, "int8.onnx": 0.5}, width=24)
-    report = check([stranger.path], two_models, photos=photos)
+    report = check([stranger.path], two_models, photos=photos, time=True)
     assert [(f.row.artifact, f.verdict) for f in report.findings] == [
         ("int8.onnx", Verdict.MISSING_BASELINE),
         ("onnx", Verdict.MISSING_BASELINE),
@@ -52,14 +52,14 @@ def test_a_model_that_the_baseline_does_not_have_is_no_pass(two_models, photos, 
 
 
 def test_models_that_were_not_named_are_said_to_be_left_out(two_models, photos, student):
-    report = check([student.path], two_models, photos=photos)
+    report = check([student.path], two_models, photos=photos, time=True)
     assert report.notes == ("not checked, since other models were named: ../teacher",)
 
 
 def test_two_models_for_one_are_refused(two_models, photos, student, tmp_path):
     copy = shutil.copytree(student.path, tmp_path / "copy")
     with pytest.raises(OptionError, match="both stand for"):
-        check([student.path, copy], two_models, photos=photos)
+        check([student.path, copy], two_models, photos=photos, time=True)
 
 
 def test_a_base_for_nobody_is_refused(two_models, photos, make_bundle):
@@ -71,12 +71,12 @@ def test_a_base_for_nobody_is_refused(two_models, photos, make_bundle):
 def test_an_update_is_what_passes_from_then_on(baseline, photos, fake_bench):
     fake_bench.changes = {"params": 1200}
     fake_bench.speeds = {"student": 8.0}
-    assert check([], baseline, photos=photos).verdict is Verdict.REGRESSED
+    assert check([], baseline, photos=photos, time=True).verdict is Verdict.REGRESSED
     updated, result = update_baseline([], baseline, "wider, for fewer stripes", photos=photos)
     assert load_baseline(baseline).rows[0].facts["params"] == 1000  # not written yet
     save_baseline(updated, baseline)
     assert len(result.rows) == 1
-    assert check([], baseline, photos=photos).verdict is Verdict.PASS
+    assert check([], baseline, photos=photos, time=True).verdict is Verdict.PASS
     assert load_baseline(baseline).log[-1].reason == "wider, for fewer stripes"
 
 
@@ -122,7 +122,7 @@ def test_a_check_says_so_where_a_model_of_another_name_stands_for_the_only_one(
     baseline, photos, make_bundle
 ):
     other = make_bundle("other", {"int8.onnx": 0.8}, width=24)
-    report = check([other.path], baseline, photos=photos)
+    report = check([other.path], baseline, photos=photos, time=True)
     assert {finding.row.model for finding in report.findings} == {"../student"}
     assert report.notes == (
         f"{other.path}, whose name is other, was compared with the baseline's only model, "

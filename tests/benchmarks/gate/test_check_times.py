@@ -22,7 +22,7 @@ from nstc.core.errors import OptionError
 )
 def test_time_beside_the_stored_ratio(baseline, photos, fake_bench, speeds, verdict):
     fake_bench.speeds = {"student": speeds}
-    report = check([], baseline, photos=photos)
+    report = check([], baseline, photos=photos, time=True)
     assert verdicts(report) == {**ALL_PASS, "speedup": verdict}
     assert (report.exit_status == 0) == (verdict in ("PASS", "IMPROVED"))
     if verdict == "INCONCLUSIVE":
@@ -31,14 +31,14 @@ def test_time_beside_the_stored_ratio(baseline, photos, fake_bench, speeds, verd
 
 def test_more_rounds_and_another_tolerance_on_demand(baseline, photos, fake_bench):
     fake_bench.speeds = {"student": 9.2}
-    report = check([], baseline, photos=photos, rounds=7, tolerance=0.1)
+    report = check([], baseline, photos=photos, time=True, rounds=7, tolerance=0.1)
     assert report.verdict is Verdict.PASS
     assert fake_bench.calls[0]["recipe"].rounds == 7
 
 
 def test_noise_is_met_with_more_rounds_up_to_a_bound(baseline, photos, fake_bench):
     fake_bench.speeds = {"student": [9.0, 10.0, 9.0]}  # open after 5 rounds
-    report = check([], baseline, photos=photos, max_rounds=200)
+    report = check([], baseline, photos=photos, time=True, max_rounds=200)
     assert report.verdict is Verdict.PASS
     first, *others = [(call["recipe"].rounds, call["quality"]) for call in fake_bench.calls]
     assert first == (5, True)
@@ -53,11 +53,11 @@ def test_noise_is_met_with_more_rounds_up_to_a_bound(baseline, photos, fake_benc
 
 def test_no_rounds_are_added_beyond_the_bound(baseline, photos, fake_bench):
     fake_bench.speeds = {"student": [7.0, 10.0, 13.0]}
-    report = check([], baseline, photos=photos, max_rounds=12)
+    report = check([], baseline, photos=photos, time=True, max_rounds=12)
     assert report.verdict is Verdict.INCONCLUSIVE
     assert sum(call["recipe"].rounds for call in fake_bench.calls) == 10  # 2 more are too few
     fake_bench.calls.clear()
-    check([], baseline, photos=photos, max_rounds=5)
+    check([], baseline, photos=photos, time=True, max_rounds=5)
     assert len(fake_bench.calls) == 1
 
 
@@ -73,28 +73,28 @@ def test_rounds_are_added_beside_the_base_too(baseline, photos, fake_bench, stud
 def test_a_machine_in_another_state_is_no_regression(baseline, photos, fake_bench):
     fake_bench.speeds = {"student": 9.2}  # 8.7 % slower than stored
     fake_bench.reference_ms = 150.0  # and the reference itself takes half as long again
-    report = check([], baseline, photos=photos)
+    report = check([], baseline, photos=photos, time=True)
     assert verdicts(report)["speedup"] == "INCONCLUSIVE"
     assert "the reference is 50.0 % slower itself" in explained(report, "speedup")
     assert "about --rounds 80 would settle it once it is" in explained(report, "speedup")
     [finding] = [found for found in report.findings if found.fact == "speedup"]
     assert finding.rounds_needed == 80  # twice as many as there may be: 8 times 5
     fake_bench.speeds = {"student": 6.0}
-    assert check([], baseline, photos=photos).verdict is Verdict.REGRESSED
+    assert check([], baseline, photos=photos, time=True).verdict is Verdict.REGRESSED
 
 
 def test_a_machine_of_another_class_has_no_time_to_compare_with(baseline, photos, fake_bench):
     fake_bench.machine = {**fake_bench.machine, "int8": ["avx2"]}
-    report = check([], baseline, photos=photos)
+    report = check([], baseline, photos=photos, time=True)
     assert verdicts(report) == {**ALL_PASS, "speedup": "MISSING_BASELINE"}
     assert report.exit_status != 0
-    for way_out in ("--base", "nstc baseline update", "--facts-and-quality-only"):
+    for way_out in ("--base", "nstc baseline update", "leave --time out"):
         assert way_out in explained(report, "speedup")
 
 
 def test_another_runtime_on_the_same_machine_is_incomparable(baseline, photos, fake_bench):
     fake_bench.machine = {**fake_bench.machine, "tools": {"onnxruntime": "1.40.0"}}
-    report = check([], baseline, photos=photos)
+    report = check([], baseline, photos=photos, time=True)
     assert verdicts(report) == {**ALL_PASS, "speedup": "INCOMPARABLE"}
     assert report.exit_status != 0
     assert "onnxruntime-1.31.0" in explained(report, "speedup")
@@ -157,8 +157,38 @@ def test_time_left_out_is_said(baseline, photos, fake_bench):
     report = check([], baseline, photos=photos, facts_and_quality_only=True)
     assert "speedup" not in verdicts(report)
     assert report.exit_status == 0
-    assert "time was left out" in report.notes[0]
+    assert report.notes == ("time was left out, as --facts-and-quality-only asks",)
     assert fake_bench.calls[0]["recipe"].rounds == 3
+
+
+def test_time_is_judged_on_request_alone_and_that_is_said(baseline, photos, fake_bench):
+    fake_bench.speeds = {"student": [1.0, 90.0, 5.0]}
+    report = check([], baseline, photos=photos)
+    assert "speedup" not in verdicts(report)
+    assert (report.verdict, report.times_compared_with) == (Verdict.PASS, ComparedWith.NOTHING)
+    assert [call["recipe"].rounds for call in fake_bench.calls] == [3]
+    [note] = report.notes
+    assert note.startswith("not judged: time, which --time judges on an idle machine; instructions")
+    assert "nstc baseline update FILE --target instructions" in note
+    assert check([], baseline, photos=photos, time=True).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("flag", "options"),
+    [
+        ("--rounds", {"rounds": 9}),
+        ("--max-rounds", {"max_rounds": 90}),
+        ("--tolerance", {"tolerance": 0.1}),
+    ],
+)
+def test_how_to_judge_times_is_refused_where_they_are_not_judged(
+    baseline, photos, fake_bench, student, flag, options
+):
+    for more in ({}, {"facts_and_quality_only": True}):
+        with pytest.raises(OptionError, match=rf"^{flag} .* add --time"):
+            check([], baseline, photos=photos, **options, **more)
+    assert not fake_bench.calls
+    check([], baseline, photos=photos, base=[student.path], **options)
 
 
 @pytest.mark.parametrize("target", ["cpu:4", "torchscript:4"])
@@ -167,10 +197,10 @@ def test_fewer_cores_than_the_baseline_leave_only_time_open(baseline, photos, mo
     for row in content["rows"] + content["times"]:
         row["target"] = target
     baseline.write_text(json.dumps(content))
-    for module in ("gate.check_models", "targets.base"):
+    for module in ("gate.scope", "targets.base"):
         monkeypatch.setattr(f"nstc.benchmarks.{module}.usable_cores", lambda: (0, 1))
-    report = check([], baseline, photos=photos)
+    report = check([], baseline, photos=photos, time=True)
     assert verdicts(report) == {**ALL_PASS, "speedup": "INCOMPARABLE"}
     assert f"too few cores for {target}" in explained(report, "speedup")
     with pytest.raises(OptionError, match="memory-cap needs a target that reports memory"):
-        check([], baseline, photos=photos, memory_cap_mb=100)
+        check([], baseline, photos=photos, time=True, memory_cap_mb=100)

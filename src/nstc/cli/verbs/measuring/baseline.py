@@ -23,6 +23,18 @@ def update(
             show_default=False,
         ),
     ] = None,
+    target: list[str] | None = options.flag(
+        None,
+        "Measure rows on this target alone, such as instructions, and add those that are missing. "
+        "Repeatable.",
+        shown=False,
+    ),
+    artifact: list[str] | None = options.flag(
+        None,
+        "File to measure on --target, such as int8. Repeatable. Default: those that the baseline "
+        "has there, or else all that run there.",
+        shown=False,
+    ),
     rounds: int | None = options.flag(None, "Number of timed rounds.", shown="the baseline's"),
     anew: options.AnewFlags,
 ) -> None:
@@ -41,6 +53,8 @@ def update(
             models or (),
             file,
             reason,
+            targets=target or (),
+            artifacts=artifact or (),
             rounds=rounds,
             store=made_artifact,
             progress=bar,

@@ -1,5 +1,6 @@
 """nstc check."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,8 @@ from nstc.cli.options import flag, with_flags
 if TYPE_CHECKING:
     from nstc.benchmarks.gate.verdicts import CheckReport
 
+_CI = "CI"  # the variable that CI systems set to true
+
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonFlags:
@@ -20,15 +23,16 @@ class ComparisonFlags:
 
     base: list[str] | None = flag(
         None,
-        "Bundle from before the change: times are compared with its times from the same run. "
-        "Repeatable.",
+        "Bundle from before the change: times are judged, compared with its times from the same "
+        "run. Repeatable.",
         shown=False,
     )
+    time: bool = flag(False, "Judge times too, which takes an idle machine.")
     facts_and_quality_only: bool = flag(
-        False, "Check facts and quality, not time; the report says so."
+        False, "Check facts and quality, not instructions; the report says so."
     )
     strict: bool = flag(False, "Fail on IMPROVED and NOT_JUDGED too.")
-    tolerance: float = flag(5.0, "Per cent by which a time may change.")
+    tolerance: float | None = flag(None, "Per cent by which a time may change.", shown="5")
     rounds: int | None = flag(None, "Initial number of timed rounds.", shown="the baseline's")
     max_rounds: int | None = flag(
         None,
@@ -88,15 +92,20 @@ def check(
     anew: options.AnewFlags,
     written: ReportFlags,
 ) -> None:
-    """Measure the rows of a baseline again; the worst verdict sets the exit code."""
+    """Measure the rows of a baseline again; the worst verdict sets the exit code.
+
+    Facts, quality and instructions are judged, which hold on any machine; --time adds times.
+    """
     with output.Bar() as bar:
         report = nstc.check(
             models or (),
             baseline,
             base=compared.base or (),
+            time=compared.time,
             facts_and_quality_only=compared.facts_and_quality_only,
+            counts_required=os.environ.get(_CI) == "true",
             strict=compared.strict,
-            tolerance=compared.tolerance / 100,
+            tolerance=None if compared.tolerance is None else compared.tolerance / 100,
             rounds=compared.rounds,
             max_rounds=compared.max_rounds,
             memory_cap_mb=compared.memory_cap,

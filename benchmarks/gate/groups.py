@@ -1,0 +1,65 @@
+"""Rows of a baseline that one run of the benchmark can measure together, and what it found."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+from nstc.benchmarks.gate.baseline import KnownModel
+from nstc.benchmarks.gate.keys import RowKey
+from nstc.benchmarks.gate.verdicts import Measured
+from nstc.benchmarks.result import BenchResult
+from nstc.benchmarks.subjects import FLOAT, Model, Subject
+
+# Files that whoever may export makes of any bundle, so that none has to hold them.
+_MADE_OF_WEIGHTS: Final = (FLOAT, "ts", "pte", "int8.pte")
+
+
+class Group(NamedTuple):
+    """Rows of several models that one run can measure together."""
+
+    target: str
+    size: int
+    teacher: Model | None
+    artifacts: tuple[str, ...]
+    judged: bool  # whether its pictures are: not those that other rows of the same files judge
+
+
+def holds(base: Subject | None, artifact: str) -> bool:
+    """Whether a model as it was before the change has a file, or it can be made of its weights."""
+    if base is None or base.bundle is None:
+        return base is not None and artifact == FLOAT
+    return artifact in _MADE_OF_WEIGHTS or artifact in base.bundle.artifacts
+
+
+def by_key(
+    group: Group, members: Sequence[KnownModel], result: BenchResult
+) -> dict[RowKey, Measured]:
+    """The rows of a run, model by model and artifact by artifact; then those of bases, if any."""
+    keys = [
+        RowKey(model=known.place, artifact=artifact, target=group.target, size=group.size)
+        for known in members
+        for artifact in group.artifacts
+    ]
+    bases = result.rows[len(keys) :] or [None] * len(keys)
+    return {
+        key: Measured(row=row, result=result, base=base)
+        for key, row, base in zip(keys, result.rows[: len(keys)], bases, strict=True)
+    }
+
+
+def judged_before(
+    group: Group,
+    members: Sequence[KnownModel],
+    result: BenchResult,
+    found: Mapping[RowKey, Measured],
+) -> BenchResult:
+    """The same result with the quality that earlier runs found of the same files."""
+    known = {(key.model, key.artifact, key.size): own for key, own in found.items()}
+    places = [(own.place, artifact) for own in members for artifact in group.artifacts]
+    judged = [known[*place, group.size] for place in places]
+    rows = [
+        dataclasses.replace(row, quality=own.row.quality)
+        for row, own in zip(result.rows, judged, strict=True)
+    ]
+    protocol = dataclasses.replace(result.protocol, vgg=judged[0].result.protocol.vgg)
+    return dataclasses.replace(result, protocol=protocol, rows=tuple(rows))
