@@ -13,7 +13,7 @@ ZOO_BASELINE := models/zoo/baseline.json
 TARGETS := cpu:1 cpu:2 mobile executorch web
 ZOO := $(patsubst models/zoo/%,zoo:%,$(patsubst %/student,%,$(wildcard models/zoo/*/student models/zoo/*/fast)))
 
-.PHONY: demo test docs docs-serve house lint typetree types imports unit test-base base-sizes gate explore format clean web-setup \
+.PHONY: demo test docs docs-serve house lint typetree types imports unit test-base base-sizes gate gate-instructions explore format clean web-setup \
 	zoo-baseline zoo-report readme-pictures test-slow test-docs test-notebook test-ssh test-web test-cuda test-executorch \
 	test-lowest test-lowest-compress test-gate-proof test-fuzz test-kills test-batch test-deploy \
 	test-memory emulators test-emulated \
@@ -79,10 +79,13 @@ house: $(READY)  ## how large the source is, and where it is past its limits
 gate: $(READY)  ## the zoo's facts and quality beside its baseline
 	$(BIN)/nstc check --baseline $(ZOO_BASELINE) --facts-and-quality-only
 
-bench-gate: $(READY)  ## the zoo's time too, on a machine that does nothing else
+gate-instructions: $(READY)  ## its instructions too, on a machine that may be busy; needs Valgrind
 	$(BIN)/nstc check --baseline $(ZOO_BASELINE)
 
-zoo-baseline: $(READY)  ## accept the zoo as it is as the baseline: make zoo-baseline REASON="what changed"
+bench-gate: $(READY)  ## and its time, on a machine that does nothing else
+	$(BIN)/nstc check --baseline $(ZOO_BASELINE) --time
+
+zoo-baseline: $(READY)  ## accept the zoo as it is: make zoo-baseline REASON="what changed"; needs Valgrind
 	$(BIN)/nstc baseline update $(ZOO_BASELINE) $(ZOO) --reason "$(REASON)"
 
 readme-pictures: $(READY)  ## docs/images: the zoo's sheet, its frontier, a comparison

@@ -56,7 +56,7 @@ COMPARED: Final[Mapping[str, str]] = {
     "The file.reference": f"timed in the same rounds; its `sha256` is {_IN_ID}",
     "The file.models": "all are measured, or those that the command names",
     "The file.rows": "each of its keys",
-    "The file.times": "each of its keys",
+    "The file.times": "each of its keys, with `--time`",
     "The file.log": "not compared",
     "The file.files": "each of its keys; an integer file that is missing here is MISSING_BASELINE, "
     "or NOT_JUDGED where an older nstc wrote the model's rows",
@@ -106,7 +106,7 @@ COMPARED: Final[Mapping[str, str]] = {
     "Log entry.reason": "not compared",
     "Log entry.nstc": "not compared",
     "Log entry.machine_class": "not compared",
-    "Row.instructions": "where none is of the run's class, its count is NOT_JUDGED",
+    "Row.instructions": "where none is of the run's class, or the run can't count, NOT_JUDGED",
     "Instructions.per_picture": f"may be {_percent(instruction_verdicts.TOLERANCE)} more or fewer",
     "Instructions.functions": "the finding says which changed most",
     "Instructions.operators": "the finding says which changed most",

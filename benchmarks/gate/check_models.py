@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Required, TypedDict, Unpack
@@ -12,10 +12,10 @@ from nstc.benchmarks.gate import baseline as baselines
 from nstc.benchmarks.gate import instruction_verdicts, limits, notes, verdicts
 from nstc.benchmarks.gate.baseline import Baseline, BaselineRow, KnownModel, Pairs
 from nstc.benchmarks.gate.file_verdicts import NetworkOf, verdicts_on_files
-from nstc.benchmarks.gate.groups import Group, by_key, holds, judged_before
+from nstc.benchmarks.gate.groups import Group, by_key, holds, joined, judged_before
 from nstc.benchmarks.gate.keys import RowKey
 from nstc.benchmarks.gate.more_rounds import rounds_to_add
-from nstc.benchmarks.gate.scope import COUNTED, Scope, chosen_scope
+from nstc.benchmarks.gate.scope import COUNTED, FEWEST_ROUNDS, Scope, chosen_scope
 from nstc.benchmarks.gate.verdicts import CheckReport, ComparedWith, Finding, Measured, Verdict
 from nstc.benchmarks.result import BenchResult
 from nstc.benchmarks.subjects import Find, Model, Probe, Subject, find_teacher, finder
@@ -29,7 +29,6 @@ from nstc.core.photos import PhotoSet
 from nstc.core.recipe import BenchRecipe
 from nstc.runtime.session import Artifacts, find_artifact
 
-FEWEST_ROUNDS: Final = 3  # what `bench` takes at least: for runs whose times are not compared
 BOUND: Final = 8  # at most so many times the first rounds, unless the caller gives another bound
 
 
@@ -97,26 +96,15 @@ def check(
         base=bool(base),
         facts_and_quality_only=facts_and_quality_only,
         counts_required=counts_required,
-        of_times={"--tolerance": tolerance, "--rounds": rounds, "--max-rounds": max_rounds},
+        tolerance=tolerance,
+        rounds=rounds,
+        max_rounds=max_rounds,
     )
-    allowed = verdicts.TIME_TOLERANCE if tolerance is None else tolerance
-    if not 0 < allowed < 1:
-        raise OptionError(f"a tolerance of {allowed:.0%}: expected between 0 % and 100 %.")
-    if max_rounds is not None and max_rounds < FEWEST_ROUNDS:
-        raise OptionError(f"--max-rounds is {max_rounds}: expected at least {FEWEST_ROUNDS}.")
     first = rounds or known.protocol.rounds
     at_most = max(first, max_rounds or BOUND * first)
+    allowed = tolerance or verdicts.TIME_TOLERANCE
     gate = Remeasurement(known, conditions, first, scope, allowed, at_most)
-    findings, said, results = gate.findings(models, base, memory_cap_mb, network_of)
-    return CheckReport(
-        baseline=str(baseline),
-        machine_class=machine_class(machine_facts()),
-        times_compared_with=scope.times,
-        strict=strict,
-        findings=tuple(findings),
-        notes=tuple(said),
-        results=tuple({id(result): result for result in results}.values()),
-    )
+    return gate.report(models, base, memory_cap_mb, network_of, name=str(baseline), strict=strict)
 
 
 def update_baseline(
@@ -135,8 +123,8 @@ def update_baseline(
     The models are those of the baseline to measure, at their own paths, and new ones to add to it,
     which have another name than those that it has; none are all of the baseline's. With `targets`,
     rows on those alone are measured, and new ones added where a model has none: of `artifacts`, or
-    else of all files that run there. The log keeps the reason why these numbers are the ones to
-    hold from now on, and the date, ISO, today unless given.
+    else of the files that have rows on other targets. The log keeps the reason why these numbers
+    are the ones to hold from now on, and the date, ISO, today unless given.
 
     Returns:
         The new baseline and what it was made of.
@@ -170,13 +158,7 @@ def update_baseline(
                 "path: put it there to replace that one, or make it with another --name to add it."
             )
     new = {baselines.known_model(model, known.folder): model for model in strangers}
-    measured = list(anew.measure({**pairs, **new}, timed=True).values())
-    references = {own.target: own for found in measured for own in found.result.references}
-    result = dataclasses.replace(
-        measured[0].result,
-        references=tuple(references.values()),
-        rows=tuple(found.row for found in measured),
-    )
+    result = joined(anew.measure({**pairs, **new}, timed=True).values())
     update = baselines.from_result(result, known.folder, reason=reason, date=date, find=anew.find)
     # what was counted alone was timed in fewer
     protocol = dataclasses.replace(update.protocol, rounds=anew.rounds)
@@ -194,7 +176,7 @@ class Remeasurement:
     tolerance: float = verdicts.TIME_TOLERANCE  # of time, as a share
     max_rounds: int = 0  # in all; none are added unless there may be more than `rounds`
     targets: tuple[str, ...] = ()  # measure rows on these alone, also new ones; all without any
-    artifacts: tuple[str, ...] = ()  # of which files; without any those known there, or else all
+    artifacts: tuple[str, ...] = ()  # of which files; those that have rows already without any
 
     @functools.cached_property
     def find(self) -> Find:
@@ -268,8 +250,10 @@ class Remeasurement:
         size = self.baseline.protocol.size
         chosen: dict[RowKey, BaselineRow] = {}
         for target in map(parse_target, self.targets):
+            run = target.artifacts(model, size)
             there = [row.artifact for row in rows if row.target == target.name]
-            for artifact in self.artifacts or there or target.artifacts(model, size):
+            elsewhere = dict.fromkeys(row.artifact for row in rows if row.artifact in run)
+            for artifact in self.artifacts or there or elsewhere or run:
                 row = _blank_row(known.place, artifact_name(artifact), target.name, size)
                 chosen[row.key] = next((own for own in rows if own.key == row.key), row)
         return list(chosen.values()) if self.targets else rows
@@ -303,14 +287,17 @@ class Remeasurement:
         )
         return bench(models, artifacts=group.artifacts, recipe=recipe, quality=quality, **options)
 
-    def findings(
+    def report(
         self,
         models: Sequence[Model],
         base: Sequence[Model],
         memory_cap_mb: int | None,
         network_of: NetworkOf | None,
-    ) -> tuple[list[Finding], list[str], list[BenchResult]]:
-        """Row by row facts, quality and time, then file by file; notes; and all measurements."""
+        *,
+        name: str,
+        strict: bool,
+    ) -> CheckReport:
+        """What `check` found, with a baseline of this name; raises as it does."""
         known = self.baseline
         if memory_cap_mb is not None:
             targets = [parse_target(self.scope.target_here(row.target)) for row in known.rows]
@@ -326,13 +313,7 @@ class Remeasurement:
         # times that are compared with the baseline's come from the runs that judge
         at_once = self.scope.times is ComparedWith.BASELINE
         judged = self.measure(pairs, timed=at_once)
-        findings = []
-        for model in strangers:
-            why = f"the baseline has only {places}: "
-            why += f"nstc baseline update FILE {model} --reason TEXT adds it"
-            for row in self._new_rows(model.name, model):
-                missing = Verdict.MISSING_BASELINE
-                findings.append(Finding(row.key, "row", missing, None, None, why))
+        findings = [own for model in strangers for own in self._without_baseline(model, places)]
         for old in (row for own in pairs for row in known.rows_of(own)):
             now = judged[old.key]
             findings += verdicts.facts_and_quality(old, now, known, self.find)
@@ -348,7 +329,23 @@ class Remeasurement:
             findings += of_files
             said += notes_on_files
         said += notes.on_unjudged(findings)
-        return findings, said, [own.result for own in (*judged.values(), *timed.values())]
+        results = [own.result for own in (*judged.values(), *timed.values())]
+        return CheckReport(
+            baseline=name,
+            machine_class=machine_class(machine_facts()),
+            times_compared_with=self.scope.times,
+            strict=strict,
+            findings=tuple(findings),
+            notes=tuple(said),
+            results=tuple({id(result): result for result in results}.values()),
+        )
+
+    def _without_baseline(self, model: Subject, places: str) -> Iterator[Finding]:
+        """Of all rows of a model that the baseline does not have, which has those at `places`."""
+        why = f"the baseline has only {places}: "
+        why += f"nstc baseline update FILE {model} --reason TEXT adds it"
+        for row in self._new_rows(model.name, model):
+            yield Finding(row.key, "row", Verdict.MISSING_BASELINE, None, None, why)
 
     def finding(self, row: BaselineRow, found: Measured | None) -> Finding:
         """A verdict on a row's time."""

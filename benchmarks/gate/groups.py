@@ -1,7 +1,7 @@
 """Rows of a baseline that one run of the benchmark can measure together, and what it found."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from nstc.benchmarks.gate.baseline import KnownModel
@@ -63,3 +63,14 @@ def judged_before(
     ]
     protocol = dataclasses.replace(result.protocol, vgg=judged[0].result.protocol.vgg)
     return dataclasses.replace(result, protocol=protocol, rows=tuple(rows))
+
+
+def joined(measured: Iterable[Measured]) -> BenchResult:
+    """One result of all rows, of the protocol of the first one's."""
+    found = list(measured)
+    references = {own.target: own for each in found for own in each.result.references}
+    return dataclasses.replace(
+        found[0].result,
+        references=tuple(references.values()),
+        rows=tuple(own.row for own in found),
+    )

@@ -1,6 +1,5 @@
 """What a check judges besides facts and quality: instructions, and times if it is asked to."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +13,7 @@ COUNTED: Final = instructions.NAME  # the target of rows that have a count in th
 ADD_COUNTS: Final = (
     f"nstc baseline update FILE --target {COUNTED} --artifact int8 --reason TEXT adds them"
 )
+FEWEST_ROUNDS: Final = 3  # what `bench` takes at least: for runs whose times are not compared
 _UNCOUNTED: Final = "cpu:1"  # runs the files of such rows where instructions are not counted
 _OF_THREADS: Final = ("cpu", "torchscript")  # targets whose name ends in a number of threads
 
@@ -74,17 +74,24 @@ def chosen_scope(
     base: bool,
     facts_and_quality_only: bool,
     counts_required: bool,
-    of_times: Mapping[str, float | None],
+    tolerance: float | None,
+    rounds: int | None,
+    max_rounds: int | None,
 ) -> Scope:
-    """What the options ask for; `of_times` are flags that say how times are judged.
+    """What the options of `nstc.benchmarks.gate.check_models.check` ask for.
 
     Raises:
-        OptionError: options contradict each other, or say how to judge times that are not judged;
-            or instructions of the baseline can't be counted here, and have to be.
+        OptionError: one is out of range, or they contradict each other, or say how to judge times
+            that are not judged; or instructions can't be counted here, and have to be.
     """
+    if tolerance is not None and not 0 < tolerance < 1:
+        raise OptionError(f"a tolerance of {tolerance:.0%}: expected between 0 % and 100 %.")
+    if max_rounds is not None and max_rounds < FEWEST_ROUNDS:
+        raise OptionError(f"--max-rounds is {max_rounds}: expected at least {FEWEST_ROUNDS}.")
     asks = "--base" if base else "--time" if time else None
     if facts_and_quality_only and asks is not None:
         raise OptionError(f"{asks} judges time, which --facts-and-quality-only leaves out.")
+    of_times = {"--tolerance": tolerance, "--rounds": rounds, "--max-rounds": max_rounds}
     given = next((flag for flag, value in of_times.items() if value is not None), None)
     if asks is None and given is not None:
         raise OptionError(

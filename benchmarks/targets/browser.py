@@ -329,6 +329,6 @@ def refuse_baseline_of_another_device(targets: Sequence[Target]) -> None:
     """Raise `OptionError` for a page on another device, whose times no baseline can keep."""
     if any(isinstance(target, WebTarget) and target.engine is None for target in targets):
         raise OptionError(
-            "--save-baseline keeps what this machine can measure again, and --open measures "
-            "another device: leave one of them out, and keep the result by --json."
+            "a baseline keeps what this machine can measure again, and --open measures another "
+            "device: leave it out, and keep its result by nstc bench --json."
         )

@@ -84,9 +84,22 @@ def test_every_option_reaches_the_gate(fake_check):
     assert fake_check["photos"] == sample_photos()
     assert fake_check["trust"]
     assert not fake_check["facts_and_quality_only"]
+    assert not fake_check["time"]
     nstc("check", "--baseline", "b.json", "--facts-and-quality-only")
     assert fake_check["models"] == []
     assert fake_check["facts_and_quality_only"]
+    assert fake_check["tolerance"] is None
+    nstc("check", "--baseline", "b.json", "--time")
+    assert fake_check["time"]
+
+
+@pytest.mark.parametrize(("value", "required"), [("true", True), ("false", False), (None, False)])
+def test_in_ci_instructions_have_to_be_counted(fake_check, monkeypatch, value, required):
+    monkeypatch.delenv("CI", raising=False)
+    if value is not None:
+        monkeypatch.setenv("CI", value)
+    nstc("check", "--baseline", "b.json")
+    assert fake_check["counts_required"] == required
 
 
 def test_files_are_written_whatever_the_verdict(fake_check, tmp_path):
@@ -140,8 +153,18 @@ def test_an_update_wants_a_reason(tmp_path):
     assert nstc("check", "--baseline", tmp_path / "baseline.json").exit_code != 0
 
 
-@pytest.mark.parametrize(("given", "rounds"), [((), None), (("--rounds", 7), 7)])
-def test_an_update_times_as_many_rounds_as_asked(monkeypatch, tmp_path, given, rounds):
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ((), {"rounds": None, "targets": (), "artifacts": ()}),
+        (("--rounds", 7), {"rounds": 7}),
+        (
+            ("--target", "instructions", "--artifact", "int8"),
+            {"targets": ["instructions"], "artifacts": ["int8"]},
+        ),
+    ],
+)
+def test_an_update_measures_what_it_is_asked_to(monkeypatch, tmp_path, given, expected):
     asked = {}
 
     def update_baseline(*_arguments, **options):
@@ -150,7 +173,7 @@ def test_an_update_times_as_many_rounds_as_asked(monkeypatch, tmp_path, given, r
 
     monkeypatch.setattr("nstc.benchmarks.gate.check_models.update_baseline", update_baseline)
     nstc("baseline", "update", tmp_path / "b.json", "--reason", "because", *given)
-    assert asked["rounds"] == rounds
+    assert {name: asked[name] for name in expected} == expected
 
 
 def test_a_first_baseline_is_not_written_over_another(bundle, tmp_path):

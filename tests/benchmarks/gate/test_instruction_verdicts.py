@@ -205,7 +205,7 @@ def both(baseline, photos, fake_bench):
     """A baseline of times, to which an update added instructions."""
     fake_bench.changes = {"instructions": COUNT}
     updated, result = update_baseline(
-        [], baseline, "counted too", photos=photos, targets=["instructions"], artifacts=["int8"]
+        [], baseline, "counted too", photos=photos, targets=["instructions"]
     )
     assert [row.target for row in result.rows] == ["instructions"]
     save_baseline(updated, baseline)
@@ -231,6 +231,14 @@ def test_an_update_on_a_target_measures_that_alone_and_adds_what_is_missing(
     assert [call["artifacts"] for call in fake_bench.calls] == [("int8.onnx",)]
     assert list(again.rows[1].instructions.values()) == [times(1.1)]
     assert (again.rows[0], again.times) == (known.rows[0], known.times)
+
+
+def test_an_update_counts_the_files_that_it_is_told_to(both, photos, fake_bench):
+    told = {"targets": ["instructions"], "artifacts": ["onnx"]}
+    updated, _ = update_baseline([], both, "in float too", photos=photos, **told)
+    assert [call["artifacts"] for call in fake_bench.calls] == [("onnx",)]
+    counted = [row.artifact for row in updated.rows if row.target == "instructions"]
+    assert counted == ["int8.onnx", "onnx"]
 
 
 def test_an_update_of_all_targets_measures_each(both, photos, fake_bench):

@@ -32,7 +32,7 @@ def update(
     artifact: list[str] | None = options.flag(
         None,
         "File to measure on --target, such as int8. Repeatable. Default: those that the baseline "
-        "has there, or else all that run there.",
+        "has there, or else on other targets.",
         shown=False,
     ),
     rounds: int | None = options.flag(None, "Number of timed rounds.", shown="the baseline's"),
