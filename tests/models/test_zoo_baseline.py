@@ -3,6 +3,7 @@
 import pytest
 
 from nstc.benchmarks.gate.baseline import load_baseline
+from nstc.benchmarks.gate.scope import COUNTED
 from nstc.benchmarks.quality.metrics import METRICS
 from nstc.benchmarks.result import BenchProtocol
 from nstc.benchmarks.subjects import find_subject
@@ -21,10 +22,11 @@ def test_every_student_that_ships_is_in_it_as_it_ships(baseline, name):
     [known] = [model for model in baseline.models if model.place == name]
     subject = find_subject(name)
     assert known.sha256 == subject.identity, "make zoo-baseline REASON=..."
-    rows = {row.key.artifact: row for row in baseline.rows_of(known)}
-    assert set(rows) == set(subject.artifacts(baseline.protocol.size))
-    for artifact, row in rows.items():
-        assert row.facts["bytes"] == (subject.path / f"model.{artifact}").stat().st_size
+    rows = baseline.rows_of(known)
+    assert {row.artifact for row in rows} == set(subject.artifacts(baseline.protocol.size))
+    assert [bool(own.instructions) for own in rows if own.target == COUNTED] == [True]
+    for row in rows:
+        assert row.facts["bytes"] == (subject.path / f"model.{row.artifact}").stat().st_size
         assert row.quality is not None
         assert row.quality.style_source == "painting"
         assert row.quality.metrics.keys() == {metric.name for metric in METRICS}
