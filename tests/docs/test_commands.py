@@ -63,7 +63,6 @@ NOT_RUN = {
     "--target adb": "needs a phone",
     "--target cuda": "needs a GPU",
     "--target instructions": "needs Valgrind",
-    "counts.json": "is made by a line that needs Valgrind",
     "--target web": "needs a browser: make test-web",
     "--target executorch": "needs the extra: make test-executorch",
     "--format web": "needs what nstc web-setup fetches: make test-web",
