@@ -90,6 +90,7 @@ class Gate:
             [self.candidate],
             _time_baseline(self.folder, self.plan),
             photos=sample_photos(),
+            time=True,
             rounds=self.plan.rounds,
             max_rounds=self.plan.max_rounds,
             store=made_artifact,
