@@ -1,8 +1,7 @@
 """Which files a network made by others consists of: its graph, and the weights beside it.
 
 An ONNX file may keep tensors in other files of its folder: torch's exporter writes FILE.onnx and
-FILE.onnx.data. All of it is hashed, sized and copied. ONNX is read by its wire format, since the
-device's install has no onnx package.
+FILE.onnx.data. All of it is hashed, sized and copied.
 """
 
 import hashlib
@@ -16,6 +15,7 @@ from typing import Final
 
 from nstc.core.errors import TeacherError
 from nstc.core.files import sha256_of
+from nstc.runtime.wire_format import fields
 
 GRAPH_NAME: Final = "model.onnx"  # of a graph that is copied elsewhere with its weights
 _LOCATION: Final = b"location"
@@ -23,7 +23,6 @@ _LONGEST_NAME: Final = 255
 _MOST_BYTES: Final = 2**31 - 1
 _MOST_FIELDS: Final = 2_000_000
 _DEEPEST: Final = 100  # as protobuf's own readers have it
-_VARINT, _FIXED_64, _BYTES, _FIXED_32 = 0, 1, 2, 5
 
 # Those fields of ONNX's messages by which a tensor's `external_data` is reached.
 _MESSAGES: Final[Mapping[str, Mapping[int, str]]] = {
@@ -132,50 +131,16 @@ def _locations(view: mmap.mmap) -> Iterator[str]:
         if depth > _DEEPEST:
             raise ValueError(f"it is nested deeper than {_DEEPEST} levels")
         kinds, entry = _MESSAGES[message], dict[str, bytes]()
-        for number, start, end in _fields(view, first, last):
+        for field in fields(view, first, last):
             seen += 1
             if seen > _MOST_FIELDS:
                 raise ValueError(f"it has more than {_MOST_FIELDS} parts")
-            kind = kinds.get(number)
-            if kind is None or start < 0:
+            kind = kinds.get(field.number)
+            if kind is None or field.start < 0:
                 continue
             if kind in _MESSAGES:
-                waiting.append((kind, start, end, depth + 1))
+                waiting.append((kind, field.start, field.end, depth + 1))
             else:
-                entry[kind] = view[start : min(end, start + 4 * _LONGEST_NAME)]
+                entry[kind] = view[field.start : min(field.end, field.start + 4 * _LONGEST_NAME)]
         if entry.get("key") == _LOCATION:
             yield entry.get("value", b"").decode("utf-8", "replace")
-
-
-def _fields(view: mmap.mmap, position: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Number, start and end of each field of a message; start is -1 of what is only a number."""
-    while position < end:
-        tag, position = _varint(view, position, end)
-        number, wire = tag >> 3, tag & 7
-        start = -1
-        if wire == _VARINT:
-            _, position = _varint(view, position, end)
-        elif wire == _BYTES:
-            size, start = _varint(view, position, end)
-            position = start + size
-        elif wire in {_FIXED_32, _FIXED_64}:
-            position += 4 if wire == _FIXED_32 else 8
-        else:
-            raise ValueError("it holds what is not a field")
-        if position > end or number == 0:
-            raise ValueError("it is cut off or damaged")
-        yield number, start, position
-
-
-def _varint(view: mmap.mmap, position: int, end: int) -> tuple[int, int]:
-    """A number of seven bits a byte, and the position behind it."""
-    value = 0
-    for shift in range(0, 70, 7):
-        if position >= end:
-            raise ValueError("it is cut off or damaged")
-        byte = view[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-    raise ValueError("it holds what is not a number")
