@@ -1,202 +1,33 @@
-"""Whether a bundle is what its manifest says, and still gives the pictures it gave when made.
+"""Whether a bundle is what its manifest says, and still gives the pictures it gave when made."""
 
-Check vectors: a picture made from a seed goes into each runnable file; what came out is kept in the
-bundle's `checks.json`, so that another machine, or another runtime, can compare. The picture itself
-is not kept, and of a large result only every so many rows and columns:
-
-    {"schema": "nstc.checks/1", "vectors": {"int8.onnx": {"seed": 0, "height": 45, ...}}}
-"""
-
-import hashlib
-import json
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, get_args
-
-import msgspec
-import numpy as np
 
 from nstc.core import bundle as bundles
-from nstc.core import images, unusable_models, zoo
+from nstc.core import unusable_models, zoo
 from nstc.core.bundle import MANIFEST_FILE, WEIGHTS_FILE, Bundle, artifact_file
-from nstc.core.decoding import Count, DecodingError, Name, Sha256, decode, parse_json, read_file
-from nstc.core.errors import CorruptBundleError, ExportMismatchError, NstcError, UnusableModelError
-from nstc.core.files import sha256_of, write_text
+from nstc.core.errors import (
+    CorruptBundleError,
+    ExportMismatchError,
+    NstcError,
+    OptionError,
+    UnusableModelError,
+)
+from nstc.core.files import scratch_folder
 from nstc.runtime import arrays
 from nstc.runtime.agreement import CheckPictures
 from nstc.runtime.arrays import CHECK_SEED, CHECK_SIZE, check_picture, refuse_one_colour
+from nstc.runtime.check_vectors import CHECKS_FILE, CheckVector, digest_of
+from nstc.runtime.check_vectors import check_vector as check_vector
+from nstc.runtime.check_vectors import read_check_vectors as read_check_vectors
+from nstc.runtime.check_vectors import write_check_vectors as write_check_vectors
+from nstc.runtime.findings import Check, FileFinding, Verification, failed
 from nstc.runtime.foreign.trial import PROGRAMS, is_ours
 from nstc.runtime.onnx_session import OnnxSession
+from nstc.runtime.packs.blending import Blend
+from nstc.runtime.packs.style_pack import STYLES_FILE, is_pack, open_pack
 from nstc.runtime.session import BACKENDS, Session, refuse_unsafe
-
-CHECKS_FILE: Final = "checks.json"
-SCHEMA: Final = "nstc.checks/1"
-
-_MOST_POSITIONS: Final = 4096
-_MOST_PIXELS: Final = 2**24  # of the picture of a file that takes one size only
-
-_Side = Annotated[int, msgspec.Meta(ge=1, le=16384)]
-State = Literal["ok", "failed", "not checked"]
-Check = Literal["content", "contract", "picture", "agreement"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class CheckVector:
-    """What one file gave for the picture of a seed."""
-
-    file_sha256: Sha256  # of the file that ran: a file made anew has no vector
-    seed: Count
-    height: _Side
-    width: _Side
-    picture_sha256: Sha256  # of the picture that went in: whether it could be made again
-    painted_sha256: Sha256  # of the result
-    stride: _Side  # every so many rows and columns of the result are kept
-    values: bytes  # the bytes of those, compressed by zlib; in JSON in base 64
-
-    @property
-    def kept(self) -> images.Pixels:
-        """What is kept of the result, (rows, columns, 3) uint8; no more of it is unpacked.
-
-        `DecodingError` if the numbers contradict one another.
-        """
-        rows, columns = -(-self.height // self.stride), -(-self.width // self.stride)
-        if self.height * self.width > _MOST_PIXELS or rows * columns > _MOST_POSITIONS:
-            raise DecodingError(
-                f"a picture of {self.height}x{self.width} with every {self.stride}th row and "
-                "column kept is more than nstc writes"
-            )
-        size = rows * columns * 3
-        unpacked = zlib.decompressobj().decompress(self.values, size + 1)
-        if len(unpacked) != size:
-            raise DecodingError(f"it has {len(unpacked)} values where {size} are expected")
-        return np.frombuffer(unpacked, np.uint8).reshape(rows, columns, 3)
-
-    def picture(self) -> images.Pixels:
-        """The picture that went in, made again; `CorruptBundleError` if it comes out different."""
-        rgb = check_picture(self.seed, self.height, self.width)
-        if digest_of(rgb) != self.picture_sha256:
-            raise CorruptBundleError(
-                f"the picture of {CHECKS_FILE} can't be made again by this numpy "
-                f"{np.__version__}: write the vectors anew with  nstc verify BUNDLE --record."
-            )
-        return rgb
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Checks:
-    """The whole file."""
-
-    schema: Literal["nstc.checks/1"]
-    vectors: Annotated[Mapping[Name, CheckVector], msgspec.Meta(max_length=100)]
-
-
-def check_vector(session: Session) -> CheckVector:
-    """Run a file on the check picture, and keep what it gives; `NstcError` if it does not run.
-
-    `UnusableModelError` if it gives one colour throughout, or values that are not finite.
-    """
-    height, width = getattr(session, "fixed_size", None) or CHECK_SIZE
-    rgb = check_picture(CHECK_SEED, height, width)
-    stylised = session.run(rgb)
-    refuse_one_colour(stylised, session.path)
-    # the least odd one that keeps few enough: an even one would meet only every other pixel of the
-    # checkerboards that networks leave
-    stride = 1
-    while -(-height // stride) * -(-width // stride) > _MOST_POSITIONS:
-        stride += 2
-    return CheckVector(
-        file_sha256=sha256_of(session.path),
-        seed=CHECK_SEED,
-        height=height,
-        width=width,
-        picture_sha256=digest_of(rgb),
-        painted_sha256=digest_of(stylised),
-        stride=stride,
-        values=zlib.compress(stylised[::stride, ::stride].tobytes(), 9),
-    )
-
-
-def read_check_vectors(bundle: Bundle) -> Mapping[str, CheckVector]:
-    """The vectors that a bundle holds, by artifact; none if it came without.
-
-    `CorruptBundleError` if its `checks.json` was changed, or this nstc can't read it.
-    """
-    if CHECKS_FILE not in bundle.manifest.files:
-        return {}
-    path = bundle.file(CHECKS_FILE)
-    try:
-        content = parse_json(read_file(path), one_line_texts=True)
-        checks = decode(content, _Checks, known_keys_only=False)
-        for vector in checks.vectors.values():
-            _ = vector.kept  # raises for what is wrong
-    except (OSError, DecodingError, zlib.error) as error:
-        raise CorruptBundleError(
-            f"{path} can't be read: {error}. Write it anew with  nstc verify "
-            f"{bundle.path} --record, or upgrade nstc."
-        ) from error
-    return checks.vectors
-
-
-def write_check_vectors(
-    folder: Path, artifacts: Iterable[str], known: Mapping[str, CheckVector]
-) -> None:
-    """Run files of a bundle that is being made, and write its `checks.json`.
-
-    `known` are vectors to keep; those of files that are no longer in the folder are left out.
-    `NstcError` if a file does not run, or `checks.json` can't be written.
-    """
-    vectors = {name: own for name, own in known.items() if (folder / artifact_file(name)).is_file()}
-    for name in artifacts:
-        backend = BACKENDS[name.rpartition(".")[2]]
-        vectors[name] = check_vector(backend.open(folder / artifact_file(name), name, None))
-    content = {"schema": SCHEMA, "vectors": msgspec.to_builtins(vectors)}
-    write_text(folder / CHECKS_FILE, json.dumps(content, indent=1, sort_keys=True) + "\n")
-
-
-def digest_of(rgb: images.Pixels) -> str:
-    """SHA-256 of a picture's bytes, rows first."""
-    return hashlib.sha256(np.ascontiguousarray(rgb).tobytes()).hexdigest()
-
-
-@dataclass(frozen=True)
-class FileFinding:
-    """One thing that was checked."""
-
-    file: str  # of the bundle
-    check: Check
-    state: State
-    detail: str  # in words: what was found, or why it was not checked
-    error: NstcError | None = None  # why the bundle does not pass for it; `detail` is its text
-
-
-@dataclass(frozen=True)
-class Verification:
-    """All that was found of one bundle, by the order of its files' names."""
-
-    model: str  # as it was asked for
-    identity: str | None  # `Bundle.identity`; None of what can't be opened
-    findings: tuple[FileFinding, ...]
-
-    @property
-    def errors(self) -> tuple[NstcError, ...]:
-        """What is wrong with it, and behind that what should have been checked and was not."""
-        found = sorted(self.findings, key=lambda own: own.state == "not checked")
-        return tuple(own.error for own in found if own.error is not None)
-
-    @property
-    def summary(self) -> str:
-        """How many findings are of which state, in words."""
-        states = [found.state for found in self.findings]
-        return ", ".join(f"{states.count(state)} {state}" for state in get_args(State))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        keys = ("file", "check", "state", "detail")
-        findings = [{key: getattr(found, key) for key in keys} for found in self.findings]
-        ok = not self.errors
-        return {"model": self.model, "identity": self.identity, "ok": ok, "findings": findings}
 
 
 def verify(model: str | Path, *, trust: bool = False) -> Verification:
@@ -213,7 +44,7 @@ def verify(model: str | Path, *, trust: bool = False) -> Verification:
     try:
         manifest = bundles.read_manifest(model)
     except CorruptBundleError as error:
-        return Verification(str(model), None, (_failed(MANIFEST_FILE, "content", error),))
+        return Verification(str(model), None, (failed(MANIFEST_FILE, "content", error),))
     bundle = Bundle(zoo.resolve_model_path(model), manifest)
     sound = "the seal is whole, the schema is known"
     findings = [FileFinding(MANIFEST_FILE, "content", "ok", sound), *_contents(bundle)]
@@ -222,14 +53,48 @@ def verify(model: str | Path, *, trust: bool = False) -> Verification:
     try:
         vectors = read_check_vectors(bundle) if CHECKS_FILE in whole else {}
     except CorruptBundleError as error:
-        findings.append(_failed(CHECKS_FILE, "content", error))
-    opened: dict[str, Session] = {}
-    for artifact in bundle.artifacts:
-        if artifact_file(artifact) in whole:
-            findings += _runs(bundle, artifact, vectors.get(artifact), opened, trust=trust)
-    findings += _agreements(bundle, opened)
-    identity = bundle.identity if WEIGHTS_FILE in manifest.files else None
+        findings.append(failed(CHECKS_FILE, "content", error))
+    if is_pack(bundle):
+        findings += _styles(bundle, vectors)
+    else:
+        kept = [artifact for artifact in bundle.artifacts if artifact_file(artifact) in whole]
+        findings += _of_artifacts(bundle, kept, vectors, trust=trust)
+    identity = bundle.identity if {WEIGHTS_FILE, STYLES_FILE} & manifest.files.keys() else None
     return Verification(str(model), identity, tuple(findings))
+
+
+def _of_artifacts(
+    bundle: Bundle,
+    artifacts: Iterable[str],
+    vectors: Mapping[str, CheckVector],
+    *,
+    trust: bool,
+) -> Iterator[FileFinding]:
+    """What is found by running files."""
+    opened: dict[str, Session] = {}
+    for artifact in artifacts:
+        yield from _runs(bundle, artifact, vectors.get(artifact), opened, trust=trust)
+    yield from _agreements(bundle, opened)
+
+
+def _styles(bundle: Bundle, vectors: Mapping[str, CheckVector]) -> Iterator[FileFinding]:
+    """What is found of each style of a pack: as of a bundle, after its files are made."""
+    try:
+        pack = open_pack(bundle)
+    except NstcError as error:
+        yield failed(STYLES_FILE, "content", error)
+        return
+    with scratch_folder() as folder:
+        for position, style in enumerate(pack.styles):
+            try:
+                made = pack.write_bundle(Blend.of(style.name), folder / str(position))
+            except NstcError as error:
+                yield failed(style.table, "content", error)
+                continue
+            own = {name: vectors.get(f"{style.name}/{name}") for name in made.artifacts}
+            known = {name: vector for name, vector in own.items() if vector is not None}
+            for found in _of_artifacts(made, made.artifacts, known, trust=False):
+                yield replace(found, file=f"{style.name}: {found.file}")
 
 
 def record(model: str | Path, *, trust: bool = False) -> tuple[str, ...]:
@@ -245,6 +110,11 @@ def record(model: str | Path, *, trust: bool = False) -> tuple[str, ...]:
     """
     with bundles.bundle_to_revise(model) as bundle:
         zoo.refuse_shipped(bundle.path, "verify it without --record.")
+        if is_pack(bundle):
+            raise OptionError(
+                f"{bundle.path} is a pack, whose check vectors are written when it is joined: join "
+                "it again, or verify it without --record."
+            )
         chosen = []
         for name in bundle.artifacts:
             if reason_not_to_run(bundle, name, trust=trust) is None:
@@ -272,16 +142,16 @@ def _still_true(bundle: Bundle, *, without: Sequence[str]) -> dict[str, CheckVec
 
 def _contents(bundle: Bundle) -> Iterator[FileFinding]:
     """Whether the files are those that were sealed."""
-    if WEIGHTS_FILE not in bundle.manifest.files:
+    if WEIGHTS_FILE not in bundle.manifest.files and not is_pack(bundle):
         error = CorruptBundleError(f"{bundle.path} names no {WEIGHTS_FILE}: it is incomplete.")
-        yield _failed(WEIGHTS_FILE, "content", error)
+        yield failed(WEIGHTS_FILE, "content", error)
     for name, entry in sorted(bundle.manifest.files.items()):
         try:
             path = bundle.file(name)
             if name.endswith(".safetensors"):
                 unusable_models.refuse_unusable_file(path, statistics=name == bundles.STYLE_FILE)
         except (CorruptBundleError, UnusableModelError) as error:
-            yield _failed(name, "content", error)
+            yield failed(name, "content", error)
         else:
             detail = f"{entry.size_bytes} bytes as they were written"
             yield FileFinding(name, "content", "ok", detail)
@@ -317,7 +187,7 @@ def _runs(
         else:
             yield FileFinding(file, check, "ok", _same_picture(session, vector))
     except NstcError as error:
-        yield _failed(file, check, error)
+        yield failed(file, check, error)
 
 
 def _agreements(bundle: Bundle, opened: Mapping[str, Session]) -> Iterator[FileFinding]:
@@ -329,7 +199,7 @@ def _agreements(bundle: Bundle, opened: Mapping[str, Session]) -> Iterator[FileF
             if (detail := pictures.agreement(artifact)) is not None:
                 yield FileFinding(file, "agreement", "ok", detail)
         except NstcError as error:
-            yield _failed(file, "agreement", error)
+            yield failed(file, "agreement", error)
 
 
 def reason_not_to_run(bundle: Bundle, artifact: str, *, trust: bool) -> str | None:
@@ -393,7 +263,3 @@ def _same_picture(session: Session, vector: CheckVector) -> str:
             "Do not use it on this machine."
         )
     return f"as its check vector, at most {off.worst}/255 off"
-
-
-def _failed(file: str, check: Check, error: NstcError) -> FileFinding:
-    return FileFinding(file, check, "failed", str(error), error)

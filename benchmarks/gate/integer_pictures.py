@@ -2,7 +2,7 @@
 
 from nstc.benchmarks.subjects import Subject
 from nstc.runtime.agreement import CheckPictures, is_integer
-from nstc.runtime.verification import digest_of
+from nstc.runtime.check_vectors import digest_of
 
 
 def integer_pictures(model: Subject) -> dict[str, dict[str, str]]:

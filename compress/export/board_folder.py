@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from nstc.compress.export import checking
 from nstc.core import bundle as bundles
 from nstc.core.bundle import artifact_file, artifact_name
-from nstc.runtime.verification import CHECKS_FILE, read_check_vectors, write_check_vectors
+from nstc.runtime.check_vectors import CHECKS_FILE, read_check_vectors, write_check_vectors
 
 if TYPE_CHECKING:
     from nstc.compress.export.export_model import ExportSource

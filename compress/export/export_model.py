@@ -27,9 +27,9 @@ from nstc.core.manifest import Contract, Step
 from nstc.core.photos import PhotoSet, sample_photos
 from nstc.models.architectures import load, load_as_deployed
 from nstc.models.tensors import images_to_tensor
+from nstc.runtime.check_vectors import read_check_vectors, write_check_vectors
 from nstc.runtime.onnx_session import OnnxSession
 from nstc.runtime.session import BACKENDS, cached_artifact, find_artifact
-from nstc.runtime.verification import read_check_vectors, write_check_vectors
 
 # Formats of other packages.
 ADDED: Final = extensions.Extensions(extensions.FORMATS, ExportFormat, (*FORMATS, FOLDER, WEB))

@@ -148,9 +148,7 @@ def own_constants(graph: StoredGraph) -> OwnConstants:
     )
 
 
-def _biases(
-    graph: StoredGraph, makers: Sequence[Node | None]
-) -> set[tuple[str, str, str, str]]:
+def _biases(graph: StoredGraph, makers: Sequence[Node | None]) -> set[tuple[str, str, str, str]]:
     """Those of a convolution whose input, weights and biases are dequantized in front of it."""
     taken = [node.inputs for node in makers if node and node.operator == "DequantizeLinear"]
     if len(taken) != 3 or _kind(graph, taken[2][0]) != np.int32:

@@ -8,8 +8,8 @@ import pytest
 from whole_copies import whole_copy
 
 from nstc.core.bundle import open_bundle
+from nstc.runtime.check_vectors import read_check_vectors
 from nstc.runtime.foreign.trial import current_limits
-from nstc.runtime.verification import read_check_vectors
 
 VERBS = {
     "quantize": (

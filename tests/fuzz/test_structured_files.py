@@ -52,7 +52,7 @@ from nstc.models.student import Student
 from nstc.models.style import StyleStatistics, style_of
 from nstc.models.tensors import save_tensors
 from nstc.runtime.arrays import check_picture
-from nstc.runtime.verification import CHECKS_FILE, digest_of, read_check_vectors
+from nstc.runtime.check_vectors import CHECKS_FILE, digest_of, read_check_vectors
 
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")  # on failure
 

@@ -10,7 +10,8 @@ import pytest
 
 from nstc.core.bundle import open_bundle, revised_bundle
 from nstc.core.errors import CorruptBundleError
-from nstc.runtime.verification import CHECKS_FILE, read_check_vectors, record, verify
+from nstc.runtime.check_vectors import CHECKS_FILE, read_check_vectors
+from nstc.runtime.verification import record, verify
 
 
 def packed(values: bytes) -> str:

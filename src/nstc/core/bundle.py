@@ -56,9 +56,13 @@ class Bundle:
 
     @functools.cached_property
     def identity(self) -> str:
-        """A hash of architecture, weights and ranges, equal if two bundles compute the same."""
+        """A hash of architecture, weights and ranges, equal if two bundles compute the same.
+
+        Of a bundle without weights, such as a pack of styles, all files count.
+        """
         held, architecture = self.manifest.files, dataclasses.asdict(self.manifest.architecture)
-        hashes = [held[name].sha256 for name in (WEIGHTS_FILE, QUANTIZATION_FILE) if name in held]
+        counted = (WEIGHTS_FILE, QUANTIZATION_FILE) if WEIGHTS_FILE in held else sorted(held)
+        hashes = [held[name].sha256 for name in counted if name in held]
         text = json.dumps([architecture, *hashes], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 

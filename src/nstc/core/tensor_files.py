@@ -35,6 +35,9 @@ class _Tensor:
     data_offsets: tuple[Count, Count]
 
 
+_Header = Annotated[dict[str, _Tensor], Meta(max_length=_MOST_TENSORS)]
+
+
 def tensor_bytes(tensors: Mapping[str, Values]) -> bytes:
     """A file of tensors of float32, float64, int32 or uint8, in the order of their names."""
     header, parts, position = {}, [], 0
@@ -59,7 +62,9 @@ def read_tensors(path: Path) -> dict[str, Values]:
     if not 8 < begin <= len(content):
         raise DecodingError("it is not a safetensors file")
     header = decoding.parse_json(content[8:begin].rstrip(b" "), one_line_texts=True)
-    declared = decoding.decode(header, Annotated[dict[str, _Tensor], Meta(max_length=_MOST_TENSORS)])
+    declared = decoding.decode(
+        header, Annotated[dict[str, _Tensor], Meta(max_length=_MOST_TENSORS)]
+    )
     tensors, position = {}, begin
     for name, tensor in sorted(declared.items(), key=lambda each: each[1].data_offsets):
         dtype = np.dtype(_TYPES[tensor.dtype])

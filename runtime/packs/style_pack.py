@@ -1,0 +1,259 @@
+"""A pack: a bundle whose int8 graph has, for several styles, the numbers that are a style's own.
+
+Its graphs are those of its first style, so that it runs as any bundle does. `styles.json` names the
+styles; a safetensors file a style has the constants that differ between them, by ARTIFACT/CONSTANT:
+
+    {"schema": "nstc.styles/1", "styles": [{"name": "udnie", "bundle": {...}, "style": {...},
+     "files": {"int8.onnx": "SHA-256"}}, ...]}
+
+A style's file is the graph with its constants put in. It has the hash that is written here, that of
+the file in the bundle which the style came from.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from msgspec import Meta, to_builtins
+
+from nstc.core import bundle as bundles
+from nstc.core import decoding, files
+from nstc.core.bundle import TILES_ARTIFACT, Bundle, artifact_file
+from nstc.core.decoding import DecodingError, Name, Sha256
+from nstc.core.errors import CorruptBundleError, OptionError
+from nstc.core.manifest import Origin, Style, fault_of_name
+from nstc.core.tensor_files import Values, read_tensors
+from nstc.core.zoo import named
+from nstc.runtime.packs.blending import Blend, OwnConstants, blended, own_constants
+from nstc.runtime.packs.stored_graph import StoredGraph, read_graph
+
+STYLES_FILE: Final = "styles.json"
+SCHEMA: Final = "nstc.styles/1"
+INT8: Final = "int8.onnx"
+GRAPHS: Final = (INT8, TILES_ARTIFACT)  # artifacts that a pack may hold
+MOST_STYLES: Final = 100
+MAX_GRAPH_BYTES: Final = 64 * 2**20
+_SEPARATORS: Final = frozenset("=,")  # of --blend
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PackedStyle:
+    """A style of a pack."""
+
+    name: Name
+    bundle: Origin  # which it came from
+    style: Style | None = None  # the painting, and who made it
+    files: Annotated[Mapping[Name, Sha256], Meta(max_length=len(GRAPHS))]  # by artifact
+
+    def __post_init__(self) -> None:
+        """Refuse names that no file or blend can have."""
+        if (fault := fault_of_style(self.name)) is not None:
+            raise ValueError(f"a style is called {self.name!r:.60}: {fault}")
+        for sha256 in self.files.values():
+            decoding.refuse_other_than_sha256(sha256)
+
+    @property
+    def table(self) -> str:
+        """The file of its constants."""
+        return table_file(self.name)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Styles:
+    """The whole of `styles.json`."""
+
+    schema: Literal["nstc.styles/1"]
+    styles: Annotated[tuple[PackedStyle, ...], Meta(min_length=1, max_length=MOST_STYLES)]
+
+    def __post_init__(self) -> None:
+        """Refuse two styles that are one to some file systems, and graphs that not all have."""
+        if (twice := first_twice([own.name for own in self.styles])) is not None:
+            raise ValueError(f"two styles are called {twice:.80}")
+        graphs = set(self.styles[0].files)
+        if not {INT8} <= graphs <= set(GRAPHS) or any(graphs ^ set(s.files) for s in self.styles):
+            raise ValueError("its styles have different files")
+
+
+def table_file(style: str) -> str:
+    """The file of a style's constants."""
+    return f"style-{style}.safetensors"
+
+
+def fault_of_style(name: str) -> str | None:
+    """Why a style can't have a name, in words; None if it can."""
+    if _SEPARATORS & set(name):
+        return "it has one of =, which a blend has between styles"
+    return fault_of_name(name) or fault_of_name(table_file(name))
+
+
+def first_twice(names: list[str]) -> str | None:
+    """The first name that an earlier one equals, capitals aside; None if there is none."""
+    folded = [name.casefold() for name in names]
+    return next((name for name in names if folded.count(name.casefold()) > 1), None)
+
+
+def styles_text(styles: tuple[PackedStyle, ...]) -> str:
+    """What `styles.json` holds."""
+    content = {"schema": SCHEMA, "styles": decoding.as_readable(to_builtins(styles))}
+    return json.dumps(content, indent=1, sort_keys=True) + "\n"
+
+
+def is_pack(bundle: Bundle) -> bool:
+    """Whether a bundle is a pack of styles."""
+    return STYLES_FILE in bundle.manifest.files
+
+
+@dataclasses.dataclass(frozen=True)
+class Pack:
+    """An opened pack."""
+
+    bundle: Bundle
+    styles: tuple[PackedStyle, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the styles, the first of which runs unless another is chosen."""
+        return tuple(own.name for own in self.styles)
+
+    @cached_property
+    def graphs(self) -> Mapping[str, StoredGraph]:
+        """Those of the first style, by artifact; `CorruptBundleError` if one can't be read."""
+        return {name: read_graph_file(self.bundle, name) for name in self.styles[0].files}
+
+    @cached_property
+    def _own(self) -> Mapping[str, OwnConstants]:
+        return {name: own_constants(graph) for name, graph in self.graphs.items()}
+
+    @cached_property
+    def _tables(self) -> dict[str, Mapping[str, Values]]:
+        return {}  # those that were read, by style
+
+    def files(self, blend: Blend) -> dict[str, bytes]:
+        """The files of a style or a mixture, by artifact.
+
+        Raises:
+            OptionError: the pack has no such style.
+            CorruptBundleError: it is damaged, or its tables are of another graph.
+        """
+        blend.refuse_unknown(self.names, named(self.bundle.path))
+        chosen = [own for own in self.styles if own.name in blend.shares]
+        tables = [(blend.shares[own.name], self._table(own)) for own in chosen]
+        made = {}
+        for artifact, graph in self.graphs.items():
+            parts = [(share, _part_of(table, artifact)) for share, table in tables]
+            try:
+                alone = parts[0][1] if len(parts) == 1 else None
+                values = blended(graph, self._own[artifact], parts) if alone is None else alone
+                made[artifact] = graph.with_values(values)
+            except ValueError as error:
+                raise self._damaged(chosen[0].table, str(error)) from error
+            sha256 = hashlib.sha256(made[artifact]).hexdigest()
+            if alone is not None and sha256 != chosen[0].files[artifact]:
+                what = f"it does not give the {artifact} that the style had"
+                raise self._damaged(chosen[0].table, what)
+        return made
+
+    def write_bundle(self, blend: Blend, folder: Path) -> Bundle:
+        """Write a bundle that runs as a style or a mixture does; raises as `files`.
+
+        It has neither weights nor a card. Of a mixture there are no check vectors.
+        """
+        made = self.files(blend)
+        alone = [own for own in self.styles if own.name in blend.shares]
+        manifest = dataclasses.replace(
+            self.bundle.manifest,
+            name=str(blend)[: decoding.MAX_TEXT] if len(alone) > 1 else alone[0].name,
+            style=alone[0].style if len(alone) == 1 else None,
+            parent=self.bundle.origin(),
+            files={},
+        )
+        with bundles.new_bundle(folder, manifest) as draft:
+            for artifact, content in made.items():
+                (draft / artifact_file(artifact)).write_bytes(content)
+        return bundles.open_bundle(folder)
+
+    def bundle_of(self, blend: Blend) -> Bundle:
+        """As `write_bundle`, in the user's cache, where it is found again."""
+        blend.refuse_unknown(self.names, named(self.bundle.path))
+        key = hashlib.sha256(json.dumps(sorted(blend.shares.items())).encode()).hexdigest()
+        folder = files.cached("styles", Path(self.bundle.identity) / key[:32])
+        with files.locked(folder):
+            if bundles.is_bundle(folder):
+                with suppress(CorruptBundleError):  # a damaged cache is written anew
+                    kept = bundles.open_bundle(folder)
+                    for artifact in kept.artifacts:
+                        kept.artifact(artifact)
+                    return kept
+            return self.write_bundle(blend, folder)
+
+    def _table(self, style: PackedStyle) -> Mapping[str, Values]:
+        if style.name not in self._tables:
+            path = self.bundle.file(style.table)
+            with _as_damage(self.bundle, style.table):
+                table = read_tensors(path)
+                own = {f"{name}/{each}" for name in self._own for each in self._own[name].names}
+                for name in table.keys() - own:
+                    raise DecodingError(f"{name!r:.60} is nothing that a style has of its own")
+            self._tables[style.name] = table
+        return self._tables[style.name]
+
+    def _damaged(self, name: str, reason: str) -> CorruptBundleError:
+        where = named(self.bundle.path / name)
+        return CorruptBundleError(f"{where} is damaged: {reason}. Copy the pack again.")
+
+
+def open_pack(model: str | Path | Bundle) -> Pack:
+    """Open a pack by its path or zoo name.
+
+    `OptionError` for another bundle; `BundleError` and its kinds if it can't be opened.
+    """
+    bundle = model if isinstance(model, Bundle) else bundles.open_bundle(model)
+    if not is_pack(bundle):
+        raise OptionError(
+            f"{named(bundle.path)} is not a pack of styles: it has one style only. Give a pack, or "
+            "leave the style out."
+        )
+    path = bundle.file(STYLES_FILE)
+    with _as_damage(bundle, STYLES_FILE):
+        content = decoding.parse_json(decoding.read_file(path), one_line_texts=True)
+        decoding.refuse_long_texts(content)
+        styles = decoding.decode(content, _Styles).styles
+        held = {*map(artifact_file, styles[0].files), *(own.table for own in styles)}
+        for name in sorted(held - bundle.manifest.files.keys()):
+            raise DecodingError(f"the pack lacks {name}")
+    return Pack(bundle, styles)
+
+
+def read_graph_file(bundle: Bundle, artifact: str) -> StoredGraph:
+    """A graph of a bundle; `CorruptBundleError` if it can't be read."""
+    path = bundle.artifact(artifact)
+    with _as_damage(bundle, path.name):
+        try:
+            return read_graph(decoding.read_file(path, MAX_GRAPH_BYTES))
+        except DecodingError:
+            raise
+        except ValueError as error:
+            raise DecodingError(str(error)) from error
+
+
+def _part_of(table: Mapping[str, Values], artifact: str) -> dict[str, Values]:
+    """A table's constants of one graph, by their names there."""
+    prefix = f"{artifact}/"
+    return {
+        name.removeprefix(prefix): own for name, own in table.items() if name.startswith(prefix)
+    }
+
+
+@contextmanager
+def _as_damage(bundle: Bundle, name: str) -> Iterator[None]:
+    """Turn what makes a file unreadable into a `CorruptBundleError` that names it."""
+    try:
+        yield
+    except (OSError, DecodingError) as error:
+        where = named(bundle.path / name)
+        raise CorruptBundleError(f"{where} is damaged: {error}. Copy the pack again.") from error
