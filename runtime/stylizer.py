@@ -1,7 +1,8 @@
 """Pictures in a painting's style, from Python: arrays, Pillow images and files."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self, Unpack, overload
@@ -10,13 +11,24 @@ import numpy as np
 from PIL import Image
 
 from nstc.core import images, zoo
-from nstc.core.bundle import TILES_ARTIFACT, Bundle, artifact_file, artifact_name, open_bundle
-from nstc.core.errors import OptionError
+from nstc.core.bundle import (
+    NO_WEIGHTS,
+    TILES_ARTIFACT,
+    Bundle,
+    artifact_file,
+    artifact_name,
+    open_bundle,
+)
+from nstc.core.errors import ArtifactError, OptionError
 from nstc.core.images import Picture, Pixels, picture_files
 from nstc.core.images.picture import contact_sheet, with_colors
 from nstc.runtime import arrays, bounded, onnx_session
 from nstc.runtime.control import PLAIN, Control, ControlOptions, controlled
-from nstc.runtime.session import open_session, usual_artifact
+from nstc.runtime.packs.blending import Blend
+from nstc.runtime.packs.style_pack import open_pack
+from nstc.runtime.session import Session, open_session, usual_artifact
+
+Style = str | Mapping[str, float]  # of a pack: a name, or weights by name
 
 DEFAULT_MODEL: Final = "zoo:starry-night"
 PRECISIONS: Final = ("int8", "float")
@@ -31,6 +43,8 @@ class Stylizer:
 
     Args:
         model: A bundle, its path or its zoo name.
+        style: Of a pack of styles: one of its names, or weights by name for a mixture, which are
+            divided by their sum. None: its first style, or a bundle that has but one.
         precision: int8 or float; by default int8, of a bundle of weights alone float.
         artifact: Which of its files runs, where that is neither: ts, pte, int8.512x512.onnx.
         threads: Threads to compute with; None leaves it to the backend.
@@ -46,13 +60,14 @@ class Stylizer:
 
     Raises:
         NstcError: as `nstc.runtime.session.open_session`; `OptionError` where precision and
-            artifact, or provider and limit, contradict.
+            artifact, or provider and limit, contradict, and as `use`.
     """
 
     def __init__(
         self,
         model: str | Path | Bundle = DEFAULT_MODEL,
         *,
+        style: Style | None = None,
         precision: str | None = None,
         artifact: str | None = None,
         threads: int | None = None,
@@ -66,6 +81,7 @@ class Stylizer:
         else:  # a folder is called by another name from another working folder
             self._model = model if str(model).startswith(zoo.PREFIX) else Path(model).absolute()
         self._options: dict[str, Any] = {
+            "style": style,
             "precision": precision,
             "artifact": artifact,
             "threads": threads,
@@ -74,26 +90,65 @@ class Stylizer:
             "approximate_tiles": approximate_tiles,
             "trust": trust,
         }
-        asked = artifact_of(precision, artifact)
-        self._bundle = model if isinstance(model, Bundle) else open_bundle(model)
-        artifact = asked or usual_artifact(self._bundle)
+        self._opened: dict[object, _Opened] = {}
+        self._given = model if isinstance(model, Bundle) else open_bundle(model)
+        self._artifact = artifact_of(precision, artifact)
         self._tiles = max_ram_bytes if approximate_tiles else None
-        self.bounded: bounded.BoundedStylizer | None = None
-        self._judged = False
-        opening: dict[str, Any] = {"artifact": artifact, "threads": threads, "trust": trust}
-        if max_ram_bytes is None:
-            self.session = open_session(self._bundle, provider=provider, **opening)
-            return
-        if provider.lower() != onnx_session.CPU:
+        if max_ram_bytes is not None and provider.lower() != onnx_session.CPU:
             raise OptionError(
                 f"--max-ram is of this machine's memory and provider is {provider}, which has its "
                 "own: leave out one of the two."
             )
-        self.bounded = bounded.bounded_stylizer(
-            self._bundle, limit_bytes=max_ram_bytes, approximate=approximate_tiles, **opening
+        self._take(style)
+
+    def use(self, style: Style) -> None:
+        """Stylise in another style of a pack from now on, or in a mixture by weights.
+
+        What was used before stays open: choosing it again takes no time.
+
+        Raises:
+            OptionError: the model is not a pack, or has no such style; weights can't be a mixture.
+            BundleError: and its kinds, if the pack is damaged.
+        """
+        self._take(style)
+        self._options["style"] = style
+
+    def _take(self, style: Style | None) -> None:
+        """Make a style's network the one that runs; it is opened where it was not used before."""
+        key = style if style is None or isinstance(style, str) else tuple(sorted(style.items()))
+        if key not in self._opened:
+            self._opened[key] = self._open(style)
+        self._current = self._opened[key]
+        self.session, self.bounded = self._current.session, self._current.cut
+
+    def _open(self, style: Style | None) -> "_Opened":
+        if style is None:
+            return self._opened_bundle(self._given)
+        pack, blend = open_pack(self._given), Blend.of(style)
+        if blend.warning is not None:  # a caller from Python sees no command line
+            warnings.warn(blend.warning, stacklevel=4)
+        made = pack.bundle_of(blend)
+        try:
+            return self._opened_bundle(made)
+        except ArtifactError as error:  # which names a folder of the cache
+            raise ArtifactError(
+                f"the styles of {zoo.named(pack.bundle.path)} have no {error.artifact}; they have "
+                f"{', '.join(made.artifacts)}.",
+                NO_WEIGHTS,
+            ) from error
+
+    def _opened_bundle(self, bundle: Bundle) -> "_Opened":
+        options = self._options
+        limit, artifact = options["max_ram_bytes"], self._artifact or usual_artifact(bundle)
+        opening = {"artifact": artifact, "threads": options["threads"], "trust": options["trust"]}
+        if limit is None:
+            return _Opened(bundle, open_session(bundle, provider=options["provider"], **opening))
+        cut = bounded.bounded_stylizer(
+            bundle, limit_bytes=limit, approximate=options["approximate_tiles"], **opening
         )
-        self.session = self.bounded.session
-        self._judge()  # in tiles, of which many are of one colour
+        opened = _Opened(bundle, cut.session, cut)
+        opened.judge(cut.session)  # in tiles, of which many are of one colour
+        return opened
 
     def __reduce__(self) -> tuple[Callable[..., Self], tuple[str | Path]]:
         return partial(type(self), **self._options), (self._model,)
@@ -104,9 +159,10 @@ class Stylizer:
         name = self.session.artifact
         if name == TILES_ARTIFACT:  # the int8 network, to the bit
             name = artifact_name("int8")
-        record = self._bundle.manifest.files.get(artifact_file(name))
+        bundle = self._current.bundle
+        record = bundle.manifest.files.get(artifact_file(name))
         file = None if record is None else record.sha256
-        return "|".join(map(str, (self._bundle.identity, name, file, self._tiles)))
+        return "|".join(map(str, (bundle.identity, name, file, self._tiles)))
 
     @overload
     def __call__(self, image: Pixels, **options: Unpack[ControlOptions]) -> Pixels: ...
@@ -178,15 +234,25 @@ class Stylizer:
             return self.bounded.stylized(rgb)
         stylized = self.session.run(rgb)
         if arrays.is_one_colour(stylized):
-            self._judge()
+            self._current.judge(self.session)
         return stylized
 
-    def _judge(self) -> None:
+
+@dataclass
+class _Opened:
+    """The network of a style, or of a bundle that has but one."""
+
+    bundle: Bundle
+    session: Session
+    cut: bounded.BoundedStylizer | None = None
+    judged: bool = False
+
+    def judge(self, session: Session) -> None:
         """Refuse a model that has but one colour; asked once, where it may be the photograph's."""
-        if not self._judged:
-            size = getattr(self.session, "fixed_size", None)
-            arrays.refuse_without_picture(self.session.run, self.session.path, size)
-            self._judged = True
+        if not self.judged:
+            size = getattr(session, "fixed_size", None)
+            arrays.refuse_without_picture(session.run, session.path, size)
+            self.judged = True
 
 
 def artifact_of(precision: str | None, artifact: str | None) -> str | None:

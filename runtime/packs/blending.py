@@ -39,7 +39,7 @@ class Blend:
         for style, weight in self.given.items():
             if not 0 <= weight < math.inf:
                 raise OptionError(
-                    f"blend gives {style} a weight of {weight:g}: expected 0 or more."
+                    f"blend gives {style:.80} a weight of {weight:g}: expected 0 or more."
                 )
         if not 0 < sum(self.given.values()) < math.inf:
             raise OptionError(
@@ -97,6 +97,11 @@ class Blend:
                 raise OptionError(
                     f"{where} has no style {style:.80}: it has {', '.join(names)}.{near}"
                 )
+
+    @property
+    def name(self) -> str:
+        """The style's, if it is one alone, else as a mixture is typed."""
+        return next(iter(self.shares)) if len(self.shares) == 1 else str(self)
 
     def __str__(self) -> str:
         return ",".join(f"{style}={weight:g}" for style, weight in self.given.items())

@@ -104,6 +104,18 @@ def join_styles(members: Sequence[Member], output: Path, *, name: str | None = N
     return open_pack(output)
 
 
+def members_of(texts: Sequence[str]) -> list[tuple[str | None, Bundle]]:
+    """Bundles as they are typed: BUNDLE, or NAME=BUNDLE; raises as `open_bundle`."""
+    members = []
+    for text in texts:
+        name, equals, model = text.partition("=")
+        is_named = bool(equals) and not bundles.is_bundle(text)  # a path may have one too
+        members.append(
+            (name, bundles.open_bundle(model)) if is_named else (None, bundles.open_bundle(text))
+        )
+    return members
+
+
 def _opened(model: str | Path | Bundle) -> Bundle:
     return model if isinstance(model, Bundle) else bundles.open_bundle(model)
 

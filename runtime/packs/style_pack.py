@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, to_builtins
 
@@ -56,6 +56,11 @@ class PackedStyle:
             raise ValueError(f"a style is called {self.name!r:.60}: {fault}")
         for sha256 in self.files.values():
             decoding.refuse_other_than_sha256(sha256)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        content: dict[str, Any] = decoding.as_readable(to_builtins(self))
+        return content
 
     @property
     def table(self) -> str:
@@ -99,7 +104,7 @@ def first_twice(names: list[str]) -> str | None:
 
 def styles_text(styles: tuple[PackedStyle, ...]) -> str:
     """What `styles.json` holds."""
-    content = {"schema": SCHEMA, "styles": decoding.as_readable(to_builtins(styles))}
+    content = {"schema": SCHEMA, "styles": [own.to_dict() for own in styles]}
     return json.dumps(content, indent=1, sort_keys=True) + "\n"
 
 
@@ -164,11 +169,11 @@ class Pack:
         It has neither weights nor a card. Of a mixture there are no check vectors.
         """
         made = self.files(blend)
-        alone = [own for own in self.styles if own.name in blend.shares]
+        mixed = [own.style for own in self.styles if own.name in blend.shares]
         manifest = dataclasses.replace(
             self.bundle.manifest,
-            name=str(blend)[: decoding.MAX_TEXT] if len(alone) > 1 else alone[0].name,
-            style=alone[0].style if len(alone) == 1 else None,
+            name=blend.name[: decoding.MAX_TEXT],
+            style=mixed[0] if len(mixed) == 1 else None,
             parent=self.bundle.origin(),
             files={},
         )
@@ -215,8 +220,8 @@ def open_pack(model: str | Path | Bundle) -> Pack:
     bundle = model if isinstance(model, Bundle) else bundles.open_bundle(model)
     if not is_pack(bundle):
         raise OptionError(
-            f"{named(bundle.path)} is not a pack of styles: it has one style only. Give a pack, or "
-            "leave the style out."
+            f"{named(bundle.path)} is not a pack of styles: it has one style, and runs without "
+            "its name. `nstc pack join` makes packs."
         )
     path = bundle.file(STYLES_FILE)
     with _as_damage(bundle, STYLES_FILE):

@@ -60,6 +60,11 @@ SECTIONS: Final = (
             "prune": "Remove channels and blocks, then fine-tune by distillation.",
             "quantize": "Write a file of fewer bits: int8 is faster, weights alone are smaller.",
             "export": "Write the network in other formats, each checked against it.",
+            "pack": "Make and read packs of styles, which share one trunk.",
+            "pack join": "Join quantized students that were trained with one trunk in a pack of "
+            "styles.",
+            "pack extract": "Write the int8 ONNX file of one style of a pack, or of a blend.",
+            "pack show": "List the styles of a pack.",
         },
     ),
     Section(

@@ -35,6 +35,8 @@ QUANTIZED: Final = tuple(
 _ENDINGS_OF_FILES: Final = frozenset(
     (*(".onnx", ".ort", ".pt", ".pte", ".pth", ".safetensors", ".ts", ".zip"), *(".json", ".toml"))
 )
+# How a pack of styles gets a file that it lacks.
+NO_WEIGHTS: Final = "Make it for each of the bundles that were joined, and join them again."
 _ARTIFACT_PREFIX: Final = "model."
 _SHARED_ADVICE: Final = (
     " Included bundles of one style share this file in the folder above theirs: copy it from there."
@@ -101,12 +103,14 @@ class Bundle:
         """As `file`, by the artifact name of a runnable file or a short form such as int8."""
         full = artifact_name(name)
         if full not in self.artifacts:
+            has_weights = WEIGHTS_FILE in self.manifest.files
+            how = f"Make it by {'quantizing' if full in QUANTIZED else 'exporting'} the model."
             raise errors.ArtifactError(
                 f"{named(self.path)} holds no artifact {name}; it holds "
                 f"{', '.join(self.artifacts) or 'none'}.",
-                f"Make it by {'quantizing' if full in QUANTIZED else 'exporting'} the model.",
+                how if has_weights else NO_WEIGHTS,
                 artifact=full,
-                path=self.path,
+                path=self.path if has_weights else None,
             )
         return self.file(artifact_file(full))
 

@@ -10,6 +10,7 @@ import typer
 from nstc.cli.fetch_flags import FetchFlags
 from nstc.cli.options import TrustBundled, flag, with_flags
 from nstc.cli.output import say, say_json, tell
+from nstc.cli.style_flags import StyleFlags
 from nstc.cli.video import VideoFlags, is_video, write_or_show_video
 from nstc.core import errors
 from nstc.core.bundle import Bundle, artifact_file, artifact_name, open_bundle
@@ -129,6 +130,7 @@ def stylize(
         ),
     ] = None,
     network: ModelFlags,
+    styles: StyleFlags,
     painting: ControlFlags,
     pictures: PictureFlags,
     limits: LimitFlags,
@@ -156,7 +158,7 @@ def stylize(
                 "-o - and --json both write to standard output: give one of the two."
             )
         refuse_terminal_output()
-    stylizer = _opened(network, limits)
+    stylizer = _opened(network, styles, limits)
     if options.control.warning is not None:
         tell(options.control.warning)
     if of_video:
@@ -199,12 +201,13 @@ def _options(painting: ControlFlags, pictures: PictureFlags, limits: LimitFlags)
     )
 
 
-def _opened(flags: ModelFlags, limits: LimitFlags) -> "Stylizer":
+def _opened(flags: ModelFlags, styles: StyleFlags, limits: LimitFlags) -> "Stylizer":
     from nstc.runtime.foreign.trial import current_limits, limited_to
     from nstc.runtime.stylizer import Stylizer, artifact_of
 
     max_ram_bytes = None if limits.max_ram is None else parse_bytes(limits.max_ram)
     asked = artifact_of(flags.precision, flags.artifact)
+    blend = styles.chosen()
     bundle = open_bundle(flags.model)
     _make_missing(bundle, asked)
     usual = current_limits()  # which smaller limits of a picture or an address leave as they are
@@ -212,6 +215,7 @@ def _opened(flags: ModelFlags, limits: LimitFlags) -> "Stylizer":
     with limited_to(max_ram_bytes=ram, timeout_s=max(limits.timeout, usual.timeout_s)):
         return Stylizer(
             bundle,
+            style=None if blend is None else blend.shares,
             max_ram_bytes=max_ram_bytes,
             precision=flags.precision,
             artifact=flags.artifact,

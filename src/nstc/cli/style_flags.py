@@ -1,0 +1,39 @@
+"""Which style of a pack runs."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nstc.cli.options import flag
+from nstc.cli.output import tell
+from nstc.core.errors import OptionError
+
+if TYPE_CHECKING:
+    from nstc.runtime.packs.blending import Blend
+
+
+@dataclass(frozen=True, kw_only=True)
+class StyleFlags:
+    """One style of a pack, or a mixture."""
+
+    style: str | None = flag(None, "Of a pack: the style's name.", shown="the first style")
+    blend: str | None = flag(
+        None,
+        "Of a pack: a mixture of styles by their weights, such as starry-night=0.6,udnie=0.4.",
+        metavar="NAME=WEIGHT,...",
+    )
+
+    def chosen(self) -> "Blend | None":
+        """What is asked for, None if nothing is; says so of weights that don't add up to 1.
+
+        `OptionError` if both are given, or the blend can't be.
+        """
+        from nstc.runtime.packs.blending import Blend
+
+        if self.style is not None and self.blend is not None:
+            raise OptionError(f"style is {self.style} and blend {self.blend}: give one of the two.")
+        if self.style is not None:
+            return Blend.of(self.style)
+        chosen = None if self.blend is None else Blend.parsed(self.blend)
+        if chosen is not None and chosen.warning is not None:
+            tell(chosen.warning)
+        return chosen

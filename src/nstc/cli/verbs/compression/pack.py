@@ -1,0 +1,91 @@
+"""nstc pack."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nstc.cli import options
+from nstc.cli.output import print_list, say, say_json, tell
+from nstc.cli.style_flags import StyleFlags
+
+_PACK = typer.Argument(help="The pack: a folder or a zoo name.", metavar="PACK")
+Pack = Annotated[str, _PACK]
+
+
+@options.with_flags
+def join(
+    members: Annotated[
+        list[str],
+        typer.Argument(
+            help="Quantized bundles or zoo names, one for each style; NAME=BUNDLE gives the style "
+            "another name than its bundle has.",
+            metavar="BUNDLE",
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The pack to write.", resolve_path=True)
+    ],
+    name: str | None = options.flag(None, "Name of the pack. Default: the name of the output."),
+) -> None:
+    """Join quantized students that were trained with one trunk in a pack of styles."""
+    from nstc.core.bundle import TILES_ARTIFACT
+    from nstc.core.zoo import named
+    from nstc.runtime.packs.joining import join_styles, members_of
+
+    opened = members_of(members)
+    pack = join_styles(opened, output, name=name)
+    if TILES_ARTIFACT not in pack.styles[0].files:
+        lacking = [named(own.path) for _, own in opened if TILES_ARTIFACT not in own.artifacts]
+        tell(
+            f"the pack has no {TILES_ARTIFACT}, which stylize --max-ram runs, as {lacking[0]} has "
+            f"none: make it with  nstc export {lacking[0]} --format tiles"
+        )
+    say(f"wrote {output}: {', '.join(pack.names)}")
+
+
+@options.with_flags
+def extract(
+    model: Pack,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The ONNX file to write.")],
+    *,
+    styles: StyleFlags,
+    tiles: bool = options.flag(
+        False, "Write the file that takes the whole picture's statistics, for tiles."
+    ),
+) -> None:
+    """Write the int8 ONNX file of one style of a pack, or of a blend."""
+    from nstc.core.bundle import TILES_ARTIFACT
+    from nstc.core.errors import OptionError
+    from nstc.core.files import atomic_file
+    from nstc.core.zoo import named, refuse_shipped
+    from nstc.runtime.packs.style_pack import INT8, open_pack
+
+    pack, chosen = open_pack(model), styles.chosen()
+    if chosen is None:
+        raise OptionError(
+            f"no style is given: give --style or --blend, of {', '.join(pack.names)}."
+        )
+    made, artifact = pack.files(chosen), TILES_ARTIFACT if tiles else INT8
+    if artifact not in made:
+        raise OptionError(f"{named(pack.bundle.path)} has no {artifact}: leave --tiles out.")
+    refuse_shipped(output)
+    with atomic_file(output) as draft:
+        draft.write_bytes(made[artifact])
+    say(f"wrote {output}: {chosen.name}")
+
+
+@options.with_flags
+def show(model: Pack, json_output: options.Json = False) -> None:
+    """List the styles of a pack."""
+    from nstc.runtime.packs.style_pack import open_pack
+
+    pack = open_pack(model)
+    if json_output:
+        say_json([own.to_dict() for own in pack.styles])
+        return
+    rows = [
+        (own.name, own.style.name if own.style else "-", (own.style and own.style.credit) or "-")
+        for own in pack.styles
+    ]
+    print_list(("style", "painting", "credit"), (), rows, sentences=())
