@@ -206,8 +206,11 @@ def blended(
                 made[zero] = np.rint(mixed(scale, zero) / mixed(scale)).astype(np.uint8)
         for bias, step, input_scale, weight_step in sorted(own.biases):
             if names & {bias, step}:
-                factors = (made.get(name, graph.value(name)) for name in (input_scale, weight_step))
-                put(step, math.prod(np.float32(factor) for factor in factors))
+                scale, weight = (
+                    np.asarray(made.get(name, graph.value(name)), np.float32)
+                    for name in (input_scale, weight_step)
+                )
+                put(step, scale * weight)
                 whole = np.rint(mixed(bias, step) / _floats(made[step]))
                 if not (np.abs(whole) <= _LARGEST_BIAS).all():
                     raise ValueError(f"a mixture of {bias!r:.60} is beyond int32")

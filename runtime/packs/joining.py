@@ -1,6 +1,6 @@
 """Bundles that share their integer weights, joined in a pack."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -66,11 +66,14 @@ def join_styles(members: Sequence[Member], output: Path, *, name: str | None = N
     for other in opened[1:]:
         _refuse_other_shape(first, other)
     held = [name for name in GRAPHS if name == INT8 or all(name in own.artifacts for own in opened)]
-    tables: list[dict[str, Values]] = [{} for _ in opened]
-    for artifact in held:
-        graphs = [read_graph_file(own, artifact) for own in opened]
-        for table, own in zip(tables, _own_values(opened, graphs), strict=True):
-            table |= {f"{artifact}/{constant}": values for constant, values in own.items()}
+    own_by_graph = {
+        artifact: _own_values(opened, [read_graph_file(own, artifact) for own in opened])
+        for artifact in held
+    }
+    tables = [
+        _table({artifact: own[position] for artifact, own in own_by_graph.items()})
+        for position in range(len(opened))
+    ]
     styles, vectors = [], {}
     for style, own in zip(names, opened, strict=True):
         for artifact in held:
@@ -106,13 +109,11 @@ def join_styles(members: Sequence[Member], output: Path, *, name: str | None = N
 
 def members_of(texts: Sequence[str]) -> list[tuple[str | None, Bundle]]:
     """Bundles as they are typed: BUNDLE, or NAME=BUNDLE; raises as `open_bundle`."""
-    members = []
+    members: list[tuple[str | None, Bundle]] = []
     for text in texts:
         name, equals, model = text.partition("=")
         is_named = bool(equals) and not bundles.is_bundle(text)  # a path may have one too
-        members.append(
-            (name, bundles.open_bundle(model)) if is_named else (None, bundles.open_bundle(text))
-        )
+        members.append((name if is_named else None, _opened(model if is_named else text)))
     return members
 
 
@@ -178,6 +179,16 @@ def _own_values(opened: Sequence[Bundle], graphs: Sequence[StoredGraph]) -> list
         {name: values for name in differing if (values := graph.value(name)) is not None}
         for graph in graphs
     ]
+
+
+def _table(by_graph: Mapping[str, Mapping[str, Values]]) -> dict[str, Values]:
+    """What a style's file holds: once what all graphs have under one name."""
+    table = {}
+    for artifact, own in by_graph.items():
+        for name, values in own.items():
+            alike = all(_equal(other.get(name), values) for other in by_graph.values())
+            table[name if alike else f"{artifact}/{name}"] = values
+    return table
 
 
 def _gives(first: StoredGraph, values: dict[str, Values], other: StoredGraph) -> bool:

@@ -1,7 +1,8 @@
 """A pack: a bundle whose int8 graph has, for several styles, the numbers that are a style's own.
 
 Its graphs are those of its first style, so that it runs as any bundle does. `styles.json` names the
-styles; a safetensors file a style has the constants that differ between them, by ARTIFACT/CONSTANT:
+styles; a safetensors file a style has the constants that differ between them, by their names in the
+graphs, or by ARTIFACT/NAME where not all graphs of the pack have the same:
 
     {"schema": "nstc.styles/1", "styles": [{"name": "udnie", "bundle": {...}, "style": {...},
      "files": {"int8.onnx": "SHA-256"}}, ...]}
@@ -201,11 +202,19 @@ class Pack:
             path = self.bundle.file(style.table)
             with _as_damage(self.bundle, style.table):
                 table = read_tensors(path)
-                own = {f"{name}/{each}" for name in self._own for each in self._own[name].names}
-                for name in table.keys() - own:
-                    raise DecodingError(f"{name!r:.60} is nothing that a style has of its own")
+                for name in table:
+                    if not self._is_own(name):
+                        raise DecodingError(f"{name!r:.60} is nothing that a style has of its own")
             self._tables[style.name] = table
         return self._tables[style.name]
+
+    def _is_own(self, key: str) -> bool:
+        """Whether a table may have such a constant."""
+        return all(
+            name is None or name in own.names
+            for artifact, own in self._own.items()
+            for name in [name_in(artifact, key)]
+        )
 
     def _damaged(self, name: str, reason: str) -> CorruptBundleError:
         where = named(self.bundle.path / name)
@@ -246,12 +255,18 @@ def read_graph_file(bundle: Bundle, artifact: str) -> StoredGraph:
             raise DecodingError(str(error)) from error
 
 
+def name_in(artifact: str, key: str) -> str | None:
+    """The constant of a graph that a key of a table stands for, None if it is another graph's."""
+    for other in GRAPHS:
+        if key.startswith(f"{other}/"):
+            return key.removeprefix(f"{other}/") if other == artifact else None
+    return key
+
+
 def _part_of(table: Mapping[str, Values], artifact: str) -> dict[str, Values]:
     """A table's constants of one graph, by their names there."""
-    prefix = f"{artifact}/"
-    return {
-        name.removeprefix(prefix): own for name, own in table.items() if name.startswith(prefix)
-    }
+    named_there = ((name_in(artifact, key), values) for key, values in table.items())
+    return {name: values for name, values in named_there if name is not None}
 
 
 @contextmanager

@@ -20,7 +20,6 @@ from nstc.core.decoding import Count, DecodingError
 Values = npt.NDArray[Any]
 
 MAX_BYTES: Final = 8 * 2**20  # of a file
-_MOST_TENSORS: Final = 10_000
 _Side = Annotated[int, Meta(ge=1, le=2**31)]
 _TYPES: Final = {"F32": "<f4", "F64": "<f8", "I32": "<i4", "U8": "u1"}
 _NAMES: Final = {np.dtype(kind): name for name, kind in _TYPES.items()}
@@ -33,9 +32,6 @@ class _Tensor:
     dtype: Literal["F32", "F64", "I32", "U8"]
     shape: Annotated[tuple[_Side, ...], Meta(max_length=8)]
     data_offsets: tuple[Count, Count]
-
-
-_Header = Annotated[dict[str, _Tensor], Meta(max_length=_MOST_TENSORS)]
 
 
 def tensor_bytes(tensors: Mapping[str, Values]) -> bytes:
