@@ -58,9 +58,7 @@ def read_tensors(path: Path) -> dict[str, Values]:
     if not 8 < begin <= len(content):
         raise DecodingError("it is not a safetensors file")
     header = decoding.parse_json(content[8:begin].rstrip(b" "), one_line_texts=True)
-    declared = decoding.decode(
-        header, Annotated[dict[str, _Tensor], Meta(max_length=_MOST_TENSORS)]
-    )
+    declared = decoding.decode(header, dict[str, _Tensor])
     tensors, position = {}, begin
     for name, tensor in sorted(declared.items(), key=lambda each: each[1].data_offsets):
         dtype = np.dtype(_TYPES[tensor.dtype])
