@@ -205,12 +205,12 @@ def blended(
                 put(scale, mixed(scale))
                 made[zero] = np.rint(mixed(scale, zero) / mixed(scale)).astype(np.uint8)
         for bias, step, input_scale, weight_step in sorted(own.biases):
-            if names & {bias, step}:
-                scale, weight = (
+            if names & {bias, step, input_scale, weight_step}:
+                taken, stored = (
                     np.asarray(made.get(name, graph.value(name)), np.float32)
                     for name in (input_scale, weight_step)
                 )
-                put(step, scale * weight)
+                put(step, taken * stored)
                 whole = np.rint(mixed(bias, step) / _floats(made[step]))
                 if not (np.abs(whole) <= _LARGEST_BIAS).all():
                     raise ValueError(f"a mixture of {bias!r:.60} is beyond int32")

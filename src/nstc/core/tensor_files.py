@@ -34,6 +34,13 @@ class _Tensor:
     data_offsets: tuple[Count, Count]
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Header:
+    """All of them, by name."""
+
+    tensors: Mapping[str, _Tensor]
+
+
 def tensor_bytes(tensors: Mapping[str, Values]) -> bytes:
     """A file of tensors of float32, float64, int32 or uint8, in the order of their names."""
     header, parts, position = {}, [], 0
@@ -58,7 +65,7 @@ def read_tensors(path: Path) -> dict[str, Values]:
     if not 8 < begin <= len(content):
         raise DecodingError("it is not a safetensors file")
     header = decoding.parse_json(content[8:begin].rstrip(b" "), one_line_texts=True)
-    declared = decoding.decode(header, dict[str, _Tensor])
+    declared = decoding.decode({"tensors": header}, _Header).tensors
     tensors, position = {}, begin
     for name, tensor in sorted(declared.items(), key=lambda each: each[1].data_offsets):
         dtype = np.dtype(_TYPES[tensor.dtype])

@@ -1,0 +1,124 @@
+"""Quantized students of one trunk, whose channels alone are scaled and shifted, and their pack."""
+
+import copy
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from nstc.compress.export.checking import sample_picture
+from nstc.compress.export.export_model import export
+from nstc.compress.graphs.float_graphs import body_graph
+from nstc.compress.quantization import aware_training, calibration
+from nstc.compress.quantization.fake_quantization import activations_of
+from nstc.compress.quantization.integer_body import integer_form_of
+from nstc.compress.quantization.quantize_model import quantize
+from nstc.core import Silent
+from nstc.core.bundle import WEIGHTS_FILE, Bundle, new_bundle, open_bundle
+from nstc.core.images import Picture, write_picture
+from nstc.core.manifest import Manifest, Style
+from nstc.core.photos import PhotoSet, photos_in
+from nstc.models.architectures import describe
+from nstc.models.student import Student, StudentNetwork, TwoScaleStudent
+from nstc.models.tensors import save_tensors
+from nstc.runtime.packs.joining import join_styles
+from nstc.runtime.packs.style_pack import Pack
+
+NONE = PhotoSet((), ())
+
+
+def trunk_of(network: StudentNetwork) -> StudentNetwork:
+    """The network with weights that paint something."""
+    torch.manual_seed(4)
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d) and layer.bias is not None:
+            layer.bias.data += 0.1 * torch.randn(layer.out_channels)
+    network.to_pixels.weight.data += 0.05 * torch.randn(network.to_pixels.weight.shape)
+    return network.eval()
+
+
+def in_style(trunk: StudentNetwork, seed: int) -> StudentNetwork:
+    """The trunk with a scale and a shift of its own for each channel of each layer."""
+    network, generator = copy.deepcopy(trunk), torch.Generator().manual_seed(seed)
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            scales = (0.2 * torch.randn(layer.out_channels, generator=generator)).exp()
+            layer.weight.data *= scales[:, None, None, None]
+            if layer.bias is not None:
+                shifts = 0.05 * torch.randn(layer.out_channels, generator=generator)
+                layer.bias.data = layer.bias.data * scales + shifts
+    return network
+
+
+def quantized_student(network: StudentNetwork, path: Path) -> Bundle:
+    """Its bundle with the int8 file and the one for tiles, as quantize-aware training leaves it."""
+    architecture, contract = describe(network)
+    photo = path.parent / "photos" / "photo.png"
+    if not photo.exists():
+        write_picture(photo, Picture(rgb=sample_picture(120, 100)))
+    body = body_graph(network)
+    feeds = calibration.photographs(
+        network, contract, photos_in([photo.parent]), size=96, progress=Silent()
+    )
+    ranges = calibration.calibrate(
+        body,
+        integer_form_of(network, contract, per_channel=True).operators,
+        feeds.reporting("calibrate"),
+        calibration.CALIBRATORS["percentile"](99.9),
+    )
+    learned = {each.module: ranges[each.tensors[0]] for each in activations_of(network, body)[:-1]}
+    manifest = Manifest(
+        name=path.name,
+        stage="distilled",
+        architecture=architecture,
+        contract=contract,
+        style=Style(name=f"The {path.name}", source="painting", credit="Nobody, 1900"),
+    )
+    with new_bundle(path, manifest) as draft:
+        save_tensors(network.state_dict(), draft / WEIGHTS_FILE)
+        aware_training.write_ranges(draft, learned)
+    made, _ = quantize(path, path, photos=NONE)
+    export(made.path, formats=["tiles"])
+    return open_bundle(path)
+
+
+@pytest.fixture(scope="session")
+def members(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Bundle]:
+    """Two styles of one trunk of two scales, day and night. Not to be changed."""
+    folder = tmp_path_factory.mktemp("members")
+    trunk = trunk_of(TwoScaleStudent(16, [16], 8))
+    day = quantized_student(trunk, folder / "day")
+    return day, quantized_student(in_style(trunk, 1), folder / "night")
+
+
+@pytest.fixture(scope="session")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A student of the same shape with weights of its own. Not to be changed."""
+    torch.manual_seed(5)
+    network = TwoScaleStudent(16, [16], 8)
+    return quantized_student(trunk_of(network), tmp_path_factory.mktemp("stranger") / "stranger")
+
+
+@pytest.fixture(scope="session")
+def one_scale_members(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Bundle]:
+    """The same as `members`, of a student of one scale. Not to be changed."""
+    folder = tmp_path_factory.mktemp("one scale")
+    trunk = trunk_of(Student(16, [16]))
+    day = quantized_student(trunk, folder / "day")
+    return day, quantized_student(in_style(trunk, 1), folder / "night")
+
+
+@pytest.fixture(scope="session")
+def shared_pack(members: tuple[Bundle, Bundle], tmp_path_factory: pytest.TempPathFactory) -> Pack:
+    """The pack of `members`. Not to be changed."""
+    styles = [(None, each) for each in members]
+    return join_styles(styles, tmp_path_factory.mktemp("pack") / "seasons")
+
+
+@pytest.fixture
+def copy_of_pack(shared_pack: Pack, tmp_path: Path) -> Callable[[], Bundle]:
+    """Makes a copy that a test may change."""
+    return lambda: open_bundle(shutil.copytree(shared_pack.bundle.path, tmp_path / "copy"))
