@@ -47,6 +47,7 @@ VERBS = [
     "prune",
     "quantize",
     "export",
+    "pack",
     "bench",
     "check",
     "baseline",

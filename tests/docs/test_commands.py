@@ -18,11 +18,15 @@ import av
 import numpy as np
 import pytest
 import torch
+from packed_students import members
 from PIL import Image
 from whole_copies import whole_copy
 
+from nstc.core.bundle import Bundle
 from nstc.core.photos import sample_photos
 from nstc.models.architectures import load
+
+__all__ = ["members"]  # a fixture
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -139,8 +143,10 @@ def is_run(command: str) -> bool:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, styled: Callable[..., Path]) -> Path:
+def folder(tmp_path: Path, styled: Callable[..., Path], members: tuple[Bundle, Bundle]) -> Path:
     """The files that pages speak of."""
+    for member in members:
+        shutil.copytree(member.path, tmp_path / member.name)
     photos = {path.stem: path for path in sample_photos()}
     (tmp_path / "photos").mkdir()
     for name in ("chelsea", "coffee", "astronaut"):

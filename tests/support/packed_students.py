@@ -21,6 +21,7 @@ from nstc.core.bundle import WEIGHTS_FILE, Bundle, new_bundle, open_bundle
 from nstc.core.images import Picture, write_picture
 from nstc.core.manifest import Manifest, Style
 from nstc.core.photos import PhotoSet, photos_in
+from nstc.core.recipe import QuantizeRecipe
 from nstc.models.architectures import describe
 from nstc.models.student import Student, StudentNetwork, TwoScaleStudent
 from nstc.models.tensors import save_tensors
@@ -80,7 +81,7 @@ def quantized_student(network: StudentNetwork, path: Path) -> Bundle:
     with new_bundle(path, manifest) as draft:
         save_tensors(network.state_dict(), draft / WEIGHTS_FILE)
         aware_training.write_ranges(draft, learned)
-    made, _ = quantize(path, path, photos=NONE)
+    made, _ = quantize(path, path, photos=NONE, recipe=QuantizeRecipe(size=64))
     export(made.path, formats=["tiles"])
     return open_bundle(path)
 

@@ -1,0 +1,132 @@
+"""`nstc pack`, and styles and blends in `nstc stylize`."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from packed_students import *  # noqa: F403  (fixtures)
+
+from nstc.core.bundle import Bundle
+from nstc.core.images import Picture, read_picture, write_picture
+from nstc.runtime.packs.blending import Blend
+from nstc.runtime.packs.style_pack import INT8, Pack, open_pack
+from nstc.runtime.stylizer import Stylizer
+
+Members = tuple[Bundle, Bundle]
+
+
+@pytest.fixture
+def pack(shared_pack: Pack) -> Path:
+    return shared_pack.bundle.path
+
+
+@pytest.fixture
+def photo(tmp_path: Path, pixels: np.ndarray) -> Path:
+    write_picture(tmp_path / "photo.png", Picture(rgb=pixels))
+    return tmp_path / "photo.png"
+
+
+def test_join_show_and_extract(nstc, members: Members, tmp_path: Path) -> None:
+    output = tmp_path / "styles"
+    joined = nstc("pack", "join", f"noon={members[0].path}", members[1].path, "-o", output)
+    assert (joined.code, joined.out) == (0, f"wrote {output}: noon, night\n")
+    assert joined.err == ""
+    shown = nstc("pack", "show", output)
+    assert shown.code == 0
+    for text in ("noon", "night", "The day", "The night", "Nobody, 1900"):
+        assert text in shown.out
+    content = json.loads(nstc("pack", "show", output, "--json").out)
+    assert [own["name"] for own in content] == ["noon", "night"]
+    made = nstc("pack", "extract", output, "--style", "night", "-o", tmp_path / "n.onnx")
+    assert (made.code, made.out) == (0, f"wrote {tmp_path / 'n.onnx'}: night\n")
+    assert (tmp_path / "n.onnx").read_bytes() == members[1].artifact(INT8).read_bytes()
+
+
+def test_extract_writes_blends_and_files_for_tiles(nstc, pack: Path, tmp_path: Path) -> None:
+    blend = Blend.of({"day": 0.5, "night": 0.5})
+    done = nstc("pack", "extract", pack, "--blend", "day=1,night=1", "-o", tmp_path / "b.onnx")
+    assert done.code == 0
+    assert "the weights of the blend add up to 2, not to 1: taken as day=0.5, night=0.5" in done.err
+    made = open_pack(pack).files(blend)
+    assert (tmp_path / "b.onnx").read_bytes() == made[INT8]
+    nstc("pack", "extract", pack, "--style", "day", "--tiles", "-o", tmp_path / "t.onnx")
+    assert (tmp_path / "t.onnx").read_bytes() == open_pack(pack).files(Blend.of("day"))[
+        "int8.tiles.onnx"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("flags", "style"),
+    [
+        (["--style", "night"], "night"),
+        (["--blend", "day=0.25,night=0.75"], {"day": 0.25, "night": 0.75}),
+        ([], "day"),
+    ],
+)
+def test_stylize_in_a_style_or_a_blend(
+    nstc, pack: Path, photo: Path, pixels: np.ndarray, flags: list[str], style
+) -> None:
+    output = photo.with_name("out.png")
+    assert nstc("stylize", photo, "-m", pack, *flags, "-o", output).code == 0
+    expected = Stylizer(pack, style=style)(pixels)
+    np.testing.assert_array_equal(read_picture(output).rgb, expected)
+
+
+def test_another_style_is_not_what_exists_already(nstc, pack: Path, photo: Path) -> None:
+    call = ["stylize", photo, "-m", pack, "-o", photo.with_name("out.png"), "--skip-existing"]
+    assert "skipped" not in nstc(*call, "--style", "day").out
+    assert "skipped" in nstc(*call, "--style", "day").out
+    assert "skipped" not in nstc(*call, "--style", "night").out
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--style", "dusk"], "has no style dusk: it has day, night"),
+        (["--style", "nigt"], "Did you mean night?"),
+        (["--blend", "day=-1,night=2"], "blend gives day a weight of -1: expected 0 or more"),
+        (["--blend", "day=0"], "blend is day=0: expected a weight above 0"),
+        (["--blend", "day"], "blend is day: expected styles and weights"),
+        (["--style", "day", "--blend", "day=1"], "style is day and blend day=1: give one of"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["stylize", "pack"])
+def test_styles_and_blends_that_can_not_be(
+    nstc, pack: Path, photo: Path, verb: str, flags: list[str], told: str
+) -> None:
+    output = photo.with_name("out.png")
+    words = [photo, "-m", pack] if verb == "stylize" else ["extract", pack]
+    done = nstc(verb, *words, *flags, "-o", output)
+    assert done.code == 3
+    assert told in done.error
+    assert not output.exists()
+
+
+def test_a_style_of_what_is_no_pack(nstc, members: Members, photo: Path) -> None:
+    output = photo.with_name("out.png")
+    done = nstc("stylize", photo, "-m", members[0].path, "--style", "day", "-o", output)
+    assert done.code == 3
+    assert "is not a pack of styles: it has one style" in done.error
+
+
+def test_extract_asks_for_a_style(nstc, pack: Path, tmp_path: Path) -> None:
+    done = nstc("pack", "extract", pack, "-o", tmp_path / "x.onnx")
+    assert done.code == 3
+    assert "no style is given: give --style or --blend, of day, night" in done.error
+
+
+def test_join_says_what_differs_and_writes_nothing(
+    nstc, members: Members, stranger: Bundle, tmp_path: Path
+) -> None:
+    done = nstc("pack", "join", members[0].path, stranger.path, "-o", tmp_path / "styles")
+    assert done.code == 3
+    assert "can't share a pack: the integers of" in done.error
+    assert not (tmp_path / "styles").exists()
+
+
+def test_verify_checks_each_style(nstc, pack: Path) -> None:
+    done = nstc("verify", pack)
+    assert done.code == 0
+    assert "day: model.int8.onnx" in done.out
+    assert "night: model.int8.tiles.onnx" in done.out
