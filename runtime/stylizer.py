@@ -28,7 +28,7 @@ from nstc.runtime.packs.blending import Blend
 from nstc.runtime.packs.style_pack import open_pack
 from nstc.runtime.session import Session, open_session, usual_artifact
 
-Style = str | Mapping[str, float]  # of a pack: a name, or weights by name
+StyleOrBlend = str | Mapping[str, float]  # of a pack: a name, or weights by name
 
 DEFAULT_MODEL: Final = "zoo:starry-night"
 PRECISIONS: Final = ("int8", "float")
@@ -67,7 +67,7 @@ class Stylizer:
         self,
         model: str | Path | Bundle = DEFAULT_MODEL,
         *,
-        style: Style | None = None,
+        style: StyleOrBlend | None = None,
         precision: str | None = None,
         artifact: str | None = None,
         threads: int | None = None,
@@ -101,7 +101,7 @@ class Stylizer:
             )
         self._take(style)
 
-    def use(self, style: Style) -> None:
+    def use(self, style: StyleOrBlend) -> None:
         """Stylise in another style of a pack from now on, or in a mixture by weights.
 
         What was used before stays open: choosing it again takes no time.
@@ -113,7 +113,7 @@ class Stylizer:
         self._take(style)
         self._options["style"] = style
 
-    def _take(self, style: Style | None) -> None:
+    def _take(self, style: StyleOrBlend | None) -> None:
         """Make a style's network the one that runs; it is opened where it was not used before."""
         key = style if style is None or isinstance(style, str) else tuple(sorted(style.items()))
         if key not in self._opened:
@@ -121,7 +121,7 @@ class Stylizer:
         self._current = self._opened[key]
         self.session, self.bounded = self._current.session, self._current.cut
 
-    def _open(self, style: Style | None) -> "_Opened":
+    def _open(self, style: StyleOrBlend | None) -> "_Opened":
         if style is None:
             return self._opened_bundle(self._given)
         pack, blend = open_pack(self._given), Blend.of(style)

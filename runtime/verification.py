@@ -91,10 +91,24 @@ def _styles(bundle: Bundle, vectors: Mapping[str, CheckVector]) -> Iterator[File
             except NstcError as error:
                 yield failed(style.table, "content", error)
                 continue
-            own = {name: vectors.get(f"{style.name}/{name}") for name in made.artifacts}
-            known = {name: vector for name, vector in own.items() if vector is not None}
-            for found in _of_artifacts(made, made.artifacts, known, trust=False):
-                yield replace(found, file=f"{style.name}: {found.file}")
+            known = {name: vectors.get(f"{style.name}/{name}") for name in made.artifacts}
+            own = {name: vector for name, vector in known.items() if vector is not None}
+            for name in known.keys() - own.keys():
+                error = CorruptBundleError(
+                    f"{bundle.path} has no check vector of {style.name}/{name}: copy the pack "
+                    "again, or join it again."
+                )
+                yield failed(f"{style.name}: {artifact_file(name)}", "picture", error)
+            for found in _of_artifacts(made, sorted(own), own, trust=False):
+                yield _of_style(found, style.name, str(made.path), str(bundle.path))
+
+
+def _of_style(found: FileFinding, style: str, written: str, pack: str) -> FileFinding:
+    """A finding of a style's file, with the pack and the style in place of where it was written."""
+    file = f"{style}: {found.file}"
+    detail, error = found.detail.replace(written, f"{pack} ({style})"), found.error
+    error = None if error is None else type(error)(str(error).replace(written, f"{pack} ({style})"))
+    return replace(found, file=file, detail=detail, error=error)
 
 
 def record(model: str | Path, *, trust: bool = False) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from nstc.core.errors import OptionError
 from nstc.core.files import write_text
 from nstc.core.manifest import Step
 from nstc.core.tensor_files import Values, tensor_bytes
-from nstc.runtime.check_vectors import CHECKS_FILE, check_vector, checks_text
+from nstc.runtime.check_vectors import CHECKS_FILE, CheckVector, check_vector, checks_text
 from nstc.runtime.onnx_session import OnnxSession
 from nstc.runtime.packs.blending import own_constants
 from nstc.runtime.packs.stored_graph import StoredGraph
@@ -74,17 +74,7 @@ def join_styles(members: Sequence[Member], output: Path, *, name: str | None = N
         _table({artifact: own[position] for artifact, own in own_by_graph.items()})
         for position in range(len(opened))
     ]
-    styles, vectors = [], {}
-    for style, own in zip(names, opened, strict=True):
-        for artifact in held:
-            refuse_unsafe(own, artifact, trust=False)
-            session = OnnxSession(own.artifact(artifact), artifact)
-            vectors[f"{style}/{artifact}"] = check_vector(session)
-        hashes = {name: own.manifest.files[artifact_file(name)].sha256 for name in held}
-        packed = PackedStyle(
-            name=style, bundle=own.origin(), style=own.manifest.style, files=hashes
-        )
-        styles.append(packed)
+    styles, vectors = _run_members(names, opened, held)
     quantized = [step for step in first.manifest.history if step.verb == "quantize"]
     manifest = replace(
         first.manifest,
@@ -102,9 +92,26 @@ def join_styles(members: Sequence[Member], output: Path, *, name: str | None = N
             (draft / source.name).write_bytes(source.read_bytes())
         for packed, table in zip(styles, tables, strict=True):
             (draft / packed.table).write_bytes(tensor_bytes(table))
-        write_text(draft / STYLES_FILE, styles_text(tuple(styles)))
+        write_text(draft / STYLES_FILE, styles_text(styles))
         write_text(draft / CHECKS_FILE, checks_text(vectors))
     return open_pack(output)
+
+
+def _run_members(
+    names: Sequence[str], opened: Sequence[Bundle], held: Sequence[str]
+) -> tuple[tuple[PackedStyle, ...], dict[str, CheckVector]]:
+    """The record of each style, and the check vectors of its files, by STYLE/ARTIFACT."""
+    styles, vectors = [], {}
+    for style, own in zip(names, opened, strict=True):
+        for artifact in held:
+            refuse_unsafe(own, artifact, trust=False)
+            session = OnnxSession(own.artifact(artifact), artifact)
+            vectors[f"{style}/{artifact}"] = check_vector(session)
+        hashes = {name: own.manifest.files[artifact_file(name)].sha256 for name in held}
+        styles.append(
+            PackedStyle(name=style, bundle=own.origin(), style=own.manifest.style, files=hashes)
+        )
+    return tuple(styles), vectors
 
 
 def members_of(texts: Sequence[str]) -> list[tuple[str | None, Bundle]]:

@@ -181,7 +181,18 @@ class TestVerified:
         del content["vectors"][f"night/{INT8}"]
         found = verify(rewritten(bundle, "checks.json", json.dumps(content).encode()).path)
         (error,) = found.errors
-        assert "there is no check vector of it" in str(error)
+        assert str(error).startswith(f"{bundle.path} has no check vector of night/{INT8}:")
+
+    def test_a_style_of_another_picture_than_its_vector(self, copy_of_pack: Copy) -> None:
+        bundle = copy_of_pack()
+        content = json.loads((bundle.path / "checks.json").read_text())
+        vectors = content["vectors"]
+        for key in ("values", "painted_sha256"):
+            vectors[f"night/{INT8}"][key] = vectors[f"day/{INT8}"][key]
+        found = verify(rewritten(bundle, "checks.json", json.dumps(content).encode()).path)
+        (error,) = found.errors
+        where = f"{bundle.path} (night)/model.{INT8}"
+        assert str(error).startswith(f"{where} gives another picture here than where it was made")
 
     def test_vectors_are_written_by_joining_alone(self, copy_of_pack: Copy) -> None:
         with pytest.raises(OptionError, match="is a pack, whose check vectors are written when"):
