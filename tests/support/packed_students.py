@@ -5,30 +5,27 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 from torch import nn
 
 from nstc.compress.export.checking import sample_picture
-from nstc.compress.export.export_model import export
+from nstc.compress.graphs.deployed import deployed_graph, edges_of, with_other_edges
 from nstc.compress.graphs.float_graphs import body_graph
 from nstc.compress.quantization import aware_training, calibration
 from nstc.compress.quantization.fake_quantization import activations_of
 from nstc.compress.quantization.integer_body import integer_form_of
-from nstc.compress.quantization.quantize_model import quantize
 from nstc.core import Silent
-from nstc.core.bundle import WEIGHTS_FILE, Bundle, new_bundle, open_bundle
+from nstc.core.bundle import TILES_ARTIFACT, WEIGHTS_FILE, Bundle, new_bundle, open_bundle
 from nstc.core.images import Picture, write_picture
-from nstc.core.manifest import Manifest, Style
-from nstc.core.photos import PhotoSet, photos_in
-from nstc.core.recipe import QuantizeRecipe
+from nstc.core.manifest import Manifest, Step, Style
+from nstc.core.photos import photos_in
 from nstc.models.architectures import describe
 from nstc.models.student import Student, StudentNetwork, TwoScaleStudent
 from nstc.models.tensors import save_tensors
 from nstc.runtime.packs.joining import join_styles
 from nstc.runtime.packs.style_pack import Pack
-
-NONE = PhotoSet((), ())
 
 
 def trunk_of(network: StudentNetwork) -> StudentNetwork:
@@ -55,34 +52,37 @@ def in_style(trunk: StudentNetwork, seed: int) -> StudentNetwork:
 
 
 def quantized_student(network: StudentNetwork, path: Path) -> Bundle:
-    """Its bundle with the int8 file and the one for tiles, as quantize-aware training leaves it."""
+    """Its bundle as quantize-aware training and quantizing leave it, without the float file."""
     architecture, contract = describe(network)
     photo = path.parent / "photos" / "photo.png"
     if not photo.exists():
         write_picture(photo, Picture(rgb=sample_picture(120, 100)))
-    body = body_graph(network)
+    body, form = body_graph(network), integer_form_of(network, contract, per_channel=True)
     feeds = calibration.photographs(
         network, contract, photos_in([photo.parent]), size=96, progress=Silent()
     )
-    ranges = calibration.calibrate(
-        body,
-        integer_form_of(network, contract, per_channel=True).operators,
-        feeds.reporting("calibrate"),
-        calibration.CALIBRATORS["percentile"](99.9),
-    )
-    learned = {each.module: ranges[each.tensors[0]] for each in activations_of(network, body)[:-1]}
+    percentile = calibration.CALIBRATORS["percentile"](99.9)
+    ranges = calibration.calibrate(body, form.operators, feeds.reporting("calibrate"), percentile)
+    activations, edges = activations_of(network, body), edges_of(network, contract)
+    learned = {each.module: ranges[each.tensors[0]] for each in activations[:-1]}
+    integer = aware_training.quantize_with_learned_ranges(body, form, activations, learned)
+    whole = deployed_graph(integer, edges)
     manifest = Manifest(
         name=path.name,
-        stage="distilled",
+        stage="quantized",
         architecture=architecture,
         contract=contract,
         style=Style(name=f"The {path.name}", source="painting", credit="Nobody, 1900"),
+        history=(
+            Step(verb="quantize", recipe={}, results={"artifact": "int8.onnx", "islands": []}),
+        ),
     )
     with new_bundle(path, manifest) as draft:
         save_tensors(network.state_dict(), draft / WEIGHTS_FILE)
         aware_training.write_ranges(draft, learned)
-    made, _ = quantize(path, path, photos=NONE, recipe=QuantizeRecipe(size=64))
-    export(made.path, formats=["tiles"])
+        onnx.save(whole, draft / "model.int8.onnx")
+        tiles = with_other_edges(whole, edges, statistics_input=True)
+        onnx.save(tiles, draft / f"model.{TILES_ARTIFACT}")
     return open_bundle(path)
 
 
