@@ -93,12 +93,12 @@ def _styles(bundle: Bundle, vectors: Mapping[str, CheckVector]) -> Iterator[File
                 continue
             known = {name: vectors.get(f"{style.name}/{name}") for name in made.artifacts}
             own = {name: vector for name, vector in known.items() if vector is not None}
-            for name in known.keys() - own.keys():
-                error = CorruptBundleError(
+            for name in sorted(known.keys() - own.keys()):
+                lacking = CorruptBundleError(
                     f"{bundle.path} has no check vector of {style.name}/{name}: copy the pack "
                     "again, or join it again."
                 )
-                yield failed(f"{style.name}: {artifact_file(name)}", "picture", error)
+                yield failed(f"{style.name}: {artifact_file(name)}", "picture", lacking)
             for found in _of_artifacts(made, sorted(own), own, trust=False):
                 yield _of_style(found, style.name, str(made.path), str(bundle.path))
 
