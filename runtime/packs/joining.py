@@ -56,9 +56,7 @@ def join_styles(members: Sequence[Member], output: Path, *, name: str | None = N
         UnusableModelError: a style gives one colour for any picture.
         OutputError: the output can't be written.
     """
-    opened = [
-        each if isinstance(each, Bundle) else bundles.open_bundle(each) for _, each in members
-    ]
+    opened = [_opened(model) for _, model in members]
     names = [given or own.name for (given, _), own in zip(members, opened, strict=True)]
     _refuse_names(names, opened)
     bundles.refuse_unwritable_bundle(output)

@@ -22,19 +22,21 @@ from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, to_builtins
 
+from nstc.core import VERSION, decoding, files
 from nstc.core import bundle as bundles
-from nstc.core import decoding, files
 from nstc.core.bundle import TILES_ARTIFACT, Bundle, artifact_file
 from nstc.core.decoding import DecodingError, Name, Sha256
-from nstc.core.errors import CorruptBundleError, OptionError
+from nstc.core.errors import CorruptBundleError, OptionError, SchemaVersionError
 from nstc.core.manifest import Origin, Style, fault_of_name
 from nstc.core.tensor_files import Values, read_tensors
-from nstc.core.zoo import named
+from nstc.core.zoo import named, zoo_name_of
+from nstc.runtime.foreign.trial import remember_made
 from nstc.runtime.packs.blending import Blend, OwnConstants, blended, own_constants
 from nstc.runtime.packs.stored_graph import StoredGraph, read_graph
 
 STYLES_FILE: Final = "styles.json"
 SCHEMA: Final = "nstc.styles/1"
+_SCHEMAS: Final = SCHEMA.rstrip("1")  # how the names of later ones begin
 INT8: Final = "int8.onnx"
 GRAPHS: Final = (INT8, TILES_ARTIFACT)  # artifacts that a pack may hold
 MOST_STYLES: Final = 100
@@ -156,12 +158,8 @@ class Pack:
                 alone = parts[0][1] if len(parts) == 1 else None
                 values = blended(graph, self._own[artifact], parts) if alone is None else alone
                 made[artifact] = graph.with_values(values)
-            except ValueError as error:
-                raise self._damaged(chosen[0].table, str(error)) from error
-            sha256 = hashlib.sha256(made[artifact]).hexdigest()
-            if alone is not None and sha256 != chosen[0].files[artifact]:
-                what = f"it does not give the {artifact} that the style had"
-                raise self._damaged(chosen[0].table, what)
+            except ValueError as error:  # of tables that are whole: it is of the styles together
+                raise self._damaged(STYLES_FILE, str(error)) from error
         return made
 
     def write_bundle(self, blend: Blend, folder: Path) -> Bundle:
@@ -184,7 +182,17 @@ class Pack:
         return bundles.open_bundle(folder)
 
     def bundle_of(self, blend: Blend) -> Bundle:
-        """As `write_bundle`, in the user's cache, where it is found again."""
+        """As `write_bundle`, in the user's cache, where it is found again.
+
+        Files of a pack that came with nstc are not tried before they are opened.
+        """
+        made = self._kept_bundle(blend)
+        if zoo_name_of(self.bundle.path) is not None:
+            for artifact in made.artifacts:
+                remember_made(made.artifact(artifact))
+        return made
+
+    def _kept_bundle(self, blend: Blend) -> Bundle:
         blend.refuse_unknown(self.names, named(self.bundle.path))
         key = hashlib.sha256(json.dumps(sorted(blend.shares.items())).encode()).hexdigest()
         folder = files.cached("styles", Path(self.bundle.identity) / key[:32])
@@ -198,6 +206,7 @@ class Pack:
             return self.write_bundle(blend, folder)
 
     def _table(self, style: PackedStyle) -> Mapping[str, Values]:
+        """A style's constants, which give the files that the style had."""
         if style.name not in self._tables:
             path = self.bundle.file(style.table)
             with _as_damage(self.bundle, style.table):
@@ -205,6 +214,14 @@ class Pack:
                 for name in table:
                     if not self._is_own(name):
                         raise DecodingError(f"{name!r:.60} is nothing that a style has of its own")
+            for artifact, graph in self.graphs.items():
+                try:
+                    made = graph.with_values(_part_of(table, artifact))
+                except ValueError as error:
+                    raise self._damaged(style.table, str(error)) from error
+                if hashlib.sha256(made).hexdigest() != style.files[artifact]:
+                    what = f"it does not give the {artifact} that the style had"
+                    raise self._damaged(style.table, what)
             self._tables[style.name] = table
         return self._tables[style.name]
 
@@ -224,7 +241,8 @@ class Pack:
 def open_pack(model: str | Path | Bundle) -> Pack:
     """Open a pack by its path or zoo name.
 
-    `OptionError` for another bundle; `BundleError` and its kinds if it can't be opened.
+    `OptionError` for another bundle; `BundleError` and its kinds if it can't be opened, or a newer
+    nstc wrote it.
     """
     bundle = model if isinstance(model, Bundle) else bundles.open_bundle(model)
     if not is_pack(bundle):
@@ -236,6 +254,12 @@ def open_pack(model: str | Path | Bundle) -> Pack:
     with _as_damage(bundle, STYLES_FILE):
         content = decoding.parse_json(decoding.read_file(path), one_line_texts=True)
         decoding.refuse_long_texts(content)
+        schema = content.get("schema") if isinstance(content, dict) else None
+        if isinstance(schema, str) and schema.startswith(_SCHEMAS) and schema != SCHEMA:
+            raise SchemaVersionError(
+                f"{named(path)} has schema {schema[:40]}, expected {SCHEMA} by this nstc "
+                f"{VERSION}: upgrade nstc."
+            )
         styles = decoding.decode(content, _Styles).styles
         held = {*map(artifact_file, styles[0].files), *(own.table for own in styles)}
         for name in sorted(held - bundle.manifest.files.keys()):

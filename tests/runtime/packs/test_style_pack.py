@@ -10,7 +10,7 @@ import pytest
 
 from nstc.core import files
 from nstc.core.bundle import TILES_ARTIFACT, Bundle, open_bundle, revised_bundle
-from nstc.core.errors import CorruptBundleError, NstcError, OptionError
+from nstc.core.errors import CorruptBundleError, NstcError, OptionError, SchemaVersionError
 from nstc.core.tensor_files import read_tensors, tensor_bytes
 from nstc.runtime.arrays import (
     channel_statistics,
@@ -18,7 +18,9 @@ from nstc.runtime.arrays import (
     stylize_in_place,
     tiling_of,
 )
+from nstc.runtime.foreign import trial
 from nstc.runtime.onnx_session import OnnxSession
+from nstc.runtime.packs import style_pack
 from nstc.runtime.packs.blending import Blend
 from nstc.runtime.packs.style_pack import INT8, STYLES_FILE, Pack, open_pack
 from nstc.runtime.verification import record, verify
@@ -86,6 +88,20 @@ class TestTheCache:
         assert again.artifact(INT8).read_bytes() == shared_pack.files(Blend.of("night"))[INT8]
 
 
+@pytest.mark.parametrize("included", [True, False])
+def test_files_of_an_included_pack_are_opened_untried(
+    copy_of_pack: Copy, monkeypatch: pytest.MonkeyPatch, included: bool
+) -> None:
+    pack = open_pack(copy_of_pack())
+    zoo_name = "zoo:styles" if included else None
+    monkeypatch.setattr(style_pack, "zoo_name_of", lambda _path: zoo_name)
+    monkeypatch.setattr(trial, "_made", set())
+    made = pack.bundle_of(Blend.of({"day": 0.5, "night": 0.5}))
+    for artifact in made.artifacts:
+        sha256 = made.manifest.files[f"model.{artifact}"].sha256
+        assert trial.is_ours(sha256) is included
+
+
 class TestHostile:
     @pytest.mark.parametrize(
         ("change", "told"),
@@ -114,7 +130,7 @@ class TestHostile:
         bundle = copy_of_pack()
         text = (bundle.path / STYLES_FILE).read_text().replace("styles/1", "styles/2")
         bundle = rewritten(bundle, STYLES_FILE, text.encode())
-        with pytest.raises(CorruptBundleError, match=r"styles\.json is damaged: .*schema"):
+        with pytest.raises(SchemaVersionError, match=r"nstc\.styles/2, expected nstc\.styles/1"):
             open_pack(bundle)
 
     def test_a_style_whose_table_is_missing(self, copy_of_pack: Copy) -> None:
@@ -127,8 +143,9 @@ class TestHostile:
         bundle = rewritten(bundle, NIGHT, bundle.file("style-day.safetensors").read_bytes())
         pack = open_pack(bundle)
         assert pack.files(Blend.of("day"))
-        with pytest.raises(CorruptBundleError, match=f"{NIGHT} is damaged: it does not give the"):
-            pack.files(Blend.of("night"))
+        for blend in ("night", {"day": 0.9, "night": 0.1}):
+            with pytest.raises(CorruptBundleError, match=f"{NIGHT} is damaged: it does not give"):
+                pack.files(Blend.of(blend))
 
     @pytest.mark.parametrize(
         ("name", "values", "told"),
