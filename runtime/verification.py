@@ -18,10 +18,13 @@ from nstc.core.files import scratch_folder
 from nstc.runtime import arrays
 from nstc.runtime.agreement import CheckPictures
 from nstc.runtime.arrays import CHECK_SEED, CHECK_SIZE, check_picture, refuse_one_colour
-from nstc.runtime.check_vectors import CHECKS_FILE, CheckVector, digest_of
-from nstc.runtime.check_vectors import check_vector as check_vector
-from nstc.runtime.check_vectors import read_check_vectors as read_check_vectors
-from nstc.runtime.check_vectors import write_check_vectors as write_check_vectors
+from nstc.runtime.check_vectors import (
+    CHECKS_FILE,
+    CheckVector,
+    digest_of,
+    read_check_vectors,
+    write_check_vectors,
+)
 from nstc.runtime.findings import Check, FileFinding, Verification, failed
 from nstc.runtime.foreign.trial import PROGRAMS, is_ours
 from nstc.runtime.onnx_session import OnnxSession

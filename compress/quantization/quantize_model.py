@@ -26,8 +26,8 @@ from nstc.models.architectures import learned_ranges, load, load_as_deployed
 from nstc.models.student import StudentNetwork
 from nstc.models.tensors import images_to_tensor
 from nstc.runtime.agreement import counterpart_of
+from nstc.runtime.check_vectors import check_vector, read_check_vectors, write_check_vectors
 from nstc.runtime.onnx_session import OnnxSession
-from nstc.runtime.verification import check_vector, read_check_vectors, write_check_vectors
 
 _FLOAT: Final = artifact_name("float")
 
