@@ -128,7 +128,7 @@ class DistillationRun:
     folder: Path  # for checkpoints and losses
     resume: bool  # whether to continue from them
     progress: Progress
-    settings: Mapping[str, Any]  # what identifies this run besides the recipe
+    settings: Mapping[str, Any]  # what a history says of this run besides the recipe
     painting: Path | None = None  # for the recipe's terms that compare with it
     time: TimePlan | None = None  # for both parts of the second stage, in the place of steps
     preview_every: int | None = None  # steps between previews, which go to `folder`
@@ -240,7 +240,7 @@ class DistillationRun:
         self, network: nn.Module, title: str, schedule: optimisers.Schedule
     ) -> tuple[loop.Optimisation, LossBalance | None]:
         """A part of the second stage, and what balances its losses."""
-        balance = self._balance(network, title)
+        balance = self.balance_of(network, title)
         optimisation = self._optimisation(
             network,
             self.perceptual_objective(network, balance),
@@ -251,8 +251,8 @@ class DistillationRun:
         )
         return optimisation, balance
 
-    def _balance(self, network: nn.Module, title: str) -> LossBalance | None:
-        """What sets weights in a stage, by the recipe."""
+    def balance_of(self, network: nn.Module, title: str = _PERCEPTUAL) -> LossBalance | None:
+        """What sets weights in a stage; the network is on the device of `features`."""
         if self.recipe.style_strength is not None:
             return ContentBalance()
         if self.judged is None:
@@ -268,6 +268,12 @@ class DistillationRun:
         return loss_terms.PerceptualObjective(
             network, self.crops, self.recipe, self.losses, balance
         )
+
+    @property
+    def sources(self) -> Mapping[str, Any]:
+        """What identifies this run besides the recipe, for checkpoints."""
+        photos = self.photos.list_sha256()
+        return {**self.settings, "teacher": self.teacher and self.teacher.key, "photos": photos}
 
     @functools.cached_property
     def losses(self) -> PaintingLosses:
@@ -351,13 +357,7 @@ class DistillationRun:
             title=title,
             folder=self.folder / title,
             resume=self.resume,
-            identity={
-                **settings,
-                **self.settings,
-                "teacher": self.teacher and self.teacher.key,
-                "photos": self.photos.list_sha256(),
-                "schedule": dataclasses.asdict(schedule),
-            },
+            identity={**settings, **self.sources, "schedule": dataclasses.asdict(schedule)},
             progress=self.progress,
             after_step=None if previews is None else previews.show,
             balance=balance,

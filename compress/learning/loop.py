@@ -267,6 +267,11 @@ def training_folder(output: Path) -> Path:
     `OutputError` if one of the two can't be written; neither was touched.
     """
     bundle.refuse_unwritable_bundle(output)
+    return checkpoint_folder(output)
+
+
+def checkpoint_folder(output: Path) -> Path:
+    """As `training_folder`, of an output that may be more than one bundle and is not looked at."""
     folder = output.with_name(f"{output.name}.training")
     if folder.exists() and not folder.is_dir():
         raise errors.OutputError(
@@ -276,8 +281,8 @@ def training_folder(output: Path) -> Path:
 
 
 def note_what_is_resumed(output: Path, progress: Progress) -> None:
-    """Report it if there is no checkpoint of an interrupted run that was to write this bundle."""
-    folder = training_folder(output)
+    """Report it if there is no checkpoint of an interrupted run that was to write this output."""
+    folder = checkpoint_folder(output)
     if not any(any(folder.rglob(name)) for name in (CHECKPOINT_FILE, PLAN_FILE)):
         progress.note(f"nothing to resume at {folder}: starting from the beginning")
 
