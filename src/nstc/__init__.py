@@ -12,6 +12,7 @@ from nstc.core import VERSION
 
 if TYPE_CHECKING:
     from nstc.compress.distillation.distill_model import distill
+    from nstc.compress.distillation.share_weights import share
     from nstc.compress.export.export_model import check, export
     from nstc.compress.importing.import_model import import_checkpoint
     from nstc.compress.optimization.optimize_picture import optimize
@@ -55,6 +56,7 @@ __all__ = [
     "prune",
     "quantize",
     "restyle",
+    "share",
     "train",
 ]
 
@@ -77,6 +79,7 @@ _HOMES: Final = {
     "prune": "nstc.compress.pruning.prune_model",
     "quantize": "nstc.compress.quantization.quantize_model",
     "restyle": "nstc.compress.restyling.restyle_painting",
+    "share": "nstc.compress.distillation.share_weights",
     "train": "nstc.compress.training.train_model",
 }
 

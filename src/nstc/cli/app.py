@@ -55,6 +55,7 @@ SECTIONS: Final = (
             "train": "Train a full-size network from a painting and photographs.",
             "import": "Make a bundle from a fast_neural_style checkpoint.",
             "distill": "Train a tiny student network to reproduce a full-size teacher.",
+            "share": "Train students of several styles that share their weights.",
             "analyze": "Show each layer's cost, and what pruning or rounding it would do to the "
             "picture.",
             "prune": "Remove channels and blocks, then fine-tune by distillation.",

@@ -11,6 +11,7 @@ from nstc.core.recipe import recipes
 from nstc.core.recipe.optimization import OptimizeRecipe
 from nstc.core.recipe.restyling import RestyleRecipe
 from nstc.core.recipe.settings import TYPES
+from nstc.core.recipe.sharing import ShareRecipe
 
 R = TypeVar("R")
 
@@ -31,6 +32,7 @@ class Recipe:
     bench: recipes.BenchRecipe = dataclasses.field(default_factory=recipes.BenchRecipe)
     optimize: OptimizeRecipe = dataclasses.field(default_factory=OptimizeRecipe)
     restyle: RestyleRecipe = dataclasses.field(default_factory=RestyleRecipe)
+    share: ShareRecipe = dataclasses.field(default_factory=ShareRecipe)
 
     def __post_init__(self) -> None:
         """Refuse steps that would undo each other."""
@@ -109,7 +111,7 @@ def _unknown_keys(table: Mapping[str, Any], known: Sequence[str], prefix: str) -
 
 def with_seed(recipe: Recipe, seed: int) -> Recipe:
     """The recipe with one random seed for all its steps."""
-    seeded = ("train", "distill", "prune", "bench", "optimize", "restyle")
+    seeded = ("train", "distill", "prune", "bench", "optimize", "restyle", "share")
     return dataclasses.replace(
         recipe, **{step: override(getattr(recipe, step), seed=seed) for step in seeded}
     )

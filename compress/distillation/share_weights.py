@@ -1,0 +1,204 @@
+"""Distillation of several styles at once, into students that share their weights."""
+
+import dataclasses
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from nstc.compress.distillation.distill_model import DistillationRun, student_of
+from nstc.compress.distillation.shared_weights import InTurn, SharedWeights, refuse_unshareable
+from nstc.compress.distillation.teachers import (
+    Teacher,
+    TeacherOptions,
+    open_teacher,
+    style_of_teacher,
+)
+from nstc.compress.learning import logs, loop, optimisers
+from nstc.core import Progress, Silent, bundle, errors, manifest
+from nstc.core.bundle import Bundle, open_bundle
+from nstc.core.files import one_at_a_time
+from nstc.core.photos import PhotoSet
+from nstc.core.recipe import ShareRecipe
+from nstc.models.student import StudentNetwork, fold
+from nstc.models.tensors import best_device
+from nstc.models.vgg import load_vgg
+
+VERB: Final = "share"
+_STAGE: Final = "shared"
+
+
+@one_at_a_time("output")
+def share(
+    teachers: Sequence[str | Path | Bundle | Teacher],
+    output: Path,
+    *,
+    init: str | Path | Bundle,
+    photos: PhotoSet,
+    recipe: ShareRecipe | None = None,
+    options: TeacherOptions | None = None,
+    vgg: str = "shipped",
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> tuple[Bundle, ...]:
+    """Train a student of each teacher's style, all with the same weights, and give their bundles.
+
+    Each channel has a factor and a bias of its own in each style, so that statically quantized with
+    the same settings, one scale a filter and weights rounded to the nearest, the students have the
+    same integers as weights.
+
+    Args:
+        teachers: Two or more; see `nstc.distill`.
+        output: The folder of the bundles, each named after its style; checkpoints go to
+            `OUTPUT.training` beside it.
+        init: A student's bundle that all start from, and have the shape of.
+        photos: What the teachers stylise for the students to learn from.
+        recipe: Settings.
+        options: For teachers that are foreign files: the same for all.
+        vgg: See `nstc.models.vgg.load_vgg`.
+        resume: Continue from the checkpoint of a run with the same settings.
+        progress: Receives progress updates.
+
+    Raises:
+        OptionError: there are fewer than two teachers, two of one style, or of one whose name can't
+            be a folder's; or `init` is no student, or has normalisation inside.
+        NstcError: bad input, an interrupted or a diverged run.
+    """
+    recipe, progress = recipe or ShareRecipe(), progress or Silent()
+    if len(teachers) < 2:
+        raise errors.OptionError(
+            f"{len(teachers)} teacher was given: students share weights from two styles on. "
+            "Give one for each style."
+        )
+    bundle.refuse_name_of_file(output)
+    folder = loop.checkpoint_folder(output)
+    start = open_bundle(init) if isinstance(init, str | Path) else init
+    network = student_of(start, recipe.distillation, progress)
+    refuse_unshareable(network, start)
+    runs = _runs(
+        teachers,
+        output,
+        start=start,
+        photos=photos,
+        recipe=recipe,
+        options=options,
+        vgg=vgg,
+        resume=resume,
+        progress=progress,
+    )
+    shared = _learn(network, list(runs.values()), recipe, folder / _STAGE)
+    written = _write(shared, runs, start, output, recipe, folder / _STAGE)
+    loop.forget(folder / _STAGE)
+    return written
+
+
+def _runs(
+    given: Sequence[str | Path | Bundle | Teacher],
+    output: Path,
+    *,
+    start: Bundle,
+    photos: PhotoSet,
+    recipe: ShareRecipe,
+    options: TeacherOptions | None,
+    vgg: str,
+    resume: bool,
+    progress: Progress,
+) -> Mapping[str, DistillationRun]:
+    """A run for each teacher, by the name of its style, none of them begun."""
+    runs: dict[str, DistillationRun] = {}
+    features = load_vgg(vgg).to(best_device())
+    for model in given:
+        teacher = open_teacher(model, options, student=start)
+        if teacher.note:
+            progress.note(f"{teacher.origin.name} {teacher.note}")
+        source = style_of_teacher(teacher, None, credit=None, vgg=vgg, progress=progress)
+        name = source.record.name
+        _refuse_name(name, runs)
+        bundle.refuse_unwritable_bundle(output / name)
+        runs[name] = DistillationRun(
+            teacher=teacher,
+            source=source,
+            photos=photos,
+            recipe=recipe.distillation,
+            features=features,
+            folder=loop.checkpoint_folder(output),
+            resume=resume,
+            progress=progress,
+            settings={"vgg": vgg, "init": start.identity},
+        )
+    return runs
+
+
+def _refuse_name(style: str, others: Collection[str]) -> None:
+    """Raise `OptionError` for a style after which no folder beside those of others can be named."""
+    if style.casefold() in map(str.casefold, others):
+        raise errors.OptionError(
+            f"two teachers have the style {style}: give one for each of several styles."
+        )
+    if (fault := manifest.fault_of_name(style)) is not None:
+        raise errors.OptionError(
+            f"a student's folder is named after its style, and that of a teacher is {style!r:.80}: "
+            f"{fault}. Import or train the teacher anew, with another name of the style."
+        )
+
+
+def _learn(
+    network: StudentNetwork, runs: Sequence[DistillationRun], recipe: ShareRecipe, folder: Path
+) -> SharedWeights:
+    """Train what students of one start share, and what each has of its own, by turns."""
+    for run in runs:  # all of the teachers' pictures before anything is learned
+        _ = run.crops, run.judged
+    shared = SharedWeights(network, len(runs)).to(best_device())
+    pairs = list(zip(runs, shared.students, strict=True))
+    balances = [run.balance_of(student) for run, student in pairs]
+    objectives = [
+        run.perceptual_objective(student, balance)
+        for (run, student), balance in zip(pairs, balances, strict=True)
+    ]
+    turns = InTurn(objectives, balances)
+    schedule = optimisers.Schedule(
+        steps=recipe.steps * len(runs), learning_rate=recipe.learning_rate, method="muon"
+    )
+    loop.Optimisation(
+        network=shared,
+        objective=turns,
+        schedule=schedule,
+        title=_STAGE,
+        folder=folder,
+        resume=runs[0].resume,
+        identity={
+            **dataclasses.asdict(recipe),
+            "styles": [run.sources for run in runs],
+            "schedule": dataclasses.asdict(schedule),
+        },
+        progress=runs[0].progress,
+        balance=turns,
+    ).run()
+    return shared.cpu()
+
+
+def _write(
+    shared: SharedWeights,
+    runs: Mapping[str, DistillationRun],
+    start: Bundle,
+    output: Path,
+    recipe: ShareRecipe,
+    folder: Path,
+) -> tuple[Bundle, ...]:
+    losses = logs.read_losses(folder / logs.LOSSES_FILE)
+    common = {"styles": list(runs), "weights_sha256": shared.sha256()}
+    return tuple(
+        run.write_bundle(
+            output / name,
+            fold(student).eval(),
+            None,
+            name=name,
+            verb=VERB,
+            stage="distilled",
+            parent=start,
+            settings=dataclasses.asdict(recipe),
+            results={**logs.last_losses(losses[number :: len(runs)]), **common},
+        )
+        for number, ((name, run), student) in enumerate(
+            zip(runs.items(), shared.students, strict=True)
+        )
+    )

@@ -1,0 +1,52 @@
+"""Settings of students of several styles that share their weights."""
+
+from dataclasses import dataclass
+
+from nstc.core.recipe.recipes import DistillRecipe
+from nstc.core.recipe.settings import (
+    SEED,
+    Checked,
+    above,
+    at_least,
+    multiples,
+    setting,
+    switch,
+    within,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShareRecipe(Checked):
+    """Settings of `nstc share`; what is not among them is as `nstc distill` has it by default."""
+
+    # The styles take turns: all steps are as many times the number of styles.
+    steps: int = setting(1000, at_least(1), "Optimizer steps of each style.")
+    size: int = setting(256, multiples(8, 64, 1024), "Side of the crops in px.")
+    crops: int = setting(1, within(1, 100), "Crops of each photograph.")
+    batch: int = setting(1, within(1, 64), "Crops a step.")
+    learning_rate: float = setting(2e-3, above(0))  # peak, of Muon
+    pixel_weight: float = setting(0.5, at_least(0), "Weight of the pixel loss.")
+    balance: bool = switch(
+        True,
+        "Correct the weights of style, content and flicker, for each style alone, so that all "
+        "three come equally near to their goals.",
+    )
+    # How far the crops' colours are changed, for sets of few photographs.
+    color_jitter: float = setting(0.0, within(0, 1))
+    seed: int = setting(0, SEED, "Random seed.")
+
+    @property
+    def distillation(self) -> DistillRecipe:
+        """The same as settings of each style's distillation, in the second stage alone."""
+        return DistillRecipe(
+            pixel_steps=0,
+            steps=self.steps,
+            size=self.size,
+            crops=self.crops,
+            color_jitter=self.color_jitter,
+            perceptual_batch=self.batch,
+            perceptual_learning_rate=self.learning_rate,
+            pixel_weight=self.pixel_weight,
+            balance=self.balance,
+            seed=self.seed,
+        )
