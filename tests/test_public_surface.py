@@ -31,6 +31,7 @@ PUBLIC = {
     "prune",
     "quantize",
     "restyle",
+    "share",
     "train",
 }
 VERBS = [
@@ -43,6 +44,7 @@ VERBS = [
     "train",
     "import",
     "distill",
+    "share",
     "analyze",
     "prune",
     "quantize",

@@ -127,6 +127,7 @@ def test_a_full_disk_behind_standard_output(arguments) -> None:
         "train",
         "import",
         "distill",
+        "share",
         "analyze",
         "prune",
         "quantize",

@@ -68,6 +68,18 @@ REFUSED: dict[str, dict[str, list[Any]]] = {
         "--preview-every": [0, -1],
         "--seed": [-1, 2**63, HUGE],
     },
+    "share": {
+        "--steps": [0, -1],
+        "--size": [0, -8, 56, 100, 1032, HUGE],
+        "--crops": [0, -1, 101, HUGE],
+        "--batch": [0, -1, 65, HUGE],
+        "--pixel-weight": [-1, math.nan, math.inf],
+        "--input-range": [0, 2, -255, HUGE],
+        "--value-range": [0, 2, -255, HUGE],
+        "--output-range": [0, 2, -255, HUGE],
+        "--size-multiple": [0, -1, 1025, HUGE],
+        "--seed": [-1, 2**63, HUGE],
+    },
     "prune": {
         "--ratio": [0, -1, 1, 2, math.nan, math.inf],
         "--speedup": [0, -1, 1, math.nan, math.inf],
@@ -150,6 +162,7 @@ CALLS = {
     "train": ["--style", "missing.png", "-o", "out"],
     "distill": ["missing", "-o", "out"],
     "restyle": ["missing.png", "-o", "out"],
+    "share": ["missing", "missing", "-o", "out", "--init", "missing"],
     "prune": ["missing", "-o", "out"],
     "quantize": ["missing", "-o", "out"],
     "bench": ["missing", "--no-quality", "--against", "missing"],
@@ -158,7 +171,7 @@ CALLS = {
     "stylize": ["missing.png", "-o", "out.png"],
     "serve": [],
 }
-LEARNERS = ("train", "distill", "restyle")
+LEARNERS = ("train", "distill", "restyle", "share")
 OF_VIDEOS = {"--frames", "--seconds", "--crf"}
 
 

@@ -17,6 +17,10 @@ VERBS = {
         ["n.onnx", "-o", "q.onnx"],
     ),
     "distill": ("nstc.compress.distillation.distill_model.distill", ["n.onnx", "-o", "out"]),
+    "share": (
+        "nstc.compress.distillation.share_weights.share",
+        ["n.onnx", "n.onnx", "-o", "out", "--init", "student"],
+    ),
     "prune": ("nstc.compress.pruning.prune_model.prune", ["student", "-o", "out"]),
     "compress": ("nstc.compress.pipeline.compress_model", ["n.onnx", "-o", "out"]),
     "bench": (

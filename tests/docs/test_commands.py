@@ -78,6 +78,7 @@ NOT_RUN = {
 SHORT = {
     "train": "--steps 2 --size 64 --batch 1 --style-size 128",
     "distill": "--pixel-steps 1 --steps 1 --size 64 --crops 1 --no-balance",
+    "share": "--steps 1 --size 64 --no-balance",
     "restyle": "--size 64 --steps 2",
     "optimize": "--size 64 --steps 2",
     "prune": "--steps 1 --recipe short.toml",

@@ -180,7 +180,7 @@ def make_styled_bundle(style_statistics: StyleStatistics) -> MakeStyledBundle:
             stage=fields.pop("stage", "trained"),
             architecture=architecture,
             contract=contract,
-            style=Style(name="noise", source="painting", credit="Nobody"),
+            style=Style(name=fields.pop("of", "noise"), source="painting", credit="Nobody"),
             **fields,
         )
         with new_bundle(path, manifest) as draft:

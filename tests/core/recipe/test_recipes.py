@@ -15,6 +15,7 @@ from nstc.core.recipe import (
     QuantizeRecipe,
     Recipe,
     RestyleRecipe,
+    ShareRecipe,
     TrainRecipe,
     load_recipe,
     override,
@@ -165,6 +166,17 @@ RANGES |= {
     (RestyleRecipe, "color_jitter"): RANGES[DistillRecipe, "color_jitter"],
     (RestyleRecipe, "seed"): SEED,
 }
+RANGES |= {
+    (ShareRecipe, "steps"): COUNT,
+    (ShareRecipe, "size"): RANGES[DistillRecipe, "size"],
+    (ShareRecipe, "crops"): RANGES[DistillRecipe, "crops"],
+    (ShareRecipe, "batch"): BATCH,
+    (ShareRecipe, "learning_rate"): RATE,
+    (ShareRecipe, "pixel_weight"): WEIGHT,
+    (ShareRecipe, "balance"): FLAG,
+    (ShareRecipe, "color_jitter"): RANGES[DistillRecipe, "color_jitter"],
+    (ShareRecipe, "seed"): SEED,
+}
 STEP_OF = {
     TrainRecipe: "train",
     DistillRecipe: "distill",
@@ -173,6 +185,7 @@ STEP_OF = {
     BenchRecipe: "bench",
     OptimizeRecipe: "optimize",
     RestyleRecipe: "restyle",
+    ShareRecipe: "share",
 }
 
 
@@ -294,7 +307,7 @@ def test_all_unknown_keys_are_listed_with_the_nearest(toml):
         load_recipe(path)
 
     assert str(caught.value) == (
-        f"{path}: unknown key stesp, the nearest is restyle; "
+        f"{path}: unknown key stesp, the nearest is share; "
         "unknown key tarin, the nearest is train; "
         "unknown key distill.widht, the nearest is distill.width; "
         "unknown key distill.learningrate, the nearest is distill.learning_rate."

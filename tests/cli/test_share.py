@@ -1,0 +1,112 @@
+"""`nstc share`: its flags, what it prints, and what it refuses."""
+
+from types import SimpleNamespace
+
+import pytest
+from graph_flags import GRAPH_FLAGS
+from recipe_flags import rows_of
+
+from nstc.compress.learning.loop import CHECKPOINT_FILE
+from nstc.core.recipe import DistillRecipe, ShareRecipe
+
+OF_FOREIGN_FILES = [
+    *GRAPH_FLAGS,
+    ("--key", "ema.net", "key", "ema.net"),
+    ("--trust", None, "trust", True),
+]
+FOR_THE_VERB = [
+    ("--vgg", "torchvision", "vgg", "torchvision"),
+    ("--resume", None, "resume", True),
+]
+
+
+def given(flag, text):
+    return [flag] if text is None else [flag, text]
+
+
+@pytest.fixture
+def share(nstc, record, tmp_path):
+    """What `nstc share` asks of the library."""
+    made = tuple(SimpleNamespace(path=f"out/{style}") for style in ("sea", "sky"))
+    calls = record("nstc.compress.distillation.share_weights.share", made)
+
+    def run(*arguments):
+        done = nstc("share", "a", "b", "-o", tmp_path / "out", "--init", "first", *arguments)
+        assert (done.code, done.out) == (0, "wrote out/sea\nwrote out/sky\n"), done.err
+        return calls[-1] | {"told": done.err}
+
+    return run
+
+
+@pytest.mark.parametrize(("words", "field", "value"), rows_of(ShareRecipe))
+def test_each_setting_arrives_in_the_recipe(share, words, field, value) -> None:
+    assert share(*words)["recipe"] == ShareRecipe(**{field: value})
+
+
+@pytest.mark.parametrize(("words", "field", "value"), rows_of(ShareRecipe))
+def test_each_setting_is_that_of_every_styles_distillation(words, field, value) -> None:
+    names = {"batch": "perceptual_batch"}
+    found = ShareRecipe(**{field: value}).distillation
+    assert getattr(found, names.get(field, field)) == value
+    usual = DistillRecipe()
+    kept = ("pixel_weight", "style_weight", "content_weight", "steadiness_weight", "balance")
+    own = ShareRecipe().distillation
+    assert all(getattr(own, name) == getattr(usual, name) for name in kept)
+    assert own.pixel_steps == 0
+
+
+@pytest.mark.parametrize(("flag", "text", "field", "value"), FOR_THE_VERB)
+def test_each_other_flag_arrives(share, flag, text, field, value) -> None:
+    assert share(*given(flag, text))[field] == value
+
+
+@pytest.mark.parametrize(("flag", "text", "field", "value"), OF_FOREIGN_FILES)
+def test_what_is_known_of_foreign_teachers_arrives(share, flag, text, field, value) -> None:
+    assert getattr(share(*given(flag, text))["options"], field) == value
+
+
+def test_no_flag_is_forgotten_here(flags_of) -> None:
+    tested = {row[0] for row in FOR_THE_VERB + OF_FOREIGN_FILES}
+    tested |= {words[0].replace("--no-", "--") for words, *_ in rows_of(ShareRecipe)}
+    assert flags_of("share") == tested | {"--output", "--init", "--photos", "--recipe"}
+
+
+def test_teachers_start_output_and_photographs_arrive(share, photo_folder, tmp_path) -> None:
+    call = share("--photos", photo_folder)
+    assert (call["teachers"], call["init"]) == (["a", "b"], "first")
+    assert call["output"] == tmp_path / "out"
+    assert [path.name for path in call["photos"]] == ["a.png", "b.png"]
+    assert len(share()["photos"]) == 12, "the samples"
+
+
+def test_flags_override_a_recipe_file(share, recipe_file) -> None:
+    file = recipe_file("[share]\nsteps = 3\nsize = 64\ncolor_jitter = 0.4\n")
+    expected = ShareRecipe(steps=4, size=64, color_jitter=0.4)
+    assert share("--recipe", file, "--steps", "4")["recipe"] == expected
+
+
+def test_nothing_to_resume_is_said_even_where_bundles_are(share, tmp_path) -> None:
+    (tmp_path / "out" / "sea").mkdir(parents=True)
+    assert "nothing to resume" in share("--resume")["told"]
+    checkpoint = tmp_path / "out.training" / "shared" / CHECKPOINT_FILE
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.write_bytes(b"")
+    assert share("--resume")["told"] == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["a", "--init", "s"], 3, "1 teacher was given: students share weights from two styles on"),
+        (["a", "b", "--init", "missing"], 20, "missing does not exist"),
+        (["zoo:udnie/teacher", "missing", "--init", "zoo:udnie"], 32, "no teacher at missing"),
+        (["a", "b", "--init", "zoo:udnie/teacher"], 3, "is not a student"),
+        (["a", "b"], 2, "--init"),
+    ],
+)
+@pytest.mark.usefixtures("somewhere_else")
+def test_what_can_not_be_is_refused_in_one_line(nstc, tmp_path, arguments, code, told) -> None:
+    done = nstc("share", *arguments, "-o", "out")
+    assert done.code == code, done.err
+    assert told in done.error
+    assert not (tmp_path / "out.training").exists()
