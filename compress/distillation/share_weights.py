@@ -23,7 +23,6 @@ from nstc.models.student import StudentNetwork, fold
 from nstc.models.tensors import best_device
 from nstc.models.vgg import load_vgg
 
-VERB: Final = "share"
 _STAGE: Final = "shared"
 
 
@@ -42,9 +41,8 @@ def share(
 ) -> tuple[Bundle, ...]:
     """Train a student of each teacher's style, all with the same weights, and give their bundles.
 
-    Each channel has a factor and a bias of its own in each style, so that statically quantized with
-    the same settings, one scale a filter and weights rounded to the nearest, the students have the
-    same integers as weights.
+    Each channel has a factor and a bias of its own in each style. Quantized with the same settings,
+    by default static ones, the students have the same integers as weights.
 
     Args:
         teachers: Two or more; see `nstc.distill`.
@@ -59,8 +57,8 @@ def share(
         progress: Receives progress updates.
 
     Raises:
-        OptionError: there are fewer than two teachers, two of one style, or of one whose name can't
-            be a folder's; or `init` is no student, or has normalisation inside.
+        OptionError: there are fewer than two teachers, two of one style, or one whose style can't
+            name a folder; or `init` is not a student, or has normalisation inside.
         NstcError: bad input, an interrupted or a diverged run.
     """
     recipe, progress = recipe or ShareRecipe(), progress or Silent()
@@ -70,7 +68,7 @@ def share(
             "Give one for each style."
         )
     bundle.refuse_name_of_file(output)
-    folder = loop.checkpoint_folder(output)
+    folder = loop.checkpoint_folder(output) / _STAGE
     start = open_bundle(init) if isinstance(init, str | Path) else init
     network = student_of(start, recipe.distillation, progress)
     refuse_unshareable(network, start)
@@ -85,9 +83,9 @@ def share(
         resume=resume,
         progress=progress,
     )
-    shared = _learn(network, list(runs.values()), recipe, folder / _STAGE)
-    written = _write(shared, runs, start, output, recipe, folder / _STAGE)
-    loop.forget(folder / _STAGE)
+    shared = _learn(network, list(runs.values()), recipe, folder)
+    written = _write(shared, runs, start, output, recipe, folder)
+    loop.forget(folder)
     return written
 
 
@@ -192,7 +190,7 @@ def _write(
             fold(student).eval(),
             None,
             name=name,
-            verb=VERB,
+            verb="share",
             stage="distilled",
             parent=start,
             settings=dataclasses.asdict(recipe),
