@@ -16,10 +16,12 @@ from nstc.compress.distillation.teachers import (
 from nstc.compress.learning import logs, loop, optimisers
 from nstc.core import Progress, Silent, bundle, errors, manifest
 from nstc.core.bundle import Bundle, open_bundle
-from nstc.core.files import one_at_a_time
+from nstc.core.files import one_at_a_time, sha256_of
+from nstc.core.images import FORMATS
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import ShareRecipe
 from nstc.models.student import StudentNetwork, fold
+from nstc.models.style import painting_style
 from nstc.models.tensors import best_device
 from nstc.models.vgg import load_vgg
 
@@ -28,7 +30,7 @@ _STAGE: Final = "shared"
 
 @one_at_a_time("output")
 def share(
-    teachers: Sequence[str | Path | Bundle | Teacher],
+    styles: Sequence[str | Path | Bundle | Teacher],
     output: Path,
     *,
     init: str | Path | Bundle,
@@ -39,17 +41,17 @@ def share(
     resume: bool = False,
     progress: Progress | None = None,
 ) -> tuple[Bundle, ...]:
-    """Train a student of each teacher's style, all with the same weights, and give their bundles.
+    """Train a student of each style, all with the same weights, and give their bundles.
 
     Each channel has a factor and a bias of its own in each style. Quantized with the same settings,
     by default static ones, the students have the same integers as weights.
 
     Args:
-        teachers: Two or more; see `nstc.distill`.
+        styles: A teacher of each, see `nstc.distill`, or a painting; two or more.
         output: The folder of the bundles, each named after its style; checkpoints go to
             `OUTPUT.training` beside it.
         init: A student's bundle that all start from, and have the shape of.
-        photos: What the teachers stylise for the students to learn from.
+        photos: What is stylised for the students to learn from.
         recipe: Settings.
         options: For teachers that are foreign files: the same for all.
         vgg: See `nstc.models.vgg.load_vgg`.
@@ -57,15 +59,15 @@ def share(
         progress: Receives progress updates.
 
     Raises:
-        OptionError: there are fewer than two teachers, two of one style, or one whose style can't
-            name a folder; or `init` is not a student, or has normalisation inside.
+        OptionError: there are fewer than two styles, two of one name, or one whose name can't be a
+            folder's; or `init` is not a student, or has normalisation inside.
         NstcError: bad input, an interrupted or a diverged run.
     """
     recipe, progress = recipe or ShareRecipe(), progress or Silent()
-    if len(teachers) < 2:
+    if len(styles) < 2:
         raise errors.OptionError(
-            f"{len(teachers)} teacher was given: students share weights from two styles on. "
-            "Give one for each style."
+            f"{len(styles)} style was given, which has no other to share weights with: give a "
+            "teacher or a painting of each of two or more."
         )
     bundle.refuse_name_of_file(output)
     folder = loop.checkpoint_folder(output) / _STAGE
@@ -73,7 +75,7 @@ def share(
     network = student_of(start, recipe.distillation, progress)
     refuse_unshareable(network, start)
     runs = _runs(
-        teachers,
+        styles,
         output,
         start=start,
         photos=photos,
@@ -101,14 +103,20 @@ def _runs(
     resume: bool,
     progress: Progress,
 ) -> Mapping[str, DistillationRun]:
-    """A run for each teacher, by the name of its style, none of them begun."""
+    """A run for each style, by its name, none of them begun."""
     runs: dict[str, DistillationRun] = {}
     features = load_vgg(vgg).to(best_device())
-    for model in given:
-        teacher = open_teacher(model, options, student=start)
-        if teacher.note:
-            progress.note(f"{teacher.origin.name} {teacher.note}")
-        source = style_of_teacher(teacher, None, credit=None, vgg=vgg, progress=progress)
+    for style in given:
+        settings = {"vgg": vgg, "init": start.identity}
+        teacher, painting = None, _painting(style)
+        if painting is None:
+            teacher = open_teacher(style, options, student=start)
+            if teacher.note:
+                progress.note(f"{teacher.origin.name} {teacher.note}")
+            source = style_of_teacher(teacher, None, credit=None, vgg=vgg, progress=progress)
+        else:
+            source = painting_style(painting, credit=None, vgg=vgg)
+            settings["painting"] = sha256_of(painting)
         name = source.record.name
         _refuse_name(name, runs)
         bundle.refuse_unwritable_bundle(output / name)
@@ -116,26 +124,32 @@ def _runs(
             teacher=teacher,
             source=source,
             photos=photos,
-            recipe=recipe.distillation,
+            recipe=recipe.distillation if teacher else recipe.without_teacher,
             features=features,
             folder=loop.checkpoint_folder(output),
             resume=resume,
             progress=progress,
-            settings={"vgg": vgg, "init": start.identity},
+            settings=settings,
         )
     return runs
+
+
+def _painting(style: str | Path | Bundle | Teacher) -> Path | None:
+    """The picture of a style that is given as one."""
+    is_picture = isinstance(style, str | Path) and Path(style).suffix.lower() in FORMATS
+    return Path(str(style)) if is_picture else None
 
 
 def _refuse_name(style: str, others: Collection[str]) -> None:
     """Raise `OptionError` for a style after which no folder beside those of others can be named."""
     if style.casefold() in map(str.casefold, others):
         raise errors.OptionError(
-            f"two teachers have the style {style}: give one for each of several styles."
+            f"two styles have the name {style}: give a teacher or a painting of each once."
         )
     if (fault := manifest.fault_of_name(style)) is not None:
         raise errors.OptionError(
-            f"a student's folder is named after its style, and that of a teacher is {style!r:.80}: "
-            f"{fault}. Import or train the teacher anew, with another name of the style."
+            f"a student's folder is named after its style, and {style!r:.80} can't be a folder's "
+            f"name: {fault}. Give a painting or a teacher of another name."
         )
 
 

@@ -7,7 +7,7 @@ from graph_flags import GRAPH_FLAGS
 from recipe_flags import rows_of
 
 from nstc.compress.learning.loop import CHECKPOINT_FILE
-from nstc.core.recipe import DistillRecipe, ShareRecipe
+from nstc.core.recipe import DistillRecipe, RestyleRecipe, ShareRecipe
 
 OF_FOREIGN_FILES = [
     *GRAPH_FLAGS,
@@ -46,7 +46,8 @@ def test_each_setting_arrives_in_the_recipe(share, words, field, value) -> None:
 @pytest.mark.parametrize(("words", "field", "value"), rows_of(ShareRecipe))
 def test_each_setting_is_that_of_every_styles_distillation(words, field, value) -> None:
     names = {"batch": "perceptual_batch"}
-    found = ShareRecipe(**{field: value}).distillation
+    given = ShareRecipe(**{field: value})
+    found = given.without_teacher if field == "style_strength" else given.distillation
     assert getattr(found, names.get(field, field)) == value
     usual = DistillRecipe()
     kept = ("pixel_weight", "style_weight", "content_weight", "steadiness_weight", "balance")
@@ -71,9 +72,17 @@ def test_no_flag_is_forgotten_here(flags_of) -> None:
     assert flags_of("share") == tested | {"--output", "--init", "--photos", "--recipe"}
 
 
-def test_teachers_start_output_and_photographs_arrive(share, photo_folder, tmp_path) -> None:
+def test_a_painting_is_learned_as_restyle_learns_it() -> None:
+    found, restyled = ShareRecipe().without_teacher, RestyleRecipe().distillation
+    weights = ("pixel_weight", "style_weight", "checkerboard_weight", "steadiness_weight")
+    for name in (*weights, "style_strength", "strength_by", "pixel_steps", "crops"):
+        assert getattr(found, name) == getattr(restyled, name), name
+    assert ShareRecipe().distillation.style_strength is None, "a teacher has its own"
+
+
+def test_styles_start_output_and_photographs_arrive(share, photo_folder, tmp_path) -> None:
     call = share("--photos", photo_folder)
-    assert (call["teachers"], call["init"]) == (["a", "b"], "first")
+    assert (call["styles"], call["init"]) == (["a", "b"], "first")
     assert call["output"] == tmp_path / "out"
     assert [path.name for path in call["photos"]] == ["a.png", "b.png"]
     assert len(share()["photos"]) == 12, "the samples"
@@ -97,9 +106,10 @@ def test_nothing_to_resume_is_said_even_where_bundles_are(share, tmp_path) -> No
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
-        (["a", "--init", "s"], 3, "1 teacher was given: students share weights from two styles on"),
+        (["a", "--init", "s"], 3, "1 style was given, which has no other to share weights with"),
         (["a", "b", "--init", "missing"], 20, "missing does not exist"),
         (["zoo:udnie/teacher", "missing", "--init", "zoo:udnie"], 32, "no teacher at missing"),
+        (["zoo:udnie/teacher", "no.jpg", "--init", "zoo:udnie"], 10, "no picture at no.jpg"),
         (["a", "b", "--init", "zoo:udnie/teacher"], 3, "is not a student"),
         (["a", "b"], 2, "--init"),
     ],

@@ -13,6 +13,7 @@ from nstc.compress.distillation.share_weights import share
 from nstc.compress.graphs.stored_weights import weight_scale
 from nstc.core.bundle import WEIGHTS_FILE, Bundle
 from nstc.core.errors import Interrupted, OptionError, OutputError
+from nstc.core.files import sha256_of
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import ShareRecipe, override
 from nstc.models.architectures import load
@@ -46,7 +47,7 @@ def share_tiny(members: list[Path], photos: PhotoSet) -> Share:
     def run(output: Path, **given: Any) -> tuple[Bundle, ...]:
         fields = ShareRecipe.__dataclass_fields__
         settings = {name: given.pop(name) for name in tuple(given) if name in fields}
-        arguments = {"teachers": members[:2], "init": members[2], "photos": photos, **given}
+        arguments = {"styles": members[:2], "init": members[2], "photos": photos, **given}
         return share(output=output, recipe=override(TINY, **settings), **arguments)
 
     return run
@@ -142,18 +143,35 @@ def test_each_style_is_balanced_on_its_own_teacher(
     assert len(set(ratios)) == 2
 
 
+def test_a_painting_is_a_style_too(
+    share_tiny: Share, members: list[Path], painting: Path, tmp_path: Path, recorder: type
+) -> None:
+    told = recorder()
+    given: dict[str, Any] = {"styles": [members[0], painting], "steps": 1}
+    sea, stripes = share_tiny(tmp_path / "styles", progress=told, **given)
+    assert [title for title, *_ in told.begun] == ["teacher outputs", "shared"]
+    assert (stripes.name, stripes.manifest.teacher) == ("stripes", None)
+    assert stripes.manifest.history[-1].recipe["painting"] == sha256_of(painting)
+    assert "painting" not in sea.manifest.history[-1].recipe
+    of_sea, of_stripes = losses_of(tmp_path / "styles", "shared")
+    assert set(of_sea) - set(of_stripes) == {"pixel"}
+    assert set(of_stripes) - set(of_sea) == {"balance", "content/level"}
+    one, other = map(levels_of, (sea, stripes))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
 class TestRefused:
-    def test_fewer_than_two_teachers(
+    def test_fewer_than_two_styles(
         self, share_tiny: Share, members: list[Path], tmp_path: Path
     ) -> None:
-        with pytest.raises(OptionError, match="1 teacher was given: students share weights from t"):
-            share_tiny(tmp_path / "styles", teachers=members[:1])
+        with pytest.raises(OptionError, match="1 style was given, which has no other"):
+            share_tiny(tmp_path / "styles", styles=members[:1])
 
     def test_two_teachers_of_one_style(
         self, share_tiny: Share, members: list[Path], tmp_path: Path
     ) -> None:
-        with pytest.raises(OptionError, match="two teachers have the style sea"):
-            share_tiny(tmp_path / "styles", teachers=[members[0]] * 2)
+        with pytest.raises(OptionError, match="two styles have the name sea"):
+            share_tiny(tmp_path / "styles", styles=[members[0]] * 2)
 
     def test_a_style_whose_name_leads_out_of_the_folder(
         self,
@@ -164,8 +182,8 @@ class TestRefused:
     ) -> None:
         teacher = TransformerNet((8, 8, 8), (), (8, 8))
         odd = make_styled_bundle(teacher, tmp_path / "odd", of="../sea")
-        with pytest.raises(OptionError, match=r"'\.\./sea': it has a separator"):
-            share_tiny(tmp_path / "styles", teachers=[members[0], odd.path])
+        with pytest.raises(OptionError, match=r"'\.\./sea' can't be .* it has a separator"):
+            share_tiny(tmp_path / "styles", styles=[members[0], odd.path])
 
     def test_a_start_that_is_no_student_or_has_normalisation(
         self,

@@ -174,6 +174,7 @@ RANGES |= {
     (ShareRecipe, "learning_rate"): RATE,
     (ShareRecipe, "pixel_weight"): WEIGHT,
     (ShareRecipe, "balance"): FLAG,
+    (ShareRecipe, "style_strength"): RANGES[OptimizeRecipe, "style_strength"],
     (ShareRecipe, "color_jitter"): RANGES[DistillRecipe, "color_jitter"],
     (ShareRecipe, "seed"): SEED,
 }

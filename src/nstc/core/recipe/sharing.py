@@ -1,10 +1,11 @@
 """Settings of students of several styles that share their weights."""
 
-from dataclasses import dataclass
+import dataclasses
 
 from nstc.core.recipe.recipes import DistillRecipe
 from nstc.core.recipe.settings import (
     SEED,
+    STRENGTH,
     Checked,
     above,
     at_least,
@@ -15,7 +16,7 @@ from nstc.core.recipe.settings import (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ShareRecipe(Checked):
     """Settings of `nstc share`; what is not among them is as `nstc distill` has it by default."""
 
@@ -31,13 +32,17 @@ class ShareRecipe(Checked):
         "Correct the weights of style, content and flicker, for each style alone, so that all "
         "three come equally near to their goals.",
     )
+    # Their content loss is held at a level, as in `nstc restyle`.
+    style_strength: float = setting(
+        1.0, STRENGTH, "Strength of a style that is a painting: from 0, least, to 2; 1 is usual."
+    )
     # How far the crops' colours are changed, for sets of few photographs.
     color_jitter: float = setting(0.0, within(0, 1))
     seed: int = setting(0, SEED, "Random seed.")
 
     @property
     def distillation(self) -> DistillRecipe:
-        """The same as settings of each style's distillation, in the second stage alone."""
+        """The same as settings of a style's distillation, in the second stage alone."""
         return DistillRecipe(
             pixel_steps=0,
             steps=self.steps,
@@ -49,4 +54,14 @@ class ShareRecipe(Checked):
             pixel_weight=self.pixel_weight,
             balance=self.balance,
             seed=self.seed,
+        )
+
+    @property
+    def without_teacher(self) -> DistillRecipe:
+        """The same for a style that is a painting, without what needs a teacher."""
+        return dataclasses.replace(
+            self.distillation,
+            crops=100,  # nothing has to be made of them beforehand
+            pixel_weight=0.0,
+            style_strength=self.style_strength,
         )

@@ -13,11 +13,12 @@ from nstc.core.recipe import ShareRecipe, load_recipe
 
 @options.with_flags
 def share(
-    teachers: Annotated[
+    styles: Annotated[
         list[str],
         typer.Argument(
-            metavar="TEACHER",
-            help="Two or more: bundles, zoo names, checkpoints, or ONNX or TorchScript files.",
+            metavar="STYLE",
+            help="A teacher or a painting of each style, two or more: bundles, zoo names, "
+            "checkpoints, ONNX or TorchScript files, or pictures.",
         ),
     ],
     output: Annotated[
@@ -51,7 +52,7 @@ def share(
         if resume:
             note_what_is_resumed(output, bar)
         made = nstc.share(
-            teachers,
+            styles,
             output,
             init=init,
             photos=photos_of(photos or []),
