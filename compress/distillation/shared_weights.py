@@ -41,9 +41,9 @@ def rounded(weight: Tensor) -> Tensor:
     smallest = _SMALLEST * torch.where(largest.max() > 0, largest.max(), 1.0)
     alone = torch.zeros_like(whole[:1])
     alone.view(-1)[0] = smallest
-    heard = weight + (torch.where(largest < smallest, alone, whole) - whole)
-    steps = weight_scale(heard)
-    return round_ste(heard / steps) * steps
+    kept = weight + (torch.where(largest < smallest, alone, whole) - whole)
+    steps = weight_scale(kept)
+    return round_ste(kept / steps) * steps
 
 
 class Own(nn.Module):
@@ -69,7 +69,8 @@ class SharedWeights(nn.Module):
         super().__init__()
         self.weights = nn.ParameterList(layer.weight.data.clone() for layer in _layers(start))
         self.own = nn.ModuleList()
-        self.students: tuple[StudentNetwork, ...] = ()  # no parts, as their parameters are not
+        # Not submodules: a checkpoint would have what they share for each of them again.
+        self.students: tuple[StudentNetwork, ...] = ()
         for _ in range(styles):
             student = copy.deepcopy(start).train()
             self.own.append(nn.ModuleList(self._shared_with(student)))
@@ -104,8 +105,8 @@ def refuse_unshareable(student: StudentNetwork, start: Bundle) -> None:
     others = [name for name, own in student.named_parameters() if id(own) not in learned]
     if others:
         raise errors.OptionError(
-            f"--init {start.path} has {others[0]}, which no convolution has: students that share "
-            "weights need one without instance normalisation."
+            f"--init {start.path} has {others[0]}, which is not of a convolution, and could not "
+            "be shared: give a student without instance normalisation."
         )
 
 

@@ -119,7 +119,8 @@ def refuse_unknown(name: str, value: object, known: Collection[object]) -> None:
 def fold(student: S) -> S:
     """The same function without batch normalisation: running statistics go into the weights.
 
-    Instance normalisation depends on the picture: it stays.
+    Instance normalisation depends on the picture: it stays. Weights that are computed, by torch's
+    parametrizations, become plain ones.
     """
     folded = type(student)(**student.arguments()).to(student.to_pixels.weight)
     norms = {

@@ -165,7 +165,7 @@ class TestIntegers:
 
 
 def test_instance_normalisation_is_refused(tmp_path: Path, student_bundle: Bundle) -> None:
-    with pytest.raises(OptionError, match=r"student has stem\.1\.weight, which no convolution"):
+    with pytest.raises(OptionError, match=r"student has stem\.1\.weight, which is not of a conv"):
         refuse_unshareable(Student(16, [16], norm="instance"), student_bundle)
     refuse_unshareable(Student(16, [16]), student_bundle)
 
