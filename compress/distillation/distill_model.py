@@ -40,9 +40,9 @@ from nstc.models.vgg import VggFeatures, load_vgg
 
 LossBalance = RatioBalance | ContentBalance
 
-_PIXELS, _PERCEPTUAL, _ROUNDING = _STAGES = ("pixels", "perceptual", "rounding")
+_PIXELS, PERCEPTUAL, ROUNDING = _STAGES = ("pixels", "perceptual", "rounding")
 
-_ROUNDING_RATE = 0.5  # of the learning rate, for the quantization-aware part of the second stage
+ROUNDING_RATE = 0.5  # of the learning rate, for the quantization-aware part of the second stage
 _SHAPE_SETTINGS = ("student", *SHAPE)
 # All that the first stage depends on: other settings may change while its checkpoint is kept.
 _PIXEL_SETTINGS = (
@@ -198,11 +198,10 @@ class DistillationRun:
         """
         if steps == 0:
             return None
-        in_float = round(steps * self.recipe.float_share)
-        aware = max(1, steps - in_float) if self.recipe.quantize_aware else 0
+        aware = self.recipe.aware_steps(steps)
         balance = None
         if steps > aware:
-            balance = self._learn(network, _PERCEPTUAL, steps - aware, rate)
+            balance = self._learn(network, PERCEPTUAL, steps - aware, rate)
         if aware == 0:
             return None
         student = aware_training.require_qat_student(network)
@@ -210,7 +209,7 @@ class DistillationRun:
             qat_student = aware_training.restored_qat_student(student.eval(), learned)
         else:
             qat_student = aware_training.calibrated_qat_student(student, self.photos, self.progress)
-        self._learn(qat_student, _ROUNDING, aware, rate * _ROUNDING_RATE, balance)
+        self._learn(qat_student, ROUNDING, aware, rate * ROUNDING_RATE, balance)
         return qat_student.ranges()
 
     def _learn(
@@ -251,7 +250,7 @@ class DistillationRun:
         )
         return optimisation, balance
 
-    def balance_of(self, network: nn.Module, title: str = _PERCEPTUAL) -> LossBalance | None:
+    def balance_of(self, network: nn.Module, title: str) -> LossBalance | None:
         """What sets weights in a stage; the network is on the device of `features`."""
         if self.recipe.style_strength is not None:
             return ContentBalance()
@@ -333,7 +332,7 @@ class DistillationRun:
 
     def rounding_losses(self) -> logs.Losses:
         """The lines that the quantization-aware part has logged."""
-        return logs.read_losses(self.folder / _ROUNDING / logs.LOSSES_FILE)
+        return logs.read_losses(self.folder / ROUNDING / logs.LOSSES_FILE)
 
     def _optimisation(
         self,

@@ -69,11 +69,25 @@ def calibrated_qat_student(
     are found as a recipe says, `CALIBRATION` by default. PhotosError if there are no photographs.
     """
     calibration.refuse_no_photos(photos)
-    recipe = recipe or CALIBRATION
-    _, contract = describe(student.eval())
+    student.eval()
     squares = photos.take(_EQUALISED_ON).squares(_EQUALISED_SIZE)
     activations = fake_quantization.activations_of(student, body_graph(student))
     equalise_channels(student, activations, list(squares))
+    return FakeQuantizedStudent(student, *calibrated_activations(student, photos, progress, recipe))
+
+
+def calibrated_activations(
+    student: StudentNetwork,
+    photos: PhotoSet,
+    progress: Progress,
+    recipe: QuantizeRecipe | None = None,
+) -> tuple[Sequence[Activation], Mapping[str, calibration.Range]]:
+    """The activations of a student on the CPU, and their ranges, as `calibrated_qat_student`.
+
+    The student is in evaluation mode, and is not changed.
+    """
+    recipe = recipe or CALIBRATION
+    _, contract = describe(student)
     body = body_graph(student)
     chosen, size = photos.take(recipe.calibration_photos), recipe.calibration_size
     feeds = calibration.photographs(student, contract, chosen, size=size, progress=progress)
@@ -84,8 +98,7 @@ def calibrated_qat_student(
         calibration.CALIBRATORS[recipe.calibrator](recipe.percentile),
     )
     activations = fake_quantization.activations_of(student, body)
-    by_module = {each.module: ranges[each.tensors[0]] for each in activations}
-    return FakeQuantizedStudent(student, activations, by_module)
+    return activations, {each.module: ranges[each.tensors[0]] for each in activations}
 
 
 def equalise_channels(

@@ -214,6 +214,10 @@ class DistillRecipe(StrengthOfStyle, Checked):
         """The weights in `terms`, by name."""
         return {} if self.terms is None else weights_in(self.terms)
 
+    def aware_steps(self, steps: int) -> int:
+        """How many of the second stage's steps, the last ones, are quantization-aware."""
+        return max(1, steps - round(steps * self.float_share)) if self.quantize_aware else 0
+
     @property
     def goals_in_balance(self) -> Mapping[str, float]:
         """Goals of the terms that the second stage balances: two or more with a weight, or none.
