@@ -3,10 +3,22 @@
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Final
 
-from nstc.compress.distillation.distill_model import DistillationRun, student_of
-from nstc.compress.distillation.shared_weights import InTurn, SharedWeights, refuse_unshareable
+from torch import nn
+
+from nstc.compress.distillation.distill_model import (
+    PERCEPTUAL,
+    ROUNDING,
+    ROUNDING_RATE,
+    DistillationRun,
+    student_of,
+)
+from nstc.compress.distillation.shared_weights import (
+    InTurn,
+    SharedQuantized,
+    SharedWeights,
+    refuse_unshareable,
+)
 from nstc.compress.distillation.teachers import (
     Teacher,
     TeacherOptions,
@@ -14,6 +26,8 @@ from nstc.compress.distillation.teachers import (
     style_of_teacher,
 )
 from nstc.compress.learning import logs, loop, optimisers
+from nstc.compress.quantization.aware_training import calibrated_activations
+from nstc.compress.quantization.calibration import Range
 from nstc.core import Progress, Silent, bundle, errors, manifest
 from nstc.core.bundle import Bundle, open_bundle
 from nstc.core.files import one_at_a_time, sha256_of
@@ -24,8 +38,6 @@ from nstc.models.student import StudentNetwork, fold
 from nstc.models.style import painting_style
 from nstc.models.tensors import best_device
 from nstc.models.vgg import load_vgg
-
-_STAGE: Final = "shared"
 
 
 @one_at_a_time("output")
@@ -70,13 +82,14 @@ def share(
             "teacher or a painting of each of two or more."
         )
     bundle.refuse_name_of_file(output)
-    folder = loop.checkpoint_folder(output) / _STAGE
+    folder = loop.checkpoint_folder(output)
     start = open_bundle(init) if isinstance(init, str | Path) else init
     network = student_of(start, recipe.distillation, progress)
     refuse_unshareable(network, start)
     runs = _runs(
         styles,
         output,
+        folder=folder,
         start=start,
         photos=photos,
         recipe=recipe,
@@ -85,16 +98,19 @@ def share(
         resume=resume,
         progress=progress,
     )
-    shared = _learn(network, list(runs.values()), recipe, folder)
-    written = _write(shared, runs, start, output, recipe, folder)
-    loop.forget(folder)
-    return written
+    if not resume:
+        _forget(runs)
+    shared, ranges = _learn(network, list(runs.values()), recipe)
+    made = _write(shared, ranges, runs, start, output, recipe)
+    _forget(runs)
+    return made
 
 
 def _runs(
     given: Sequence[str | Path | Bundle | Teacher],
     output: Path,
     *,
+    folder: Path,
     start: Bundle,
     photos: PhotoSet,
     recipe: ShareRecipe,
@@ -126,7 +142,7 @@ def _runs(
             photos=photos,
             recipe=recipe.distillation if teacher else recipe.without_teacher,
             features=features,
-            folder=loop.checkpoint_folder(output),
+            folder=folder,
             resume=resume,
             progress=progress,
             settings=settings,
@@ -153,29 +169,69 @@ def _refuse_name(style: str, others: Collection[str]) -> None:
         )
 
 
+def _forget(runs: Mapping[str, DistillationRun]) -> None:
+    for run in runs.values():
+        run.forget_checkpoints()
+
+
 def _learn(
-    network: StudentNetwork, runs: Sequence[DistillationRun], recipe: ShareRecipe, folder: Path
-) -> SharedWeights:
-    """Train what students of one start share, and what each has of its own, by turns."""
+    network: StudentNetwork, runs: Sequence[DistillationRun], recipe: ShareRecipe
+) -> tuple[SharedWeights, Sequence[Mapping[str, Range] | None]]:
+    """Train what students of one start share, and what each has of its own; ranges of QAT too."""
     for run in runs:  # all of the teachers' pictures before anything is learned
         _ = run.crops, run.judged
-    shared = SharedWeights(network, len(runs)).to(best_device())
-    pairs = list(zip(runs, shared.students, strict=True))
-    balances = [run.balance_of(student) for run, student in pairs]
+    shared = SharedWeights(network, len(runs))
+    aware = runs[0].recipe.aware_steps(recipe.steps)
+    turns = None
+    if recipe.steps > aware:
+        schedule = _schedule(runs, recipe.steps - aware, recipe.learning_rate)
+        turns = _by_turns(shared, shared.students, runs, PERCEPTUAL, schedule, recipe)
+    if aware == 0:
+        return shared, [None] * len(runs)
+    quantized = SharedQuantized(
+        shared,
+        [
+            calibrated_activations(fold(student).eval(), run.photos, run.progress)
+            for student, run in zip(shared.students, runs, strict=True)
+        ],
+    )
+    schedule = _schedule(runs, aware, recipe.learning_rate * ROUNDING_RATE)
+    _by_turns(quantized, quantized.students, runs, ROUNDING, schedule, recipe, turns)
+    return shared, [student.ranges() for student in quantized.students]
+
+
+def _schedule(
+    runs: Sequence[DistillationRun], steps: int, learning_rate: float
+) -> optimisers.Schedule:
+    return optimisers.Schedule(steps=steps * len(runs), learning_rate=learning_rate, method="muon")
+
+
+def _by_turns(
+    learned: nn.Module,
+    students: Sequence[nn.Module],
+    runs: Sequence[DistillationRun],
+    title: str,
+    schedule: optimisers.Schedule,
+    recipe: ShareRecipe,
+    before: InTurn | None = None,
+) -> InTurn:
+    """Train a part of all styles' steps in place, on from balances; give the new ones."""
+    learned.to(best_device())
+    pairs = list(zip(runs, students, strict=True))
+    balances = [run.balance_of(student, title) for run, student in pairs]
     objectives = [
         run.perceptual_objective(student, balance)
         for (run, student), balance in zip(pairs, balances, strict=True)
     ]
     turns = InTurn(objectives, balances)
-    schedule = optimisers.Schedule(
-        steps=recipe.steps * len(runs), learning_rate=recipe.learning_rate, method="muon"
-    )
+    if before is not None:
+        turns.load_state_dict(before.state_dict())
     loop.Optimisation(
-        network=shared,
+        network=learned,
         objective=turns,
         schedule=schedule,
-        title=_STAGE,
-        folder=folder,
+        title=title,
+        folder=runs[0].folder / title,
         resume=runs[0].resume,
         identity={
             **dataclasses.asdict(recipe),
@@ -185,24 +241,26 @@ def _learn(
         progress=runs[0].progress,
         balance=turns,
     ).run()
-    return shared.cpu()
+    learned.cpu()
+    return turns
 
 
 def _write(
     shared: SharedWeights,
+    ranges: Sequence[Mapping[str, Range] | None],
     runs: Mapping[str, DistillationRun],
     start: Bundle,
     output: Path,
     recipe: ShareRecipe,
-    folder: Path,
 ) -> tuple[Bundle, ...]:
-    losses = logs.read_losses(folder / logs.LOSSES_FILE)
     common = {"styles": list(runs), "weights_sha256": shared.sha256()}
+    last = PERCEPTUAL if ranges[0] is None else ROUNDING
+    losses = logs.read_losses(next(iter(runs.values())).folder / last / logs.LOSSES_FILE)
     return tuple(
         run.write_bundle(
             output / name,
             fold(student).eval(),
-            None,
+            own,
             name=name,
             verb="share",
             stage="distilled",
@@ -210,7 +268,7 @@ def _write(
             settings=dataclasses.asdict(recipe),
             results={**logs.last_losses(losses[number :: len(runs)]), **common},
         )
-        for number, ((name, run), student) in enumerate(
-            zip(runs.items(), shared.students, strict=True)
+        for number, ((name, run), student, own) in enumerate(
+            zip(runs.items(), shared.students, ranges, strict=True)
         )
     )

@@ -17,14 +17,20 @@ from typing import Final
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn.utils import parametrize
 
 from nstc.compress.graphs.stored_weights import weight_scale
 from nstc.compress.learning.loop import Balance, Objective
-from nstc.compress.quantization.fake_quantization import round_ste
+from nstc.compress.quantization.calibration import Range
+from nstc.compress.quantization.fake_quantization import (
+    Activation,
+    FakeQuantizedStudent,
+    round_ste,
+)
 from nstc.core import errors
 from nstc.core.bundle import Bundle
-from nstc.models.student import StudentNetwork
+from nstc.models.student import StudentNetwork, fold
 
 # Of a layer's largest weight: no filter's is smaller. In the steps of a smaller one a style's bias
 # could be beyond int32, and quantization would choose other steps for that style alone.
@@ -92,6 +98,64 @@ class SharedWeights(nn.Module):
             levels = (whole / weight_scale(whole)).round().to(torch.int8)
             found.update(levels.numpy().tobytes())
         return found.hexdigest()
+
+
+class _QuantizedStudent(FakeQuantizedStudent):
+    """A student of `SharedWeights`, fake-quantized: what is learned of the weights stays there.
+
+    Its own are those that its ranges were found with, and are not learned.
+    """
+
+    def __init__(
+        self,
+        student: StudentNetwork,
+        activations: Sequence[Activation],
+        ranges: Mapping[str, Range],
+    ) -> None:
+        super().__init__(fold(student).requires_grad_(False), activations, ranges)
+        self._sharing = (student,)  # not a submodule, as its parameters are another's
+
+    def forward(self, images: Tensor, statistics: Tensor | None = None) -> Tensor:
+        """See the base."""
+        names = (n for n, own in self.student.named_modules() if isinstance(own, nn.Conv2d))
+        learned = {}
+        for name, layer in zip(names, _layers(self._sharing[0]), strict=True):
+            learned[f"whole.student.{name}.weight"] = layer.weight
+            if layer.bias is not None:
+                learned[f"whole.student.{name}.bias"] = layer.bias
+        result: Tensor = functional_call(_Arithmetic(self), learned, (images, statistics))
+        return result
+
+
+class _Arithmetic(nn.Module):
+    """What a fake-quantized student computes, whatever its class puts in the place of weights."""
+
+    def __init__(self, whole: FakeQuantizedStudent) -> None:
+        super().__init__()
+        self.whole = whole
+
+    def forward(self, images: Tensor, statistics: Tensor | None) -> Tensor:
+        return FakeQuantizedStudent.forward(self.whole, images, statistics)
+
+
+class SharedQuantized(nn.Module):
+    """Shared weights, and the scales of each student's activations: all that QAT learns.
+
+    `found` are the activations and ranges of each folded student, on the CPU.
+    """
+
+    def __init__(
+        self,
+        shared: SharedWeights,
+        found: Sequence[tuple[Sequence[Activation], Mapping[str, Range]]],
+    ) -> None:
+        super().__init__()
+        self.shared = shared
+        self.students = tuple(
+            _QuantizedStudent(student, *each)
+            for student, each in zip(shared.students, found, strict=True)
+        )
+        self.parts = nn.ModuleList(self.students)
 
 
 def _layers(student: StudentNetwork) -> list[nn.Conv2d]:

@@ -74,6 +74,7 @@ REFUSED: dict[str, dict[str, list[Any]]] = {
         "--crops": [0, -1, 101, HUGE],
         "--batch": [0, -1, 65, HUGE],
         "--pixel-weight": [-1, math.nan, math.inf],
+        "--float-share": [-0.1, 1, math.nan, math.inf],
         "--style-strength": [-0.1, 2.1, math.nan, math.inf],
         "--input-range": [0, 2, -255, HUGE],
         "--value-range": [0, 2, -255, HUGE],

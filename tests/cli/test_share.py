@@ -97,7 +97,7 @@ def test_flags_override_a_recipe_file(share, recipe_file) -> None:
 def test_nothing_to_resume_is_said_even_where_bundles_are(share, tmp_path) -> None:
     (tmp_path / "out" / "sea").mkdir(parents=True)
     assert "nothing to resume" in share("--resume")["told"]
-    checkpoint = tmp_path / "out.training" / "shared" / CHECKPOINT_FILE
+    checkpoint = tmp_path / "out.training" / "perceptual" / CHECKPOINT_FILE
     checkpoint.parent.mkdir(parents=True)
     checkpoint.write_bytes(b"")
     assert share("--resume")["told"] == ""

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 import torch
 from small_trainings import checkpoints_of, losses_of
@@ -11,17 +12,19 @@ from small_trainings import checkpoints_of, losses_of
 from nstc.compress.distillation import teacher_outputs
 from nstc.compress.distillation.share_weights import share
 from nstc.compress.graphs.stored_weights import weight_scale
+from nstc.compress.quantization.quantize_model import quantize
 from nstc.core.bundle import WEIGHTS_FILE, Bundle
 from nstc.core.errors import Interrupted, OptionError, OutputError
 from nstc.core.files import sha256_of
 from nstc.core.photos import PhotoSet
-from nstc.core.recipe import ShareRecipe, override
-from nstc.models.architectures import load
+from nstc.core.recipe import QuantizeRecipe, ShareRecipe, override
+from nstc.models.architectures import learned_ranges, load
 from nstc.models.student import Student, student_named
 from nstc.models.tensors import load_tensors
 from nstc.models.transformer import TransformerNet
 
 TINY = ShareRecipe(steps=2, size=64, learning_rate=0.1, balance=False)
+AWARE = {"quantize_aware": True, "float_share": 0.5}
 Share = Callable[..., tuple[Bundle, ...]]
 
 
@@ -58,7 +61,14 @@ def shared(share_tiny: Share, tmp_path_factory: pytest.TempPathFactory) -> tuple
     """An uninterrupted run. Not to be changed."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NSTC_CACHE", str(tmp_path_factory.mktemp("shared-cache")))
-        return share_tiny(tmp_path_factory.mktemp("shared") / "styles")
+        return share_tiny(tmp_path_factory.mktemp("perceptual") / "styles")
+
+
+@pytest.fixture(scope="module")
+def aware(share_tiny: Share, tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, ...]:
+    """An uninterrupted run whose second half is quantization-aware. Not to be changed."""
+    output = tmp_path_factory.mktemp("aware") / "styles"
+    return share_tiny(output, **AWARE)
 
 
 def levels_of(bundle: Bundle) -> dict[str, torch.Tensor]:
@@ -110,7 +120,7 @@ def test_the_weights_have_learned_and_are_equal_but_for_factors(
 
 def test_the_losses_stay_and_the_checkpoint_goes(shared: tuple[Bundle, ...]) -> None:
     output = shared[0].path.parent
-    lines = losses_of(output, "shared")
+    lines = losses_of(output, "perceptual")
     assert [line["step"] for line in lines] == [0, 1, 2, 3]
     assert set(lines[0]) == {"step", "pixel", "style", "content", "grid", "range", "flicker"}
     assert checkpoints_of(output) == []
@@ -121,14 +131,14 @@ def test_a_run_that_is_resumed_ends_as_one_that_was_not(
 ) -> None:
     output = tmp_path / "styles"
     with pytest.raises(Interrupted, match="step 3 of 4 is kept"):
-        share_tiny(output, progress=recorder(ctrl_c_at=("shared", 3)))
+        share_tiny(output, progress=recorder(ctrl_c_at=("perceptual", 3)))
     with pytest.raises(OptionError, match="other settings"):
         share_tiny(output, resume=True, learning_rate=0.02)
     told = recorder()
     resumed = share_tiny(output, resume=True, progress=told)
-    assert told.begun == [("shared", 4, 3)]
+    assert told.begun == [("perceptual", 4, 3)]
     assert [own.identity for own in resumed] == [own.identity for own in shared]
-    assert losses_of(output, "shared") == losses_of(shared[0].path.parent, "shared")
+    assert losses_of(output, "perceptual") == losses_of(shared[0].path.parent, "perceptual")
 
 
 def test_each_style_is_balanced_on_its_own_teacher(
@@ -138,9 +148,62 @@ def test_each_style_is_balanced_on_its_own_teacher(
     told = recorder()
     share_tiny(tmp_path / "styles", steps=1, balance=True, progress=told)
     titles = [title for title, _, _ in told.begun]
-    assert titles == [*["teacher outputs", "teacher outputs", "teacher flicker"] * 2, "shared"]
-    ratios = [line["content ratio"] for line in losses_of(tmp_path / "styles", "shared")]
+    assert titles == [*["teacher outputs", "teacher outputs", "teacher flicker"] * 2, "perceptual"]
+    ratios = [line["content ratio"] for line in losses_of(tmp_path / "styles", "perceptual")]
     assert len(set(ratios)) == 2
+
+
+class TestQuantizationAware:
+    def test_integers_stay_equal_with_ranges_of_each_styles_own(
+        self, aware: tuple[Bundle, ...], photos: PhotoSet, tmp_path: Path
+    ) -> None:
+        one, other = map(levels_of, aware)
+        assert all(torch.equal(one[name], other[name]) for name in one)
+        ranges = [learned_ranges(bundle) for bundle in aware]
+        assert ranges[0] is not None
+        assert ranges[0] != ranges[1]
+        files = []
+        for bundle in aware:
+            made, report = quantize(
+                bundle, tmp_path / bundle.name, photos=photos, recipe=QuantizeRecipe(size=64)
+            )
+            assert report.agreement > 0.99, "with what was trained"
+            files.append(onnx.load(made.artifact("int8")).graph.initializer)
+        for mine, yours in zip(*files, strict=True):
+            if mine.data_type == onnx.TensorProto.INT8:
+                assert mine == yours
+
+    def test_both_parts_learn_what_is_shared(self, aware: tuple[Bundle, ...]) -> None:
+        output = aware[0].path.parent
+        for part in ("perceptual", "rounding"):
+            assert [line["step"] for line in losses_of(output, part)] == [0, 1]
+        assert checkpoints_of(output) == []
+        step = aware[0].manifest.history[-1]
+        assert step.recipe["quantize_aware"] is True
+        assert step.results["style"] == pytest.approx(
+            losses_of(output, "rounding")[0]["style"], rel=1e-3
+        )
+
+    def test_resumed_in_the_second_part_it_ends_alike(
+        self, aware: tuple[Bundle, ...], share_tiny: Share, tmp_path: Path, recorder: type
+    ) -> None:
+        with pytest.raises(Interrupted):
+            share_tiny(tmp_path / "styles", progress=recorder(("rounding", 1)), **AWARE)
+        told = recorder()
+        resumed = share_tiny(tmp_path / "styles", resume=True, progress=told, **AWARE)
+        assert [own for own in told.begun if own[0] != "calibrate"] == [
+            ("perceptual", 2, 2),
+            ("rounding", 2, 1),
+        ]
+        assert [own.identity for own in resumed] == [own.identity for own in aware]
+
+    def test_nothing_of_an_older_run_is_resumed(
+        self, share_tiny: Share, tmp_path: Path, recorder: type
+    ) -> None:
+        for part in ("rounding", "perceptual"):  # the second run begins afresh
+            with pytest.raises(Interrupted):
+                share_tiny(tmp_path / "styles", progress=recorder((part, 1)), **AWARE)
+        assert list(checkpoints_of(tmp_path / "styles")) == ["perceptual"]
 
 
 def test_a_painting_is_a_style_too(
@@ -149,11 +212,11 @@ def test_a_painting_is_a_style_too(
     told = recorder()
     given: dict[str, Any] = {"styles": [members[0], painting], "steps": 1}
     sea, stripes = share_tiny(tmp_path / "styles", progress=told, **given)
-    assert [title for title, *_ in told.begun] == ["teacher outputs", "shared"]
+    assert [title for title, *_ in told.begun] == ["teacher outputs", "perceptual"]
     assert (stripes.name, stripes.manifest.teacher) == ("stripes", None)
     assert stripes.manifest.history[-1].recipe["painting"] == sha256_of(painting)
     assert "painting" not in sea.manifest.history[-1].recipe
-    of_sea, of_stripes = losses_of(tmp_path / "styles", "shared")
+    of_sea, of_stripes = losses_of(tmp_path / "styles", "perceptual")
     assert set(of_sea) - set(of_stripes) == {"pixel"}
     assert set(of_stripes) - set(of_sea) == {"balance", "content/level"}
     one, other = map(levels_of, (sea, stripes))

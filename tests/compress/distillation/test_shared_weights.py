@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from nstc.compress.distillation.shared_weights import (
     InTurn,
+    SharedQuantized,
     SharedWeights,
     refuse_unshareable,
     rounded,
@@ -20,6 +21,8 @@ from nstc.compress.distillation.shared_weights import (
 from nstc.compress.graphs.deployed import deployed_graph, edges_of
 from nstc.compress.graphs.stored_weights import weight_scale
 from nstc.compress.learning.balance import RatioBalance
+from nstc.compress.quantization.aware_training import calibrated_activations
+from nstc.compress.quantization.fake_quantization import FakeQuantizedStudent
 from nstc.compress.quantization.integer_body import quantized_body
 from nstc.core import Silent
 from nstc.core.bundle import Bundle
@@ -111,6 +114,44 @@ class TestStudents:
                 painted.append(folded.eval()(pictures))
                 assert torch.allclose(painted[-1], student.eval()(pictures), atol=1e-5)
         assert not torch.allclose(*painted, atol=0.01)
+
+
+class TestFakeQuantized:
+    @pytest.fixture
+    def quantized(self, start: StudentNetwork, photos: PhotoSet) -> SharedQuantized:
+        shared = SharedWeights(start, 2)
+        set_apart(shared)
+        recipe = QuantizeRecipe(calibration_size=64)
+        folded = (fold(student).eval() for student in shared.students)
+        found = [calibrated_activations(each, photos, Silent(), recipe) for each in folded]
+        return SharedQuantized(shared, found)
+
+    def test_it_gives_what_the_folded_student_gives_as_shared_weights_move(
+        self, quantized: SharedQuantized
+    ) -> None:
+        pictures = torch.rand(1, 3, 64, 64)
+        shared, student = quantized.shared, quantized.students[1]
+        with torch.no_grad():
+            before = student(pictures)
+            for weight in shared.weights:
+                weight.mul_(1 + 0.1 * torch.rand_like(weight))
+            after = student(pictures)
+            folded = fold(shared.students[1]).eval()
+            alone = FakeQuantizedStudent(folded, student.activations, student.ranges())
+            assert torch.equal(after, alone(pictures))
+            assert not torch.equal(after, before)
+            assert (student.scale, student.period) == (folded.scale, folded.period)
+
+    def test_what_is_shared_learns_through_it_and_its_copies_do_not(
+        self, quantized: SharedQuantized
+    ) -> None:
+        quantized.students[0](torch.rand(1, 3, 64, 64)).square().sum().backward()
+        grads = {n: p.grad for n, p in quantized.named_parameters() if p.requires_grad}
+        learned = {name for name, grad in grads.items() if grad is not None}
+        of_other = ("shared.own.1.", "parts.1.")
+        assert learned == {name for name in grads if not name.startswith(of_other)}
+        assert "parts.0.log_factors" in learned
+        assert not any(".student." in name for name in grads)
 
 
 class TestIntegers:

@@ -174,6 +174,8 @@ RANGES |= {
     (ShareRecipe, "learning_rate"): RATE,
     (ShareRecipe, "pixel_weight"): WEIGHT,
     (ShareRecipe, "balance"): FLAG,
+    (ShareRecipe, "quantize_aware"): FLAG,
+    (ShareRecipe, "float_share"): RANGES[DistillRecipe, "float_share"],
     (ShareRecipe, "style_strength"): RANGES[OptimizeRecipe, "style_strength"],
     (ShareRecipe, "color_jitter"): RANGES[DistillRecipe, "color_jitter"],
     (ShareRecipe, "seed"): SEED,

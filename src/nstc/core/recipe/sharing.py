@@ -32,6 +32,13 @@ class ShareRecipe(Checked):
         "Correct the weights of style, content and flicker, for each style alone, so that all "
         "three come equally near to their goals.",
     )
+    quantize_aware: bool = switch(
+        False, "Quantization-aware training in the last part of the steps."
+    )
+    # Those steps cost half as much.
+    float_share: float = setting(
+        0.75, within(0, 0.99), "With --quantize-aware, the share of its steps before it quantizes."
+    )
     # Their content loss is held at a level, as in `nstc restyle`.
     style_strength: float = setting(
         1.0, STRENGTH, "Strength of a style that is a painting: from 0, least, to 2; 1 is usual."
@@ -53,6 +60,8 @@ class ShareRecipe(Checked):
             perceptual_learning_rate=self.learning_rate,
             pixel_weight=self.pixel_weight,
             balance=self.balance,
+            quantize_aware=self.quantize_aware,
+            float_share=self.float_share,
             seed=self.seed,
         )
 
