@@ -71,8 +71,8 @@ def share(
         progress: Receives progress updates.
 
     Raises:
-        OptionError: there are fewer than two styles, two of one name, or one whose name can't be a
-            folder's; or `init` is not a student, or has normalisation inside.
+        OptionError: there are not two styles, or not of different names that folders can have; or
+            `init` is not a student, or has normalisation inside.
         NstcError: bad input, an interrupted or a diverged run.
     """
     recipe, progress = recipe or ShareRecipe(), progress or Silent()
@@ -98,12 +98,8 @@ def share(
         resume=resume,
         progress=progress,
     )
-    if not resume:
-        _forget(runs)
     shared, ranges = _learn(network, list(runs.values()), recipe)
-    made = _write(shared, ranges, runs, start, output, recipe)
-    _forget(runs)
-    return made
+    return _write(shared, ranges, runs, start, output, recipe)
 
 
 def _runs(
@@ -169,16 +165,13 @@ def _refuse_name(style: str, others: Collection[str]) -> None:
         )
 
 
-def _forget(runs: Mapping[str, DistillationRun]) -> None:
-    for run in runs.values():
-        run.forget_checkpoints()
-
-
 def _learn(
     network: StudentNetwork, runs: Sequence[DistillationRun], recipe: ShareRecipe
 ) -> tuple[SharedWeights, Sequence[Mapping[str, Range] | None]]:
     """Train what students of one start share, and what each has of its own; ranges of QAT too."""
     for run in runs:  # all of the teachers' pictures before anything is learned
+        if not run.resume:
+            run.forget_checkpoints()
         _ = run.crops, run.judged
     shared = SharedWeights(network, len(runs))
     aware = runs[0].recipe.aware_steps(recipe.steps)
@@ -253,10 +246,11 @@ def _write(
     output: Path,
     recipe: ShareRecipe,
 ) -> tuple[Bundle, ...]:
+    """Write each style's bundle, and delete the checkpoints when all are there."""
     common = {"styles": list(runs), "weights_sha256": shared.sha256()}
     last = PERCEPTUAL if ranges[0] is None else ROUNDING
     losses = logs.read_losses(next(iter(runs.values())).folder / last / logs.LOSSES_FILE)
-    return tuple(
+    made = tuple(
         run.write_bundle(
             output / name,
             fold(student).eval(),
@@ -272,3 +266,6 @@ def _write(
             zip(runs.items(), shared.students, ranges, strict=True)
         )
     )
+    for run in runs.values():
+        run.forget_checkpoints()
+    return made
