@@ -78,12 +78,14 @@ def ship(
     _refuse_other_statistics(bundle, shared)
     taught = bundle.manifest.teacher
     teacher_origin = _public(taught)
+    name = style if role == STUDENT else f"{style}-{role}"
+    rows = (_renamed(row, taught, teacher_origin) for row in measured)
     manifest = dataclasses.replace(
         bundle.manifest,
-        name=style if role == STUDENT else f"{style}-{role}",
+        name=name,
         parent=_public(bundle.manifest.parent, besides=bundle.identity),
         teacher=teacher_origin,
-        measurements=tuple(_renamed(row, taught, teacher_origin) for row in measured),
+        measurements=tuple({**row, "model": name} for row in rows),
     )
     artifact = "int8" if role in STUDENT_ROLES else "onnx"
     own = open_session(bundle, artifact=artifact, store=made_artifact).run

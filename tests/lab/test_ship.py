@@ -58,6 +58,7 @@ def test_a_fast_student_ships_as_students_do(measured, own_zoo, teacher, bundle)
         ship(bundle, "wave", role, measured)
     fast = open_bundle("zoo:wave/fast")
     assert fast.manifest.name == "wave-fast"
+    assert {row["model"] for row in fast.manifest.measurements} == {"wave-fast"}
     assert {"checks.json", "frontier.svg", "preview.jpg"} <= set(fast.manifest.files)
     assert teacher_of(find_subject("zoo:wave/fast"), None).path == own_zoo / "wave" / "teacher"
     plot = fast.file("frontier.svg").read_text(encoding="utf-8")
