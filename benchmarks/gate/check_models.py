@@ -160,9 +160,29 @@ def update_baseline(
     new = {baselines.known_model(model, known.folder): model for model in strangers}
     result = joined(anew.measure({**pairs, **new}, timed=True).values())
     update = baselines.from_result(result, known.folder, reason=reason, date=date, find=anew.find)
+    if targets:
+        _refuse_other_pictures(known, update)
     # what was counted alone was timed in fewer
     protocol = dataclasses.replace(update.protocol, rounds=anew.rounds)
     return known.updated(dataclasses.replace(update, protocol=protocol)), result
+
+
+def _refuse_other_pictures(known: Baseline, update: Baseline) -> None:
+    """Raise `OptionError` for a model that is not the one of its other rows, which stay."""
+    before = {own.place: own.sha256 for own in known.models}
+    pictures = {(own.model, own.artifact): own.pictures for own in known.files}
+    changed = {
+        own.place for own in update.models if own.sha256 != before.get(own.place, own.sha256)
+    }
+    for own in update.files:
+        stored = pictures.get((own.model, own.artifact), {})
+        if any(own.pictures.get(size, sha256) != sha256 for size, sha256 in stored.items()):
+            changed.add(own.model)
+    if changed:
+        raise OptionError(
+            f"{min(changed)} is not as the baseline has it, and rows on other targets would stay: "
+            "update it without --target."
+        )
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ TOLERANCE: Final = 0.005
 def since_stored(old: BaselineRow, new: Measured, scope: Scope) -> list[Finding]:
     """Compare a row's count with the baseline's for this architecture and runtime; fewer is better.
 
-    A count of another one is NOT_JUDGED, as it says nothing about this one, and so is one that
-    can't be taken here. There is no finding where the caller leaves instructions out.
+    A count of another one is NOT_JUDGED, as it says nothing about this one, or INCOMPARABLE where
+    counts are required; one that can't be taken here is NOT_JUDGED. There is no finding where the
+    caller leaves instructions out.
     """
     if scope.facts_and_quality_only:
         return []
@@ -32,7 +33,7 @@ def since_stored(old: BaselineRow, new: Measured, scope: Scope) -> list[Finding]
         verdict = Verdict.MISSING_BASELINE
         words = f"not in the baseline: {UPDATE}"
     elif before is None:
-        verdict = Verdict.NOT_JUDGED
+        verdict = Verdict.INCOMPARABLE if scope.counts_required else Verdict.NOT_JUDGED
         words = (
             f"the baseline's are of {', '.join(old.instructions)}, and here is {here}: {UPDATE} "
             "adds these"

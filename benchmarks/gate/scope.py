@@ -25,6 +25,7 @@ class Scope:
     times: ComparedWith = ComparedWith.NOTHING  # what they are compared with
     facts_and_quality_only: bool = False  # whether the caller leaves out all others
     uncounted: str | None = None  # why instructions can't be counted here; None if they can
+    counts_required: bool = False  # whether counts that say nothing of this machine are a failure
 
     @property
     def counts(self) -> bool:
@@ -104,11 +105,12 @@ def chosen_scope(
     if uncounted is not None and counts_required:
         raise OptionError(
             f"the baseline has instructions, which can't be counted here: {uncounted}. In CI, "
-            "where CI is true, this is an error; --facts-and-quality-only leaves them out."
+            "where CI is set, this is an error; --facts-and-quality-only leaves them out."
         )
     times = ComparedWith.BASE if base else ComparedWith.BASELINE
     return Scope(
         times=ComparedWith.NOTHING if asks is None else times,
         facts_and_quality_only=facts_and_quality_only,
         uncounted=uncounted,
+        counts_required=counts_required,
     )

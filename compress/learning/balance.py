@@ -157,7 +157,7 @@ class ContentBalance:
         found = max(low, min(high, of_style / of_content))
         known = found if self._ratio is None or step < _FIRST else self._ratio
         self._ratio = math.sqrt(known * found)
-        self._style = float(style.detach())
+        self._style = float(self._processes.mean(style.detach()))
 
     def term(self, content: Tensor, levels: Tensor, shares: Tensor | None = None) -> Tensor:
         """What is minimised in the place of content losses (N,) with levels (N,): a scalar.

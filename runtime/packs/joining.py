@@ -60,6 +60,10 @@ def join_styles(members: Sequence[Member], output: Path, *, name: str | None = N
     names = [given or own.name for (given, _), own in zip(members, opened, strict=True)]
     _refuse_names(names, opened)
     bundles.refuse_unwritable_bundle(output)
+    if any(own.path.resolve() == output.resolve() for own in opened):
+        raise OptionError(
+            f"{output} is one of the bundles that are joined: write the pack to another folder."
+        )
     first = opened[0]
     for other in opened[1:]:
         _refuse_other_shape(first, other)

@@ -26,6 +26,7 @@ _STORED: Final = (_FLOATS, _SMALL, _LONGS, _RAW, _DOUBLES)
 
 _TYPES: Final[Mapping[int, str]] = {1: "<f4", 2: "u1", 3: "i1", 6: "<i4", 7: "<i8", 11: "<f8"}
 _MOST_AXES: Final = 8
+_MOST_PARTS: Final = 20_000  # nodes and constants, of which students have some hundred
 _WHOLE: Final = 2**64  # negative numbers are written as if this were added
 
 
@@ -99,7 +100,9 @@ def read_graph(content: bytes) -> StoredGraph:
         raise ValueError("it is not an ONNX file")
     nodes: list[Node] = []
     constants: dict[str, Constant] = {}
-    for own in fields(content, graphs[0].start, graphs[0].end):
+    for position, own in enumerate(fields(content, graphs[0].start, graphs[0].end)):
+        if position >= _MOST_PARTS:
+            raise ValueError(f"it has more than {_MOST_PARTS} parts")
         if own.number in {_NODE, _CONSTANT} and own.start < 0:
             raise ValueError("it is damaged")
         if own.number == _NODE:

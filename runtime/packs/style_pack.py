@@ -40,7 +40,7 @@ _SCHEMAS: Final = SCHEMA.rstrip("1")  # how the names of later ones begin
 INT8: Final = "int8.onnx"
 GRAPHS: Final = (INT8, TILES_ARTIFACT)  # artifacts that a pack may hold
 MOST_STYLES: Final = 100
-MAX_GRAPH_BYTES: Final = 64 * 2**20
+MAX_GRAPH_BYTES: Final = 8 * 2**20
 _SEPARATORS: Final = frozenset("=,")  # of --blend
 
 
@@ -264,6 +264,12 @@ def open_pack(model: str | Path | Bundle) -> Pack:
         held = {*map(artifact_file, styles[0].files), *(own.table for own in styles)}
         for name in sorted(held - bundle.manifest.files.keys()):
             raise DecodingError(f"the pack lacks {name}")
+        for artifact, sha256 in styles[0].files.items():
+            if bundle.manifest.files[artifact_file(artifact)].sha256 != sha256:
+                raise DecodingError(
+                    f"{artifact_file(artifact)} is not the file of the first style, "
+                    f"{styles[0].name}"
+                )
     return Pack(bundle, styles)
 
 

@@ -93,7 +93,10 @@ def test_every_option_reaches_the_gate(fake_check):
     assert fake_check["time"]
 
 
-@pytest.mark.parametrize(("value", "required"), [("true", True), ("false", False), (None, False)])
+@pytest.mark.parametrize(
+    ("value", "required"),
+    [("true", True), ("1", True), ("False", False), ("0", False), (None, False)],
+)
 def test_in_ci_instructions_have_to_be_counted(fake_check, monkeypatch, value, required):
     monkeypatch.delenv("CI", raising=False)
     if value is not None:

@@ -210,7 +210,7 @@ class TestWithoutThePackage:
     def test_a_report_of_the_result_is_made(self, made: Made, tmp_path: Path) -> None:
         done = nstc(
             *("report", made.folder / "result.json", "-o", tmp_path / "page.html"),
-            *("--no-pictures", "--no-layer-times"),
+            *("--no-pictures", "--no-layer-times", "--all-metrics"),
         )
         assert done.code == 0, done.err
         assert "sharpness" in (tmp_path / "page.html").read_text(encoding="utf-8")

@@ -101,6 +101,7 @@ def test_another_runtime_is_not_judged_and_said(counted, photos, fake_bench, too
     assert [note for note in report.notes if "not judged: instructions" in note]
     assert report.exit_status == 0
     assert checked(counted, photos, strict=True).exit_status == 75
+    assert checked(counted, photos, counts_required=True).exit_status == 71
 
 
 def test_another_architecture_is_not_judged(counted, photos, fake_bench):
@@ -231,6 +232,22 @@ def test_an_update_on_a_target_measures_that_alone_and_adds_what_is_missing(
     assert [call["artifacts"] for call in fake_bench.calls] == [("int8.onnx",)]
     assert list(again.rows[1].instructions.values()) == [times(1.1)]
     assert (again.rows[0], again.times) == (known.rows[0], known.times)
+
+
+@pytest.mark.parametrize("part", ["models", "files"])
+def test_an_update_on_a_target_does_not_accept_another_model(both, photos, part):
+    """Facts, quality and pictures of its rows on other targets would stay those of the old one."""
+    content = json.loads(both.read_text(encoding="utf-8"))
+    if part == "models":
+        content["models"][0]["sha256"] = "0" * 64
+    else:
+        [size, *_] = content["files"][0]["pictures"]
+        content["files"][0]["pictures"][size] = "0" * 64
+    both.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(OptionError, match="student is not as the baseline has it"):
+        update_baseline([], both, "again", photos=photos, targets=["instructions"])
+    accepted, _ = update_baseline([], both, "another model", photos=photos)
+    assert "0" * 64 not in str(accepted)
 
 
 def test_an_update_counts_the_files_that_it_is_told_to(both, photos, fake_bench):

@@ -143,6 +143,13 @@ class TestRefused:
         with pytest.raises(CorruptBundleError, match="is damaged"):
             join_styles([(None, members[0]), (None, path)], tmp_path / "pack")
 
+    def test_a_member_in_the_place_of_the_pack(self, members: Members, tmp_path: Path) -> None:
+        own = Path(shutil.copytree(members[0].path, tmp_path / "day"))
+        before = sorted(path.name for path in own.iterdir())
+        with pytest.raises(OptionError, match="is one of the bundles that are joined"):
+            join_styles([("day", own), (None, members[1])], tmp_path / "x" / ".." / "day")
+        assert sorted(path.name for path in own.iterdir()) == before
+
     def test_a_folder_of_others(self, members: Members, tmp_path: Path) -> None:
         (tmp_path / "mine.txt").write_text("mine")
         with pytest.raises(OutputError, match="holds files that are not a bundle"):

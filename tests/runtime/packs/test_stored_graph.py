@@ -6,6 +6,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from nstc.runtime.packs.stored_graph import read_graph
+from nstc.runtime.wire_format import field_bytes
 
 
 def graph(zero: int = 5, bias: tuple[int, int] = (1, -1), steps: float = 0.5) -> bytes:
@@ -100,3 +101,9 @@ def test_values_that_do_not_fill_their_shape(dims: list[int]) -> None:
     model.graph.initializer[2].dims.extend(dims)
     with pytest.raises(ValueError, match="shape"):
         read_graph(model.SerializeToString())
+
+
+def test_a_graph_of_more_parts_than_any_student_has() -> None:
+    crowded = field_bytes(7, field_bytes(1, b"") * 20_001)
+    with pytest.raises(ValueError, match="more than 20000 parts"):
+        read_graph(crowded)

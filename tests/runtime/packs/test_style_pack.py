@@ -133,6 +133,13 @@ class TestHostile:
         with pytest.raises(SchemaVersionError, match=r"nstc\.styles/2, expected nstc\.styles/1"):
             open_pack(bundle)
 
+    def test_a_graph_that_is_not_the_first_styles(self, copy_of_pack: Copy) -> None:
+        pack = open_pack(copy_of_pack())
+        night = pack.files(Blend.of("night"))[INT8]
+        bundle = rewritten(pack.bundle, f"model.{INT8}", night)
+        with pytest.raises(CorruptBundleError, match="is not the file of the first style, day"):
+            open_pack(bundle)
+
     def test_a_style_whose_table_is_missing(self, copy_of_pack: Copy) -> None:
         bundle = rewritten(copy_of_pack(), NIGHT, None)
         with pytest.raises(CorruptBundleError, match=f"the pack lacks {NIGHT}"):

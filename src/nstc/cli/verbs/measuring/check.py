@@ -103,7 +103,7 @@ def check(
             base=compared.base or (),
             time=compared.time,
             facts_and_quality_only=compared.facts_and_quality_only,
-            counts_required=os.environ.get(_CI) == "true",
+            counts_required=os.environ.get(_CI, "").lower() not in {"", "0", "false"},
             strict=compared.strict,
             tolerance=None if compared.tolerance is None else compared.tolerance / 100,
             rounds=compared.rounds,
