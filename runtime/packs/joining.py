@@ -59,11 +59,7 @@ def join_styles(members: Sequence[Member], output: Path, *, name: str | None = N
     opened = [_opened(model) for _, model in members]
     names = [given or own.name for (given, _), own in zip(members, opened, strict=True)]
     _refuse_names(names, opened)
-    bundles.refuse_unwritable_bundle(output)
-    if any(own.path.resolve() == output.resolve() for own in opened):
-        raise OptionError(
-            f"{output} is one of the bundles that are joined: write the pack to another folder."
-        )
+    _refuse_output(output, opened)
     first = opened[0]
     for other in opened[1:]:
         _refuse_other_shape(first, other)
@@ -128,6 +124,14 @@ def members_of(texts: Sequence[str]) -> list[tuple[str | None, Bundle]]:
 
 def _opened(model: str | Path | Bundle) -> Bundle:
     return model if isinstance(model, Bundle) else bundles.open_bundle(model)
+
+
+def _refuse_output(output: Path, opened: Sequence[Bundle]) -> None:
+    bundles.refuse_unwritable_bundle(output)
+    if any(own.path.resolve() == output.resolve() for own in opened):
+        raise OptionError(
+            f"{output} is one of the bundles that are joined: write the pack to another folder."
+        )
 
 
 def _refuse_names(names: Sequence[str], opened: Sequence[Bundle]) -> None:

@@ -60,11 +60,13 @@ def judged(copy: Copy, summary: str, timeout_s: float = 60) -> tuple[Outcome, st
     return found
 
 
+@pytest.mark.slow
 def test_what_a_test_notices_is_killed_and_the_rest_survives(copy: Copy) -> None:
     assert judged(copy, "== -> !=") == (Outcome.KILLED, "tests/test_room.py::test_even")
     assert judged(copy, "> -> >=") == (Outcome.SURVIVED, "")
 
 
+@pytest.mark.slow
 def test_a_test_that_fails_anyhow_kills_nothing(copy: Copy) -> None:
     tests = copy.folder / "tests" / "test_room.py"
     tests.write_text(TESTS + "\ndef test_never():\n    assert 0\n", encoding="utf-8")

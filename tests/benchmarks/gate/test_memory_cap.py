@@ -12,6 +12,8 @@ from nstc.benchmarks.timing import latency
 from nstc.core.errors import MemoryCapError, OptionError
 from nstc.core.recipe import BenchRecipe
 
+pytestmark = pytest.mark.slow  # each measures files in fresh processes
+
 
 @pytest.fixture
 def result(make_bundle, photo_set, monkeypatch):

@@ -77,7 +77,7 @@ DOORS: dict[str, Callable[[Path], object]] = {
 }
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("door", [pytest.param("distill", marks=pytest.mark.slow), "quantize"])
 def test_a_graph_beyond_the_limit_is_refused_before_its_weights_are_read(
     linear: Callable[..., Path],
     weights_beside: Callable[[Path], Path],
