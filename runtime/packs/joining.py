@@ -169,6 +169,7 @@ def _refuse_other_shape(first: Bundle, other: Bundle) -> None:
 def _own_values(opened: Sequence[Bundle], graphs: Sequence[StoredGraph]) -> list[dict[str, Values]]:
     """Those constants of each graph in which some differ, of one artifact of all bundles."""
     first = graphs[0]
+    may_differ = own_constants(first).names
     differing: dict[str, None] = {}
     for bundle, graph in zip(opened, graphs, strict=True):
         found = _differing(first, graph)
@@ -179,7 +180,7 @@ def _own_values(opened: Sequence[Bundle], graphs: Sequence[StoredGraph]) -> list
                 f"{zoo.named(opened[0].path)} and {zoo.named(bundle.path)} have graphs that differ "
                 "in more than their numbers: quantize both with this nstc, in the same way."
             )
-        if shared := [name for name in found if name not in own_constants(first).names]:
+        if shared := [name for name in found if name not in may_differ]:
             layers = ", ".join(name.removesuffix("_quantized") for name in shared[:_SHOWN])
             more = f" and {len(shared) - _SHOWN} more" if len(shared) > _SHOWN else ""
             raise OptionError(

@@ -159,7 +159,7 @@ class Pack:
                 values = blended(graph, self._own[artifact], parts) if alone is None else alone
                 made[artifact] = graph.with_values(values)
             except ValueError as error:  # of tables that are whole: it is of the styles together
-                raise self._damaged(STYLES_FILE, str(error)) from error
+                raise _damaged(self.bundle, STYLES_FILE, str(error)) from error
         return made
 
     def write_bundle(self, blend: Blend, folder: Path) -> Bundle:
@@ -218,10 +218,10 @@ class Pack:
                 try:
                     made = graph.with_values(_part_of(table, artifact))
                 except ValueError as error:
-                    raise self._damaged(style.table, str(error)) from error
+                    raise _damaged(self.bundle, style.table, str(error)) from error
                 if hashlib.sha256(made).hexdigest() != style.files[artifact]:
                     what = f"it does not give the {artifact} that the style had"
-                    raise self._damaged(style.table, what)
+                    raise _damaged(self.bundle, style.table, what)
             self._tables[style.name] = table
         return self._tables[style.name]
 
@@ -232,10 +232,6 @@ class Pack:
             for artifact, own in self._own.items()
             for name in [name_in(artifact, key)]
         )
-
-    def _damaged(self, name: str, reason: str) -> CorruptBundleError:
-        where = named(self.bundle.path / name)
-        return CorruptBundleError(f"{where} is damaged: {reason}. Copy the pack again.")
 
 
 def open_pack(model: str | Path | Bundle) -> Pack:
@@ -305,5 +301,9 @@ def _as_damage(bundle: Bundle, name: str) -> Iterator[None]:
     try:
         yield
     except (OSError, DecodingError) as error:
-        where = named(bundle.path / name)
-        raise CorruptBundleError(f"{where} is damaged: {error}. Copy the pack again.") from error
+        raise _damaged(bundle, name, str(error)) from error
+
+
+def _damaged(bundle: Bundle, name: str, reason: str) -> CorruptBundleError:
+    where = named(bundle.path / name)
+    return CorruptBundleError(f"{where} is damaged: {reason}. Copy the pack again.")
