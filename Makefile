@@ -4,6 +4,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Modules are compiled as they are imported. What is compiled has to be kept, or every process that
+# a test starts compiles torch again.
+unexport PYTHONDONTWRITEBYTECODE
 
 # For `make zoo-baseline`: why its numbers hold from now on.
 REASON ?=
@@ -23,7 +26,7 @@ ZOO := $(patsubst models/zoo/%,zoo:%,$(patsubst %/student,%,$(wildcard models/zo
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	@# Modules are compiled as they are imported: to compile all of them takes a minute.
+	@# To compile all modules, and not only those that are imported, takes a minute.
 	$(BIN)/python -m pip install --quiet --no-compile --editable ".[dev]"
 	touch $@
 

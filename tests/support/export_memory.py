@@ -1,5 +1,6 @@
 """What torch's exporter gave before, since most tests' networks are the same few."""
 
+import functools
 import hashlib
 import io
 import pickle
@@ -15,6 +16,7 @@ import pytest
 import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
+from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 from nstc.core.files import atomic_file
 
@@ -35,12 +37,17 @@ Exporter = Callable[..., Any]
 def exported_once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[None]:
     """Like networks are exported once in a run of the tests, by whichever process comes first.
 
+    The exporter's table of operators, which it makes anew for each network out of the source of
+    five hundred functions in a third of an export's time, is made once in a process.
+
     For a conftest.py to import.
     """
     folder = tmp_path_factory.getbasetemp()
     folder = (folder if worker_id == "master" else folder.parent) / "exports"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.onnx, "export", remembering(torch.onnx.export, folder))
+        table = functools.cache(ONNXRegistry.from_torchlib)
+        patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(table))
         yield
 
 
