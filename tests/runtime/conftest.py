@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from export_memory import exported_once
 from whole_copies import whole_copy
 
 from nstc.compress.export.export_model import export
@@ -12,6 +13,8 @@ from nstc.core.photos import sample_photos
 from nstc.core.recipe import QuantizeRecipe
 from nstc.models.architectures import network_bundle
 from nstc.models.student import TwoScaleStudent
+
+__all__ = ["exported_once"]
 
 
 @pytest.fixture(scope="session")
