@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 from torch.utils.checkpoint import checkpoint
 
 from nstc.core import decoding, errors
@@ -64,7 +65,11 @@ class VggFeatures(nn.Module):
         channels = 3
         for width, count in zip(_WIDTHS, convolutions, strict=True):
             for _ in range(count):
-                layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
+                # its values are loaded: to draw random ones before takes as long as all the rest
+                convolution: nn.Module = skip_init(  # type: ignore[no-untyped-call]
+                    nn.Conv2d, channels, width, 3, padding=1
+                )
+                layers += [convolution, nn.ReLU()]
                 channels = width
             layers.append(nn.MaxPool2d(2, 2))
         self.features = nn.Sequential(*layers[: last + 2])
