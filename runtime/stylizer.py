@@ -1,6 +1,7 @@
 """Pictures in a painting's style, from Python: arrays, Pillow images and files."""
 
 import warnings
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +33,7 @@ StyleOrBlend = str | Mapping[str, float]  # of a pack: a name, or weights by nam
 
 DEFAULT_MODEL: Final = "zoo:starry-night"
 PRECISIONS: Final = ("int8", "float")
+_MOST_OPEN: Final = 8  # styles and mixtures of a pack, each of which has a network in memory
 _SHEET_SIDE: Final = 512  # pixels of the longer side of each picture of `write_zoo_sheet`
 
 
@@ -90,7 +92,7 @@ class Stylizer:
             "approximate_tiles": approximate_tiles,
             "trust": trust,
         }
-        self._opened: dict[object, _Opened] = {}
+        self._opened: OrderedDict[object, _Opened] = OrderedDict()  # the last that was used last
         self._given = model if isinstance(model, Bundle) else open_bundle(model)
         self._artifact = artifact_of(precision, artifact)
         self._tiles = max_ram_bytes if approximate_tiles else None
@@ -104,7 +106,7 @@ class Stylizer:
     def use(self, style: StyleOrBlend) -> None:
         """Stylise in another style of a pack from now on, or in a mixture by weights.
 
-        What was used before stays open: choosing it again takes no time.
+        The eight that were used last stay open: choosing one of them again takes no time.
 
         Raises:
             OptionError: the model is not a pack, or has no such style; weights can't be a mixture.
@@ -118,6 +120,9 @@ class Stylizer:
         key = style if style is None or isinstance(style, str) else tuple(sorted(style.items()))
         if key not in self._opened:
             self._opened[key] = self._open(style)
+            if len(self._opened) > _MOST_OPEN:
+                self._opened.popitem(last=False)
+        self._opened.move_to_end(key)
         self._current = self._opened[key]
         self.session, self.bounded = self._current.session, self._current.cut
 
@@ -127,26 +132,27 @@ class Stylizer:
         pack, blend = open_pack(self._given), Blend.of(style)
         if blend.warning is not None:  # a caller from Python sees no command line
             warnings.warn(blend.warning, stacklevel=4)
-        made = pack.bundle_of(blend)
-        try:
-            return self._opened_bundle(made)
-        except ArtifactError as error:  # which names a folder of the cache
-            raise ArtifactError(
-                f"the styles of {zoo.named(pack.bundle.path)} have no {error.artifact}; they have "
-                f"{', '.join(made.artifacts)}.",
-                NO_WEIGHTS,
-            ) from error
+        with pack.as_bundle(blend) as made:
+            try:
+                return self._opened_bundle(made, pack.shown(blend))
+            except ArtifactError as error:  # which is of a bundle that nobody knows
+                raise ArtifactError(
+                    f"the styles of {zoo.named(pack.bundle.path)} have no {error.artifact}; they "
+                    f"have {', '.join(made.artifacts)}.",
+                    NO_WEIGHTS,
+                ) from error
 
-    def _opened_bundle(self, bundle: Bundle) -> "_Opened":
+    def _opened_bundle(self, bundle: Bundle, shown: str | None = None) -> "_Opened":
         options = self._options
         limit, artifact = options["max_ram_bytes"], self._artifact or usual_artifact(bundle)
         opening = {"artifact": artifact, "threads": options["threads"], "trust": options["trust"]}
         if limit is None:
-            return _Opened(bundle, open_session(bundle, provider=options["provider"], **opening))
+            session = open_session(bundle, provider=options["provider"], **opening)
+            return _Opened(bundle, session, shown)
         cut = bounded.bounded_stylizer(
             bundle, limit_bytes=limit, approximate=options["approximate_tiles"], **opening
         )
-        opened = _Opened(bundle, cut.session, cut)
+        opened = _Opened(bundle, cut.session, shown, cut)
         opened.judge(cut.session)  # in tiles, of which many are of one colour
         return opened
 
@@ -244,6 +250,7 @@ class _Opened:
 
     bundle: Bundle
     session: Session
+    shown: str | None = None  # the style in messages, where the bundle is nobody's
     cut: bounded.BoundedStylizer | None = None
     judged: bool = False
 
@@ -251,7 +258,7 @@ class _Opened:
         """Refuse a model that has but one colour; asked once, where it may be the photograph's."""
         if not self.judged:
             size = getattr(session, "fixed_size", None)
-            arrays.refuse_without_picture(session.run, session.path, size)
+            arrays.refuse_without_picture(session.run, self.shown or session.path, size)
             self.judged = True
 
 

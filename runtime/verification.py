@@ -103,14 +103,15 @@ def _styles(bundle: Bundle, vectors: Mapping[str, CheckVector]) -> Iterator[File
                 )
                 yield failed(f"{style.name}: {artifact_file(name)}", "picture", lacking)
             for found in _of_artifacts(made, sorted(own), own, trust=False):
-                yield _of_style(found, style.name, str(made.path), str(bundle.path))
+                shown = pack.shown(Blend.of(style.name))
+                yield _of_style(found, style.name, str(made.path), shown)
 
 
-def _of_style(found: FileFinding, style: str, written: str, pack: str) -> FileFinding:
+def _of_style(found: FileFinding, style: str, written: str, shown: str) -> FileFinding:
     """A finding of a style's file, with the pack and the style in place of where it was written."""
     file = f"{style}: {found.file}"
-    detail, error = found.detail.replace(written, f"{pack} ({style})"), found.error
-    error = None if error is None else type(error)(str(error).replace(written, f"{pack} ({style})"))
+    detail, error = found.detail.replace(written, shown), found.error
+    error = None if error is None else type(error)(str(error).replace(written, shown))
     return replace(found, file=file, detail=detail, error=error)
 
 

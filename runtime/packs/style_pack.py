@@ -15,7 +15,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -26,7 +26,7 @@ from nstc.core import VERSION, decoding, files
 from nstc.core import bundle as bundles
 from nstc.core.bundle import TILES_ARTIFACT, Bundle, artifact_file
 from nstc.core.decoding import DecodingError, Name, Sha256
-from nstc.core.errors import CorruptBundleError, OptionError, SchemaVersionError
+from nstc.core.errors import CorruptBundleError, NstcError, OptionError, SchemaVersionError
 from nstc.core.manifest import Origin, Style, fault_of_name
 from nstc.core.tensor_files import Values, read_tensors
 from nstc.core.zoo import named, zoo_name_of
@@ -181,29 +181,27 @@ class Pack:
                 (draft / artifact_file(artifact)).write_bytes(content)
         return bundles.open_bundle(folder)
 
-    def bundle_of(self, blend: Blend) -> Bundle:
-        """As `write_bundle`, in the user's cache, where it is found again.
+    @contextmanager
+    def as_bundle(self, blend: Blend) -> Iterator[Bundle]:
+        """As `write_bundle`, in a folder that goes after the block: an open session has read it.
 
-        Files of a pack that came with nstc are not tried before they are opened.
+        Files of a pack that came with nstc are not tried before they are opened. Errors of the
+        block name the pack and the style in the place of that folder.
         """
-        made = self._kept_bundle(blend)
-        if zoo_name_of(self.bundle.path) is not None:
-            for artifact in made.artifacts:
-                remember_made(made.artifact(artifact))
-        return made
+        with files.scratch_folder() as folder:
+            made = self.write_bundle(blend, folder / "style")
+            if zoo_name_of(self.bundle.path) is not None:
+                for artifact in made.artifacts:
+                    remember_made(made.artifact(artifact))
+            try:
+                yield made
+            except NstcError as error:
+                error.args = (str(error).replace(str(made.path), self.shown(blend)),)
+                raise
 
-    def _kept_bundle(self, blend: Blend) -> Bundle:
-        blend.refuse_unknown(self.names, named(self.bundle.path))
-        key = hashlib.sha256(json.dumps(sorted(blend.shares.items())).encode()).hexdigest()
-        folder = files.cached("styles", Path(self.bundle.identity) / key[:32])
-        with files.locked(folder):
-            if bundles.is_bundle(folder):
-                with suppress(CorruptBundleError):  # a damaged cache is written anew
-                    kept = bundles.open_bundle(folder)
-                    for artifact in kept.artifacts:
-                        kept.artifact(artifact)
-                    return kept
-            return self.write_bundle(blend, folder)
+    def shown(self, blend: Blend) -> str:
+        """The pack and a style or a mixture of it, for messages."""
+        return f"{named(self.bundle.path)} ({blend.name})"
 
     def _table(self, style: PackedStyle) -> Mapping[str, Values]:
         """A style's constants, which give the files that the style had."""

@@ -41,9 +41,9 @@ def rewritten(bundle: Bundle, name: str, content: bytes | None) -> Bundle:
 class TestBlends:
     def test_lie_between_their_styles(self, shared_pack: Pack, tmp_path: Path) -> None:
         def picture(shares: dict[str, float]) -> np.ndarray:
-            made = shared_pack.bundle_of(Blend.of(shares))
-            stylised = OnnxSession(made.artifact(INT8), INT8, 1).run(check_picture(0, 64, 96))
-            return stylised.astype(np.int16)
+            with shared_pack.as_bundle(Blend.of(shares)) as made:
+                session = OnnxSession(made.artifact(INT8), INT8, 1)
+            return session.run(check_picture(0, 64, 96)).astype(np.int16)
 
         day, night = picture({"day": 1}), picture({"night": 1})
         apart = np.abs(day - night).mean()
@@ -58,11 +58,11 @@ class TestBlends:
         assert mixed == shared_pack.files(Blend.of("day"))
 
     def test_are_cut_into_tiles_exactly(self, shared_pack: Pack) -> None:
-        made = shared_pack.bundle_of(Blend.of({"day": 0.3, "night": 0.7}))
-        assert made.artifacts == (INT8, TILES_ARTIFACT)
         picture = np.ascontiguousarray(np.tile(check_picture(0, 150, 131), (2, 3, 1)))
-        whole = OnnxSession(made.artifact(INT8), INT8, 1).run(picture)
-        tiles = OnnxSession(made.artifact(TILES_ARTIFACT), TILES_ARTIFACT, 1)
+        with shared_pack.as_bundle(Blend.of({"day": 0.3, "night": 0.7})) as made:
+            assert made.artifacts == (INT8, TILES_ARTIFACT)
+            whole = OnnxSession(made.artifact(INT8), INT8, 1).run(picture)
+            tiles = OnnxSession(made.artifact(TILES_ARTIFACT), TILES_ARTIFACT, 1)
         statistics = channel_statistics(picture[:: tiles.statistics_rows])
         tiling = tiling_of(*picture.shape[:2], (128, 128), made.manifest.contract)
         assert tiling.count > 4
@@ -70,22 +70,30 @@ class TestBlends:
         np.testing.assert_array_equal(picture, whole)
 
     def test_of_an_unknown_style(self, shared_pack: Pack) -> None:
-        with pytest.raises(OptionError, match=r"has no style dusk: it has day, night"):
-            shared_pack.bundle_of(Blend.of({"day": 0.5, "dusk": 0.5}))
+        unknown = Blend.of({"day": 0.5, "dusk": 0.5})
+        with (
+            pytest.raises(OptionError, match=r"has no style dusk: it has day, night"),
+            shared_pack.as_bundle(unknown),
+        ):
+            pass
 
 
-class TestTheCache:
-    def test_a_style_is_found_again(self, shared_pack: Pack) -> None:
-        first = shared_pack.bundle_of(Blend.of("night"))
-        assert first.path.is_relative_to(files.cache_folder("styles"))
-        made = first.artifact(INT8).stat().st_mtime_ns
-        assert shared_pack.bundle_of(Blend.of("night")).artifact(INT8).stat().st_mtime_ns == made
+class TestAsBundle:
+    def test_a_styles_files_go_after_it_was_opened(self, shared_pack: Pack) -> None:
+        with shared_pack.as_bundle(Blend.of("night")) as made:
+            assert made.artifact(INT8).read_bytes() == shared_pack.files(Blend.of("night"))[INT8]
+        assert not made.path.exists()
+        kept = [path for path in files.cache_folder("").rglob("*") if "style" in path.name]
+        assert kept == []
 
-    def test_one_that_is_damaged_is_made_anew(self, shared_pack: Pack) -> None:
-        made = shared_pack.bundle_of(Blend.of("night"))
-        (made.path / f"model.{INT8}").write_bytes(b"x")
-        again = shared_pack.bundle_of(Blend.of("night"))
-        assert again.artifact(INT8).read_bytes() == shared_pack.files(Blend.of("night"))[INT8]
+    def test_errors_name_the_pack_and_the_style(self, shared_pack: Pack) -> None:
+        with (
+            pytest.raises(CorruptBundleError) as raised,
+            shared_pack.as_bundle(Blend.of("night")) as made,
+        ):
+            raise CorruptBundleError(f"{made.path / 'model.int8.onnx'} is damaged.")
+        expected = f"{shared_pack.bundle.path} (night)/model.int8.onnx is damaged."
+        assert str(raised.value) == expected
 
 
 @pytest.mark.parametrize("included", [True, False])
@@ -96,10 +104,10 @@ def test_files_of_an_included_pack_are_opened_untried(
     zoo_name = "zoo:styles" if included else None
     monkeypatch.setattr(style_pack, "zoo_name_of", lambda _path: zoo_name)
     monkeypatch.setattr(trial, "_made", set())
-    made = pack.bundle_of(Blend.of({"day": 0.5, "night": 0.5}))
-    for artifact in made.artifacts:
-        sha256 = made.manifest.files[f"model.{artifact}"].sha256
-        assert trial.is_ours(sha256) is included
+    with pack.as_bundle(Blend.of({"day": 0.5, "night": 0.5})) as made:
+        for artifact in made.artifacts:
+            sha256 = made.manifest.files[f"model.{artifact}"].sha256
+            assert trial.is_ours(sha256) is included
 
 
 class TestHostile:

@@ -1,6 +1,9 @@
 """`Stylizer` of a pack: its styles, and changing between them."""
 
+import gc
 import pickle
+import time
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +14,7 @@ from nstc.core.bundle import TILES_ARTIFACT, Bundle
 from nstc.core.errors import ArtifactError, OptionError
 from nstc.runtime.arrays import check_picture
 from nstc.runtime.packs.style_pack import Pack
+from nstc.runtime.session import Session, open_session
 from nstc.runtime.stylizer import Stylizer
 
 PICTURE = check_picture(0, 64, 96)
@@ -51,13 +55,50 @@ def test_a_style_that_was_used_is_used_again_without_opening_it(
         raise AssertionError("opened again")
 
     monkeypatch.setattr("nstc.runtime.stylizer.open_session", unexpected)
-    monkeypatch.setattr(Pack, "bundle_of", unexpected)
+    monkeypatch.setattr(Pack, "as_bundle", unexpected)
     stylizer.use("day")
     assert stylizer.session is first
     np.testing.assert_array_equal(stylizer(PICTURE), alone[0])
     assert stylizer.identity != identity
     stylizer.use("night")
     assert stylizer.identity == identity
+
+
+def test_a_style_that_is_open_is_changed_to_within_a_millisecond(shared_pack: Pack) -> None:
+    stylizer = Stylizer(shared_pack.bundle, style="day", threads=1)
+    stylizer.use("night")
+    began = time.process_time()
+    for _ in range(50):
+        stylizer.use("day")
+        stylizer.use("night")
+    assert (time.process_time() - began) / 100 < 1e-3
+
+
+def test_eight_styles_stay_open_and_the_least_recent_is_closed(
+    shared_pack: Pack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[weakref.ref[Session]] = []
+
+    def counted(*given: Any, **options: Any) -> Session:
+        session = open_session(*given, **options)
+        opened.append(weakref.ref(session))
+        return session
+
+    monkeypatch.setattr("nstc.runtime.stylizer.open_session", counted)
+    monkeypatch.setattr("nstc.runtime.session.ensure_tried", lambda *_, **__: None)
+    mixtures = [{"day": number / 10, "night": 1 - number / 10} for number in range(1, 9)]
+    stylizer = Stylizer(shared_pack.bundle, style="day", threads=1)
+    for mixture in mixtures[:-1]:
+        stylizer.use(mixture)
+    stylizer.use("day")  # the first that was opened is not the least recent
+    stylizer.use(mixtures[-1])
+    gc.collect()
+    assert [own() is None for own in opened] == [False, True, *[False] * 7]
+    for style in ("day", *mixtures[1:]):
+        stylizer.use(style)
+    assert len(opened) == 9
+    stylizer.use(mixtures[0])
+    assert len(opened) == 10
 
 
 def test_a_blend_is_of_both(shared_pack: Pack, alone: list[np.ndarray]) -> None:
