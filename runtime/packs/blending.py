@@ -25,6 +25,7 @@ from nstc.runtime.packs.stored_graph import Node, StoredGraph, Values
 _TO_BYTES: Final = ("QuantizeLinear", "DequantizeLinear")
 _FACTORS: Final = ("Mul", "Div")
 _LARGEST_BIAS: Final = 2**31 - 1
+_LARGEST_WEIGHT: Final = 1e6  # whatever it is in: shares, parts or percent
 _NEAR_ONE: Final = 1e-6  # how far a sum of weights may be from it by rounding
 
 
@@ -35,13 +36,14 @@ class Blend:
     given: Mapping[str, float]  # weights by style, of any sum
 
     def __post_init__(self) -> None:
-        """Refuse weights that are negative, not finite, or all 0."""
+        """Refuse weights that are negative, not numbers, beyond any use, or all 0."""
         for style, weight in self.given.items():
-            if not 0 <= weight < math.inf:
+            if not 0 <= weight <= _LARGEST_WEIGHT:  # nor is NaN
                 raise OptionError(
-                    f"blend gives {style:.80} a weight of {weight:g}: expected 0 or more."
+                    f"blend gives {style:.80} a weight of {weight:g}: expected from 0 to "
+                    f"{_LARGEST_WEIGHT:.0f}."
                 )
-        if not 0 < sum(self.given.values()) < math.inf:
+        if not any(self.given.values()):
             raise OptionError(
                 f"blend is {self}: expected a weight above 0 for at least one style, such as "
                 "starry-night=0.6,udnie=0.4."

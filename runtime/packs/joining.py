@@ -25,6 +25,7 @@ from nstc.runtime.packs.style_pack import (
     PackedStyle,
     fault_of_style,
     first_twice,
+    is_pack,
     open_pack,
     read_graph_file,
     styles_text,
@@ -50,7 +51,7 @@ def join_styles(members: Sequence[Member], output: Path, *, name: str | None = N
 
     Raises:
         OptionError: a style's name is impossible, or two are called alike; bundles are of different
-            shapes, or their weights differ.
+            shapes, their weights differ, or one is a pack.
         ArtifactError: a bundle is not quantized.
         BundleError: and its kinds, if a bundle can't be opened or is damaged.
         UnusableModelError: a style gives one colour for any picture.
@@ -59,6 +60,7 @@ def join_styles(members: Sequence[Member], output: Path, *, name: str | None = N
     opened = [_opened(model) for _, model in members]
     names = [given or own.name for (given, _), own in zip(members, opened, strict=True)]
     _refuse_names(names, opened)
+    _refuse_packs(opened)
     _refuse_output(output, opened)
     first = opened[0]
     for other in opened[1:]:
@@ -137,7 +139,7 @@ def _refuse_output(output: Path, opened: Sequence[Bundle]) -> None:
 def _refuse_names(names: Sequence[str], opened: Sequence[Bundle]) -> None:
     if not 2 <= len(names) <= MOST_STYLES:
         raise OptionError(
-            f"{len(names)} bundles are given: a pack is of 2 to {MOST_STYLES}, one for each style."
+            f"{len(names)} given: a pack is of 2 to {MOST_STYLES} bundles, one for each style."
         )
     for name, own in zip(names, opened, strict=True):
         if (fault := fault_of_style(name)) is not None:
@@ -155,6 +157,15 @@ def _refuse_names(names: Sequence[str], opened: Sequence[Bundle]) -> None:
             f"two styles are called {twice}, of {paths[0]} and {paths[1]}: give one of them as "
             f"NAME={paths[1]}, with another name."
         )
+
+
+def _refuse_packs(opened: Sequence[Bundle]) -> None:
+    for own in opened:
+        if is_pack(own):
+            raise OptionError(
+                f"{zoo.named(own.path)} is a pack, and only its first style would be joined: give "
+                "the bundle of each style."
+            )
 
 
 def _refuse_other_shape(first: Bundle, other: Bundle) -> None:

@@ -128,6 +128,10 @@ class Pack:
         """Of the styles, the first of which runs unless another is chosen."""
         return tuple(own.name for own in self.styles)
 
+    def refuse_unknown(self, blend: Blend) -> None:
+        """`OptionError` for a style that the pack does not have, whatever its weight."""
+        blend.refuse_unknown(self.names, named(self.bundle.path))
+
     @cached_property
     def graphs(self) -> Mapping[str, StoredGraph]:
         """Those of the first style, by artifact; `CorruptBundleError` if one can't be read."""
@@ -148,7 +152,7 @@ class Pack:
             OptionError: the pack has no such style.
             CorruptBundleError: it is damaged, or its tables are of another graph.
         """
-        blend.refuse_unknown(self.names, named(self.bundle.path))
+        self.refuse_unknown(blend)
         chosen = [own for own in self.styles if own.name in blend.shares]
         tables = [(blend.shares[own.name], self._table(own)) for own in chosen]
         made = {}

@@ -85,7 +85,11 @@ def test_another_style_is_not_what_exists_already(nstc, pack: Path, photo: Path)
     [
         (["--style", "dusk"], "has no style dusk: it has day, night"),
         (["--style", "nigt"], "Did you mean night?"),
-        (["--blend", "day=-1,night=2"], "blend gives day a weight of -1: expected 0 or more"),
+        (["--blend", "day=-1,night=2"], "blend gives day a weight of -1: expected from 0 to"),
+        (["--blend", "day=nan,night=1"], "blend gives day a weight of nan: expected from 0 to"),
+        (["--blend", "day=1,day=1"], "blend names day twice: give it one weight"),
+        (["--blend", "day=1,dusk=1"], "has no style dusk: it has day, night"),
+        (["--blend", "day=1,dusk=0"], "has no style dusk: it has day, night"),
         (["--blend", "day=0"], "blend is day=0: expected a weight above 0"),
         (["--blend", "day"], "blend is day: expected styles and weights"),
         (["--style", "day", "--blend", "day=1"], "style is day and blend day=1: give one of"),
@@ -100,6 +104,7 @@ def test_styles_and_blends_that_can_not_be(
     done = nstc(verb, *words, *flags, "-o", output)
     assert done.code == 3
     assert told in done.error
+    assert len(done.err.splitlines()) == 1
     assert not output.exists()
 
 

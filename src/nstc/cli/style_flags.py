@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from nstc.cli.options import flag
 from nstc.cli.output import tell
+from nstc.core.bundle import Bundle
 from nstc.core.errors import OptionError
 
 if TYPE_CHECKING:
@@ -22,18 +23,24 @@ class StyleFlags:
         metavar="NAME=WEIGHT,...",
     )
 
-    def chosen(self) -> "Blend | None":
-        """What is asked for, None if nothing is; says so of weights that don't add up to 1.
+    def chosen(self, bundle: Bundle) -> "Blend | None":
+        """What is asked for of a pack, None if nothing is; says it if weights don't add up to 1.
 
-        `OptionError` if both are given, or the blend can't be.
+        `OptionError` if both are given, the blend can't be, or the bundle has no such style or is
+        no pack.
         """
         from nstc.runtime.packs.blending import Blend
+        from nstc.runtime.packs.style_pack import open_pack
 
         if self.style is not None and self.blend is not None:
             raise OptionError(f"style is {self.style} and blend {self.blend}: give one of the two.")
         if self.style is not None:
-            return Blend.of(self.style)
-        chosen = None if self.blend is None else Blend.parsed(self.blend)
-        if chosen is not None and chosen.warning is not None:
+            chosen = Blend.of(self.style)
+        elif self.blend is not None:
+            chosen = Blend.parsed(self.blend)
+        else:
+            return None
+        open_pack(bundle).refuse_unknown(chosen)
+        if chosen.warning is not None:
             tell(chosen.warning)
         return chosen

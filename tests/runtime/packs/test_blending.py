@@ -31,9 +31,10 @@ class TestWeights:
     @pytest.mark.parametrize(
         ("text", "told"),
         [
-            ("a=-0.5,b=1.5", "blend gives a a weight of -0.5: expected 0 or more"),
+            ("a=-0.5,b=1.5", "blend gives a a weight of -0.5: expected from 0 to 1000000"),
             ("a=nan", "a weight of nan"),
             ("a=inf", "a weight of inf"),
+            ("a=1e308,b=1e308", r"a weight of 1e\+308: expected from 0 to 1000000"),
             ("a=0,b=0", "expected a weight above 0"),
             ("a", "expected styles and weights, such as"),
             ("a=much", "expected styles and weights, such as"),

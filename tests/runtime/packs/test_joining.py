@@ -127,7 +127,13 @@ class TestRefused:
         assert "a style can't be called" in refused((name, members[0]), (None, members[1]))
 
     def test_one_alone(self, members: Members, refused: Callable[..., str]) -> None:
-        assert "1 bundles are given: a pack is of 2" in refused((None, members[0]))
+        assert "1 given: a pack is of 2 to 100 bundles" in refused((None, members[0]))
+
+    def test_a_pack_among_the_members(
+        self, members: Members, shared_pack: Pack, refused: Callable[..., str]
+    ) -> None:
+        told = refused((None, members[0]), (None, shared_pack.bundle))
+        assert f"{shared_pack.bundle.path} is a pack, and only its first style would be" in told
 
     def test_a_bundle_that_is_not_quantized(self, members: Members, tmp_path: Path) -> None:
         manifest = members[0].manifest

@@ -61,7 +61,8 @@ def extract(
     from nstc.core.zoo import named, refuse_shipped
     from nstc.runtime.packs.style_pack import INT8, open_pack
 
-    pack, chosen = open_pack(model), styles.chosen()
+    pack = open_pack(model)
+    chosen = styles.chosen(pack.bundle)
     if chosen is None:
         raise OptionError(
             f"no style is given: give --style or --blend, of {', '.join(pack.names)}."

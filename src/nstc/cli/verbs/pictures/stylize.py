@@ -207,8 +207,8 @@ def _opened(flags: ModelFlags, styles: StyleFlags, limits: LimitFlags) -> "Styli
 
     max_ram_bytes = None if limits.max_ram is None else parse_bytes(limits.max_ram)
     asked = artifact_of(flags.precision, flags.artifact)
-    blend = styles.chosen()
     bundle = open_bundle(flags.model)
+    blend = styles.chosen(bundle)
     _make_missing(bundle, asked)
     usual = current_limits()  # which smaller limits of a picture or an address leave as they are
     ram = max(max_ram_bytes or 0, usual.max_ram_bytes)
