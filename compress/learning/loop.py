@@ -10,7 +10,7 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -280,10 +280,12 @@ def checkpoint_folder(output: Path) -> Path:
     return folder
 
 
-def note_what_is_resumed(output: Path, progress: Progress) -> None:
-    """Report it if there is no checkpoint of an interrupted run that was to write this output."""
+def note_what_is_resumed(
+    output: Path, progress: Progress, kept: Sequence[str] = (CHECKPOINT_FILE,)
+) -> None:
+    """Report it if an interrupted run that was to write this output left no file of these names."""
     folder = checkpoint_folder(output)
-    if not any(any(folder.rglob(name)) for name in (CHECKPOINT_FILE, PLAN_FILE)):
+    if not any(any(folder.rglob(name)) for name in kept):
         progress.note(f"nothing to resume at {folder}: starting from the beginning")
 
 

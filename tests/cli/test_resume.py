@@ -35,9 +35,18 @@ def test_nothing_to_resume_is_said(run, tmp_path) -> None:
     assert run().err == ""
 
 
-@pytest.mark.parametrize("left", [CHECKPOINT_FILE, f"turn-1/{CHECKPOINT_FILE}", PLAN_FILE])
+@pytest.mark.parametrize("left", [CHECKPOINT_FILE, f"turn-1/{CHECKPOINT_FILE}"])
 def test_what_can_be_resumed_is_not_commented(run, tmp_path, left) -> None:
     path = tmp_path / "out.training" / left
     path.parent.mkdir(parents=True)
     path.write_bytes(b"")
     assert run("--resume").err == ""
+
+
+def test_a_plan_alone_is_resumed_where_it_is_a_part_of_the_work(run, request, tmp_path) -> None:
+    """What to prune is; how many steps a time has, of a run that was killed before any, is not."""
+    path = tmp_path / "out.training" / PLAN_FILE
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"")
+    is_said = "nothing to resume" in run("--resume").err
+    assert is_said is (request.node.callspec.params["run"] != "prune")

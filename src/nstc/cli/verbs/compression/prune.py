@@ -31,7 +31,7 @@ def prune(
     resume: options.Resume = False,
 ) -> None:
     """Remove channels and blocks, then fine-tune by distillation."""
-    from nstc.compress.learning.loop import note_what_is_resumed
+    from nstc.compress.learning.loop import CHECKPOINT_FILE, PLAN_FILE, note_what_is_resumed
     from nstc.compress.learning.photo_sets import photos_of
 
     settings = load_recipe(recipe)
@@ -41,7 +41,7 @@ def prune(
         pruning = dataclasses.replace(pruning, **no_goal)
     with Bar() as bar:
         if resume:
-            note_what_is_resumed(output, bar)
+            note_what_is_resumed(output, bar, (CHECKPOINT_FILE, PLAN_FILE))
         bundle = nstc.prune(
             model,
             output,
