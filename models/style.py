@@ -27,6 +27,7 @@ _CHANNELS: Final = dict(zip(STYLE_LAYERS, (64, 128, 256, 512), strict=True))
 _SIZE: Final = re.compile(r"[1-9][0-9]{0,4}")
 _LEAST_LONG_SIDE: Final = 64  # of a painting, in pixels
 _LEAST_DEVIATION: Final = 1.5  # of its most varied channel, of 255: a wall has its camera's noise
+_SEEN: Final = 128  # opacity of 255 from which a pixel counts as seen
 _MEASURED: Final = 1024  # pixels along it that this is measured on: of all it would take gigabytes
 _NEGLIGIBLE: Final = 1e-4  # share of the largest variance: colours' directions below are left out
 
@@ -197,13 +198,32 @@ def style_brought_by(bundle: Bundle) -> StyleSource | None:
     return StyleSource(record, statistics) if statistics and record else None
 
 
+def read_painting(path: Path) -> Pixels:
+    """What is seen of a painting, (H, W, 3) uint8, for under transparency any colours may stand.
+
+    What is transparent around it is cut off, and inside it has the mean colour of the rest.
+    `ImageError` if it can't be read; `OptionError` if nothing is seen.
+    """
+    picture = read_picture(path)
+    if picture.alpha is None or picture.alpha.min() >= _SEEN:
+        return picture.rgb
+    seen = picture.alpha >= _SEEN
+    if not seen.any():
+        raise OptionError(f"{path} is transparent throughout: give a picture of a painting.")
+    rows, columns = (np.flatnonzero(seen.any(axis=axis)) for axis in (1, 0))
+    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    pixels, seen = picture.rgb[box].copy(), seen[box]
+    pixels[~seen] = np.rint(pixels[seen].mean(axis=0))
+    return pixels
+
+
 def painting_style(painting: Path, *, credit: str | None, vgg: str) -> StyleSource:
     """The style of a painting.
 
     `ImageError` if it can't be read; `OptionError` if it has no style to learn: it is too small,
-    too narrow, or one colour.
+    too narrow, one colour, or transparent.
     """
-    pixels = read_picture(painting).rgb
+    pixels = read_painting(painting)
     height, width = pixels.shape[:2]
     if max(height, width) < _LEAST_LONG_SIDE:
         raise OptionError(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nstc.core import errors
-from nstc.core.images import Pixels, read_picture, resize_longer_side
+from nstc.core.images import Pixels, resize_longer_side
 from nstc.core.recipe.strength import StrengthOfStyle
 from nstc.models.losses import (
     LOSSES,
@@ -21,6 +21,7 @@ from nstc.models.losses import (
     layer_targets,
     targets_between,
 )
+from nstc.models.style import read_painting
 from nstc.models.tensors import images_to_tensor
 from nstc.models.vgg import VggFeatures
 
@@ -102,7 +103,7 @@ def read_targets(
     refuse_without_painting(names, painting)
     if painting is None or not of_painting(names):
         return {}
-    return painting_targets(names, read_picture(painting).rgb, vgg, size)
+    return painting_targets(names, read_painting(painting), vgg, size)
 
 
 def painting_targets(

@@ -27,7 +27,13 @@ from nstc.core.photos import PhotoSet, random_crop
 from nstc.core.recipe import TrainRecipe
 from nstc.models import losses, tensors, transformer
 from nstc.models.architectures import load, network_bundle
-from nstc.models.style import StyleSource, color_statistics, recolored, statistics_of_painting
+from nstc.models.style import (
+    StyleSource,
+    color_statistics,
+    read_painting,
+    recolored,
+    statistics_of_painting,
+)
 from nstc.models.vgg import VggFeatures, load_vgg
 
 OWN_WEIGHTS: Final[Mapping[str, str]] = {
@@ -98,7 +104,7 @@ def _style_of(
 
     The painting is recoloured if asked for.
     """
-    pixels = read_picture(painting).rgb
+    pixels = read_painting(painting)
     if recipe.color_of == "photos":
         some = photos.take(_COLORED_PHOTOS)
         small = (resize_shorter_side(read_picture(path).rgb, _COLORED_SIDE) for path in some)

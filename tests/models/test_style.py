@@ -21,6 +21,7 @@ from nstc.models.style import (
     load_style,
     mean_grams,
     painting_style,
+    read_painting,
     recolored,
     statistics_of_outputs,
     statistics_of_painting,
@@ -235,6 +236,31 @@ def test_transparent_and_printers_pictures_are_paintings(
     found = painting_style(tmp_path / name, credit=None, vgg="shipped").statistics.at(256)
     for layer, gram in found.items():
         assert float(gram_distance(gram[None], expected[layer][None])) < 0.05
+
+
+def test_what_is_transparent_is_no_part_of_a_painting(painting: Path, tmp_path: Path) -> None:
+    """Margins are cut off, whatever colours stand under them, and a hole has the mean colour."""
+    seen = read_picture(painting).rgb
+    rng, (height, width) = np.random.default_rng(0), seen.shape[:2]
+    rgb = rng.integers(0, 256, (height + 60, width + 80, 3)).astype(np.uint8)
+    alpha = np.zeros(rgb.shape[:2], np.uint8)
+    rgb[20 : 20 + height, 50 : 50 + width] = seen
+    alpha[20 : 20 + height, 50 : 50 + width] = 255
+    write_picture(tmp_path / "cut.png", Picture(rgb=rgb, alpha=alpha))
+    np.testing.assert_array_equal(read_painting(tmp_path / "cut.png"), seen)
+    alpha[30, 60] = 100
+    write_picture(tmp_path / "hole.png", Picture(rgb=rgb, alpha=alpha))
+    holed = read_painting(tmp_path / "hole.png")
+    np.testing.assert_allclose(holed[10, 10], seen.reshape(-1, 3).mean(axis=0), atol=1)
+    holed[10, 10] = seen[10, 10]
+    np.testing.assert_array_equal(holed, seen)
+
+
+def test_nothing_is_no_painting(tmp_path: Path, canvas: np.ndarray) -> None:
+    path = tmp_path / "glass.png"
+    write_picture(path, Picture(rgb=canvas, alpha=np.zeros(canvas.shape[:2], np.uint8)))
+    with pytest.raises(OptionError, match=r"glass\.png is transparent throughout"):
+        painting_style(path, credit=None, vgg="shipped")
 
 
 def test_a_wall_is_no_painting(tmp_path: Path) -> None:
