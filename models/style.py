@@ -217,8 +217,8 @@ def read_painting(path: Path) -> Pixels:
     return pixels
 
 
-def painting_style(painting: Path, *, credit: str | None, vgg: str) -> StyleSource:
-    """The style of a painting.
+def painting_style(painting: Path, *, credit: str | None, vgg: str | VggFeatures) -> StyleSource:
+    """The style of a painting, by what `load_vgg` takes or gave, on the CPU.
 
     `ImageError` if it can't be read; `OptionError` if it has no style to learn: it is too small,
     too narrow, one colour, or transparent.
@@ -235,6 +235,7 @@ def painting_style(painting: Path, *, credit: str | None, vgg: str) -> StyleSour
         raise OptionError(
             f"{painting} is one colour throughout, which is no style: give a picture of a painting."
         )
-    statistics = statistics_of_painting(pixels, load_vgg(vgg))
+    features = load_vgg(vgg) if isinstance(vgg, str) else vgg
+    statistics = statistics_of_painting(pixels, features)
     record = manifest.Style(name=painting.stem, source="painting", credit=credit)
     return StyleSource(record, statistics)

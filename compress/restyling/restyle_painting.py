@@ -61,7 +61,8 @@ def restyle(
     folder = loop.training_folder(output)
     logs.refuse_preview_interval(preview_every)
     loss_terms.refuse_unusable_terms(recipe.distillation, painting)
-    source = painting_style(painting, credit=credit, vgg=vgg)
+    features = load_vgg(vgg)
+    source = painting_style(painting, credit=credit, vgg=features)
     if init is None:
         usual = vgg == "shipped"  # as the included styles' statistics are
         known = source if usual else painting_style(painting, credit=credit, vgg="shipped")
@@ -74,7 +75,7 @@ def restyle(
         source=source,
         photos=photos,
         recipe=recipe.distillation,
-        features=load_vgg(vgg).to(best_device()),
+        features=features.to(best_device()),
         folder=folder,
         resume=resume,
         progress=progress,

@@ -21,7 +21,9 @@ from nstc.core.files import sha256_of
 from nstc.core.images import read_picture
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import QuantizeRecipe, RestyleRecipe, override
+from nstc.models import style
 from nstc.models.style import StyleStatistics, style_of
+from nstc.models.vgg import VggFeatures, load_vgg
 from nstc.runtime.session import open_session
 from nstc.runtime.verification import verify
 
@@ -207,13 +209,28 @@ class TestTime:
 
 
 class TestStart:
-    @pytest.mark.parametrize("style", ["udnie", "great-wave"])
-    def test_the_nearest_is_that_of_the_same_painting(self, recorder: type, style: str) -> None:
-        told, own = recorder(), style_of(open_bundle(f"zoo:{style}"))
+    @pytest.mark.parametrize("name", ["udnie", "great-wave"])
+    def test_the_nearest_is_that_of_the_same_painting(self, recorder: type, name: str) -> None:
+        told, own = recorder(), style_of(open_bundle(f"zoo:{name}"))
         assert isinstance(own, StyleStatistics)
-        assert nearest_student(own, told) == f"zoo:{style}"
+        assert nearest_student(own, told) == f"zoo:{name}"
         (note,) = told.notes
-        assert f"starting from zoo:{style}, whose painting is nearest: style loss 0.00" in note
+        assert f"starting from zoo:{name}, whose painting is nearest: style loss 0.00" in note
+
+    def test_vgg_is_loaded_once_to_compare_and_to_learn(
+        self, run: Restyle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        loaded: list[str] = []
+
+        def counted(source: str) -> VggFeatures:
+            loaded.append(source)
+            return load_vgg(source)
+
+        for module in (restyle_painting, style):
+            monkeypatch.setattr(module, "load_vgg", counted)
+        monkeypatch.setattr(restyle_painting, "_carried_out", lambda run, *_: run.source)
+        run(tmp_path / "small")
+        assert loaded == ["shipped"]
 
     def test_it_is_where_a_run_without_another_starts(
         self, run: Restyle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
