@@ -117,11 +117,12 @@ def distill(
 class DistillationRun:
     """What the stages of a distillation share; pruning fine-tunes through it too.
 
-    Without a teacher the recipe has a style's strength, and no steps or weight on pixels.
+    Without a teacher the recipe has a style's strength, and no steps or weight on pixels; or a
+    student of the photograph itself is learned, which has no style, from its pixels alone.
     """
 
     teacher: Teacher | None
-    source: StyleSource
+    source: StyleSource | None
     photos: PhotoSet  # what is stylised
     recipe: DistillRecipe
     features: VggFeatures  # on the device where the work is done
@@ -280,7 +281,8 @@ class DistillationRun:
         size = teacher_outputs.JUDGED_SIZE
         targets = read_targets(self.recipe.added_terms, self.painting, self.features, size)
         kind = PaintingLosses if self.teacher is None else TeacherLosses
-        return kind(self.features, self.source.statistics.at(size), targets)
+        grams = {} if self.source is None else self.source.statistics.at(size)
+        return kind(self.features, grams, targets)
 
     def write_bundle(
         self,

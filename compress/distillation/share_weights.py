@@ -33,9 +33,9 @@ from nstc.core.bundle import Bundle, open_bundle
 from nstc.core.files import one_at_a_time, sha256_of
 from nstc.core.images import FORMATS
 from nstc.core.photos import PhotoSet
-from nstc.core.recipe import ShareRecipe
+from nstc.core.recipe import DistillRecipe, ShareRecipe
 from nstc.models.student import StudentNetwork, fold
-from nstc.models.style import painting_style
+from nstc.models.style import StyleSource, painting_style
 from nstc.models.tensors import best_device
 from nstc.models.vgg import load_vgg
 
@@ -50,6 +50,7 @@ def share(
     recipe: ShareRecipe | None = None,
     options: TeacherOptions | None = None,
     vgg: str = "shipped",
+    photograph: bool = False,
     resume: bool = False,
     progress: Progress | None = None,
 ) -> tuple[Bundle, ...]:
@@ -59,7 +60,8 @@ def share(
     by default static ones, the students have the same integers as weights.
 
     Args:
-        styles: A teacher of each, see `nstc.distill`, or a painting; two or more.
+        styles: A teacher of each, see `nstc.distill`, or a painting; two or more, or one beside the
+            photograph.
         output: The folder of the bundles, each named after its style; checkpoints go to
             `OUTPUT.training` beside it.
         init: A student's bundle that all start from, and have the shape of.
@@ -67,6 +69,8 @@ def share(
         recipe: Settings.
         options: For teachers that are foreign files: the same for all.
         vgg: See `nstc.models.vgg.load_vgg`.
+        photograph: Whether one more student, called photograph and the last, learns to give what it
+            is given, so that a pack of all can mix a style with it.
         resume: Continue from the checkpoint of a run with the same settings.
         progress: Receives progress updates.
 
@@ -76,10 +80,10 @@ def share(
         NstcError: bad input, an interrupted or a diverged run.
     """
     recipe, progress = recipe or ShareRecipe(), progress or Silent()
-    if len(styles) < 2:
+    if len(styles) + photograph < 2:
         raise errors.OptionError(
             f"{len(styles)} style was given, which has no other to share weights with: give a "
-            "teacher or a painting of each of two or more."
+            "teacher or a painting of each of two or more, or --photograph."
         )
     bundle.refuse_name_of_file(output)
     folder = loop.checkpoint_folder(output)
@@ -95,6 +99,7 @@ def share(
         recipe=recipe,
         options=options,
         vgg=vgg,
+        photograph=photograph,
         resume=resume,
         progress=progress,
     )
@@ -112,37 +117,48 @@ def _runs(
     recipe: ShareRecipe,
     options: TeacherOptions | None,
     vgg: str,
+    photograph: bool,
     resume: bool,
     progress: Progress,
 ) -> Mapping[str, DistillationRun]:
     """A run for each style, by its name, none of them begun."""
     runs: dict[str, DistillationRun] = {}
-    features = load_vgg(vgg).to(best_device())
-    for style in given:
-        settings = {"vgg": vgg, "init": start.identity}
-        teacher, painting = None, _painting(style)
-        if painting is None:
-            teacher = open_teacher(style, options, student=start)
-            if teacher.note:
-                progress.note(f"{teacher.origin.name} {teacher.note}")
-            source = style_of_teacher(teacher, None, credit=None, vgg=vgg, progress=progress)
-        else:
-            source = painting_style(painting, credit=None, vgg=vgg)
-            settings["painting"] = sha256_of(painting)
-        name = source.record.name
+    features = load_vgg(vgg)
+
+    def add(
+        source: StyleSource | None,
+        learned: DistillRecipe,
+        settings: Mapping[str, object],
+        teacher: Teacher | None = None,
+    ) -> None:
+        name = manifest.PHOTOGRAPH if source is None else source.record.name
         _refuse_name(name, runs)
         bundle.refuse_unwritable_bundle(output / name)
         runs[name] = DistillationRun(
             teacher=teacher,
             source=source,
             photos=photos,
-            recipe=recipe.distillation if teacher else recipe.without_teacher,
+            recipe=learned,
             features=features,
             folder=folder,
             resume=resume,
             progress=progress,
-            settings=settings,
+            settings={"vgg": vgg, "init": start.identity, **settings},
         )
+
+    for style in given:
+        if (painting := _painting(style)) is not None:
+            source = painting_style(painting, credit=None, vgg=features)
+            add(source, recipe.without_teacher, {"painting": sha256_of(painting)})
+            continue
+        teacher = open_teacher(style, options, student=start)
+        if teacher.note:
+            progress.note(f"{teacher.origin.name} {teacher.note}")
+        source = style_of_teacher(teacher, None, credit=None, vgg=vgg, progress=progress)
+        add(source, recipe.distillation, {}, teacher)
+    if photograph:
+        add(None, recipe.of_photograph, {manifest.PHOTOGRAPH: True})
+    features.to(best_device())  # in place, once all paintings are measured
     return runs
 
 

@@ -26,7 +26,7 @@ from nstc.core.recipe import DistillRecipe, PruneRecipe
 from nstc.core.recipe.settings import parse_latency
 from nstc.models import tensors
 from nstc.models.architectures import build, count_macs, count_parameters, describe, load
-from nstc.models.style import style_brought_by
+from nstc.models.style import StyleSource, style_brought_by
 from nstc.models.vgg import load_vgg
 
 
@@ -72,10 +72,12 @@ def prune(
     if distillation.quantize_aware:
         require_qat_student(network)  # refused before any work
     opened = _open_teacher(bundle, teacher, options)
+    source = style_brought_by(bundle) or teachers.style_of_teacher(
+        opened, None, credit=None, vgg=vgg, progress=progress
+    )
     run = distill_model.DistillationRun(
         teacher=opened,
-        source=style_brought_by(bundle)
-        or teachers.style_of_teacher(opened, None, credit=None, vgg=vgg, progress=progress),
+        source=source,
         photos=photos,
         recipe=dataclasses.replace(distillation, seed=recipe.seed),
         features=load_vgg(vgg).to(tensors.best_device()),
@@ -90,7 +92,7 @@ def prune(
             **({"style": files.sha256_of(style)} if style else {}),
         },
     )
-    return _Pruning(recipe, run, network).write_bundle(output, bundle, name or bundle.name)
+    return _Pruning(recipe, run, network, source).write_bundle(output, bundle, name or bundle.name)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,6 +102,7 @@ class _Pruning:
     recipe: PruneRecipe
     run: distill_model.DistillationRun
     network: nn.Module  # what is pruned, in evaluation mode
+    source: StyleSource  # of the run
 
     @functools.cached_property
     def probe(self) -> PruningProbe:
@@ -111,7 +114,7 @@ class _Pruning:
             network=self.network,
             importance=recipe.importance,
             photos=run.photos,
-            source=run.source,
+            source=self.source,
             vgg=run.features,
             objective=lambda trial: few.perceptual_objective(trial.to(tensors.best_device())),
             seed=recipe.seed,

@@ -109,7 +109,13 @@ def _run_members(
             vectors[f"{style}/{artifact}"] = check_vector(session)
         hashes = {name: own.manifest.files[artifact_file(name)].sha256 for name in held}
         styles.append(
-            PackedStyle(name=style, bundle=own.origin(), style=own.manifest.style, files=hashes)
+            PackedStyle(
+                name=style,
+                bundle=own.origin(),
+                style=own.manifest.style,
+                photograph=own.manifest.gives_photograph,
+                files=hashes,
+            )
         )
     return tuple(styles), vectors
 

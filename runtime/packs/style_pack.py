@@ -51,6 +51,7 @@ class PackedStyle:
     name: Name
     bundle: Origin  # which it came from
     style: Style | None = None  # the painting, and who made it
+    photograph: bool = False  # whether its result is the photograph itself, nearly
     files: Annotated[Mapping[Name, Sha256], Meta(max_length=len(GRAPHS))]  # by artifact
 
     def __post_init__(self) -> None:
@@ -127,6 +128,24 @@ class Pack:
     def names(self) -> tuple[str, ...]:
         """Of the styles, the first of which runs unless another is chosen."""
         return tuple(own.name for own in self.styles)
+
+    @property
+    def photograph(self) -> str | None:
+        """The style whose result is the photograph itself, nearly; None if there is none."""
+        return next((own.name for own in self.styles if own.photograph), None)
+
+    def in_strength(self, blend: Blend | None, strength: float) -> Blend | None:
+        """A style, by default the first, or a mixture, mixed with the photograph by a strength.
+
+        None where the pack has no photograph, or the strength is not between 0 and 1: either end
+        needs no network of its own, and beyond them there is none.
+        """
+        if self.photograph is None or not 0 < strength < 1:
+            return None
+        shares = Blend.of(blend or self.names[0]).shares
+        given = {style: strength * share for style, share in shares.items()}
+        given[self.photograph] = given.get(self.photograph, 0.0) + 1 - strength
+        return Blend(given)
 
     def refuse_unknown(self, blend: Blend) -> None:
         """`OptionError` for a style that the pack does not have, whatever its weight."""

@@ -73,6 +73,48 @@ def test_stylize_in_a_style_or_a_blend(
     np.testing.assert_array_equal(read_picture(output).rgb, expected)
 
 
+class TestStrength:
+    def test_is_a_blend_with_the_packs_photograph(
+        self, nstc, pack_of_strengths: Pack, photo: Path, pixels: np.ndarray
+    ) -> None:
+        pack, output = pack_of_strengths.bundle.path, photo.with_name("out.png")
+        call = ["stylize", photo, "-m", pack, "--style", "night", "--strength", 0.25]
+        done = nstc(*call, "-o", output, "--json")
+        assert done.code == 0
+        told = json.loads(done.out)
+        assert (told["strength"], told["strength_by"]) == (0.25, "network")
+        said = "strength 0.25 is a blend with photograph of the pack, not of pixels"
+        assert done.err.splitlines() == [said]
+        made = Stylizer(pack, style={"night": 0.25, "photograph": 0.75})(pixels)
+        np.testing.assert_array_equal(read_picture(output).rgb, made)
+
+    @pytest.mark.parametrize("strength", [0, 1])
+    def test_at_both_ends_it_is_of_pixels(
+        self, nstc, pack_of_strengths: Pack, photo: Path, pixels: np.ndarray, strength: float
+    ) -> None:
+        pack, output = pack_of_strengths.bundle.path, photo.with_name("out.png")
+        done = nstc("stylize", photo, "-m", pack, "--strength", strength, "-o", output, "--json")
+        assert json.loads(done.out)["strength_by"] == "pixels"
+        made = Stylizer(pack)(pixels, strength=strength)
+        np.testing.assert_array_equal(read_picture(output).rgb, made)
+
+    def test_without_a_photograph_it_is_of_pixels(
+        self, nstc, pack: Path, photo: Path, pixels: np.ndarray
+    ) -> None:
+        output = photo.with_name("out.png")
+        done = nstc("stylize", photo, "-m", pack, "--strength", 0.25, "-o", output, "--json")
+        told = json.loads(done.out)
+        assert (told["strength"], told["strength_by"], done.err) == (0.25, "pixels", "")
+        made = Stylizer(pack)(pixels, strength=0.25)
+        np.testing.assert_array_equal(read_picture(output).rgb, made)
+
+    def test_show_says_which_style_it_is(self, nstc, pack_of_strengths: Pack) -> None:
+        path = pack_of_strengths.bundle.path
+        assert "none: the photograph itself" in nstc("pack", "show", path).out
+        marks = [own["photograph"] for own in json.loads(nstc("pack", "show", path, "--json").out)]
+        assert marks == [False, False, True]
+
+
 def test_another_style_is_not_what_exists_already(nstc, pack: Path, photo: Path) -> None:
     call = ["stylize", photo, "-m", pack, "-o", photo.with_name("out.png"), "--skip-existing"]
     assert "skipped" not in nstc(*call, "--style", "day").out

@@ -16,6 +16,7 @@ OF_FOREIGN_FILES = [
 ]
 FOR_THE_VERB = [
     ("--vgg", "torchvision", "vgg", "torchvision"),
+    ("--photograph", None, "photograph", True),
     ("--resume", None, "resume", True),
 ]
 

@@ -58,6 +58,23 @@ def test_what_is_optional_may_be_absent() -> None:
     assert Manifest.from_json(bare.to_json(), "m") == bare
 
 
+@pytest.mark.parametrize(
+    ("verbs", "expected"),
+    [
+        (["share"], True),
+        (["distill", "share", "quantize"], True),
+        (["share", "export", "quantize"], True),
+        (["share", "restyle", "quantize"], False),
+        (["distill"], False),
+        ([], False),
+    ],
+)
+def test_only_what_learned_the_photograph_last_gives_it(verbs: list[str], expected: bool) -> None:
+    marked = {"share": {"photograph": True}}
+    history = tuple(Step(verb=verb, recipe=marked.get(verb, {})) for verb in verbs)
+    assert dataclasses.replace(FULL, history=history).gives_photograph is expected
+
+
 def test_the_text_is_the_same_each_time() -> None:
     assert Manifest.from_json(FULL.to_json(), "m").to_json() == FULL.to_json()
 

@@ -21,7 +21,7 @@ from nstc.core.bundle import TILES_ARTIFACT, WEIGHTS_FILE, Bundle, new_bundle, o
 from nstc.core.images import Picture, write_picture
 from nstc.core.manifest import Manifest, Step, Style
 from nstc.core.photos import photos_in
-from nstc.models.architectures import describe
+from nstc.models.architectures import describe, load
 from nstc.models.student import Student, StudentNetwork, TwoScaleStudent
 from nstc.models.tensors import save_tensors
 from nstc.runtime.packs.joining import join_styles
@@ -51,8 +51,11 @@ def in_style(trunk: StudentNetwork, seed: int) -> StudentNetwork:
     return network
 
 
-def quantized_student(network: StudentNetwork, path: Path) -> Bundle:
-    """Its bundle as quantize-aware training and quantizing leave it, without the float file."""
+def quantized_student(network: StudentNetwork, path: Path, *, photograph: bool = False) -> Bundle:
+    """Its bundle as quantize-aware training and quantizing leave it, without the float file.
+
+    A `photograph` is marked as one whose pictures are the photographs, whatever it gives.
+    """
     architecture, contract = describe(network)
     photo = path.parent / "photos" / "photo.png"
     if not photo.exists():
@@ -67,13 +70,15 @@ def quantized_student(network: StudentNetwork, path: Path) -> Bundle:
     learned = {each.module: ranges[each.tensors[0]] for each in activations[:-1]}
     integer = aware_training.quantize_with_learned_ranges(body, form, activations, learned)
     whole = deployed_graph(integer, edges)
+    style = Style(name=f"The {path.name}", source="painting", credit="Nobody, 1900")
     manifest = Manifest(
         name=path.name,
         stage="quantized",
         architecture=architecture,
         contract=contract,
-        style=Style(name=f"The {path.name}", source="painting", credit="Nobody, 1900"),
+        style=None if photograph else style,
         history=(
+            Step(verb="share", recipe={"photograph": True} if photograph else {}),
             Step(verb="quantize", recipe={}, results={"artifact": "int8.onnx", "islands": []}),
         ),
     )
@@ -117,6 +122,19 @@ def shared_pack(members: tuple[Bundle, Bundle], tmp_path_factory: pytest.TempPat
     """The pack of `members`. Not to be changed."""
     styles = [(None, each) for each in members]
     return join_styles(styles, tmp_path_factory.mktemp("pack") / "seasons")
+
+
+@pytest.fixture(scope="session")
+def pack_of_strengths(
+    members: tuple[Bundle, Bundle], tmp_path_factory: pytest.TempPathFactory
+) -> Pack:
+    """The pack of `members` and of one that is marked as the photograph. Not to be changed."""
+    folder = tmp_path_factory.mktemp("strengths")
+    trunk = load(members[0])
+    assert isinstance(trunk, StudentNetwork)
+    network = in_style(trunk, 2)
+    photograph = quantized_student(network, folder / "photograph", photograph=True)
+    return join_styles([(None, own) for own in (*members, photograph)], folder / "pack")
 
 
 @pytest.fixture

@@ -44,3 +44,15 @@ class StyleFlags:
         if chosen.warning is not None:
             tell(chosen.warning)
         return chosen
+
+    def chosen_in_strength(self, bundle: Bundle, strength: float) -> "tuple[Blend | None, float]":
+        """As `chosen`, mixed with a pack's photograph, and the strength that is left for pixels."""
+        from nstc.runtime.packs.style_pack import is_pack, open_pack
+
+        chosen = self.chosen(bundle)
+        pack = open_pack(bundle) if is_pack(bundle) else None
+        mixed = None if pack is None else pack.in_strength(chosen, strength)
+        if pack is None or mixed is None:
+            return chosen, strength
+        tell(f"strength {strength:g} is a blend with {pack.photograph} of the pack, not of pixels")
+        return mixed, 1.0

@@ -1,5 +1,6 @@
 """Videos and cameras of `nstc stylize`: their flags, and what is written or shown of them."""
 
+from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +65,7 @@ def write_or_show_video(
     stylizer: "Stylizer",
     pictures: "BatchOptions",
     flags: VideoFlags,
-    model: str,
+    asked: Mapping[str, object],
     json_output: bool,
 ) -> None:
     """Stylise a video and print a line about it; raise last if the source is damaged."""
@@ -87,7 +88,7 @@ def write_or_show_video(
     target = None if output is None else Path(output)
     if flags.live or target is None:
         live = _shown_live(place, target, stylizer, options, flags)
-        _report_live(live, model, options, json_output)
+        _report_live(live, asked, options, json_output)
         return
     if is_folder(target) and not place.live:  # where it keeps the source's name
         target /= Path(place.name).name
@@ -95,7 +96,7 @@ def write_or_show_video(
         outcome = stylize_video(place, target, stylizer, options, bar)
     if json_output:
         shown = {"stabilized": options.stabilize} | outcome.to_dict()
-        say_json({"schema": "nstc.stylize-video/1", "model": model, **shown})
+        say_json({"schema": "nstc.stylize-video/1", **asked, **shown})
     _report_written(outcome, quiet=json_output)
     if outcome.damage is not None:
         raise errors.DamagedVideoError(
@@ -139,13 +140,16 @@ def _shown_live(
 
 
 def _report_live(
-    outcome: "LiveOutcome", model: str, options: "VideoOptions", json_output: bool
+    outcome: "LiveOutcome",
+    asked: Mapping[str, object],
+    options: "VideoOptions",
+    json_output: bool,
 ) -> None:
     """Print what was shown and recorded; `DamagedVideoError` if the source ended early."""
     recording = outcome.recording
     if json_output:
         shown = {"stabilized": options.stabilize} | outcome.to_dict()
-        say_json({"schema": "nstc.stylize-live/1", "model": model, **shown})
+        say_json({"schema": "nstc.stylize-live/1", **asked, **shown})
     else:
         say(
             f"{outcome.source}  {outcome.frames} frames shown, {outcome.shown_fps:.3g} a second  "

@@ -42,6 +42,10 @@ _DEVICES: Final = frozenset(("con", "prn", "aux", "nul", "conin$", "conout$", "c
 # Values of a student's arguments that nstc 0.1.0 was the last to build.
 _REMOVED: Final = {"block": ("inverted", "large5", "large7", "reparameterised"), "finish": (3, 5)}
 
+# The student that gives what it is given: its name, and the mark in the step that trained it.
+PHOTOGRAPH: Final = "photograph"
+_CONVERSIONS: Final = ("quantize", "export")  # verbs that leave what a network learned
+
 _RECORDED_TOOLS: Final = (
     *("numpy", "pillow", "onnxruntime", "torch", "onnx"),
     *("torch-pruning", "executorch", "torchao"),
@@ -224,6 +228,12 @@ class Manifest:
             raise ValueError(
                 f"its files have {total / 1e9:.0f} GB, expected at most {MAX_TOTAL_BYTES / 1e9:.0f}"
             )
+
+    @property
+    def gives_photograph(self) -> bool:
+        """Whether it learned to give the photograph itself, see `nstc share --photograph`."""
+        learned = [step for step in self.history if step.verb not in _CONVERSIONS]
+        return bool(learned) and learned[-1].recipe.get(PHOTOGRAPH) is True
 
     def to_json(self) -> str:
         """As text, with a seal over the content by which a changed byte is found."""

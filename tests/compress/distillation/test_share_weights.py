@@ -13,6 +13,7 @@ from nstc.compress.distillation import teacher_outputs
 from nstc.compress.distillation.share_weights import share
 from nstc.compress.graphs.stored_weights import weight_scale
 from nstc.compress.quantization.quantize_model import quantize
+from nstc.compress.quantization.summary import QuantizationReport
 from nstc.core.bundle import WEIGHTS_FILE, Bundle
 from nstc.core.errors import Interrupted, OptionError, OutputError
 from nstc.core.files import sha256_of
@@ -20,8 +21,12 @@ from nstc.core.photos import PhotoSet
 from nstc.core.recipe import QuantizeRecipe, ShareRecipe, override
 from nstc.models.architectures import learned_ranges, load
 from nstc.models.student import Student, student_named
-from nstc.models.tensors import load_tensors
+from nstc.models.tensors import images_to_tensor, load_tensors
 from nstc.models.transformer import TransformerNet
+from nstc.runtime.packs.blending import Blend
+from nstc.runtime.packs.joining import join_styles
+from nstc.runtime.packs.style_pack import INT8
+from nstc.runtime.verification import verify
 
 TINY = ShareRecipe(steps=2, size=64, learning_rate=0.1, balance=False)
 AWARE = {"quantize_aware": True, "float_share": 0.5}
@@ -69,6 +74,15 @@ def aware(share_tiny: Share, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     """An uninterrupted run whose second half is quantization-aware. Not to be changed."""
     output = tmp_path_factory.mktemp("aware") / "styles"
     return share_tiny(output, **AWARE)
+
+
+@pytest.fixture(scope="module")
+def quantized(
+    aware: tuple[Bundle, ...], photos: PhotoSet, tmp_path_factory: pytest.TempPathFactory
+) -> list[tuple[Bundle, QuantizationReport]]:
+    """The quantized students of `aware`, and what is said of each. Not to be changed."""
+    folder, recipe = tmp_path_factory.mktemp("quantized"), QuantizeRecipe(size=64)
+    return [quantize(own, folder / own.name, photos=photos, recipe=recipe) for own in aware]
 
 
 def levels_of(bundle: Bundle) -> dict[str, torch.Tensor]:
@@ -155,7 +169,7 @@ def test_each_style_is_balanced_on_its_own_teacher(
 
 class TestQuantizationAware:
     def test_integers_stay_equal_with_ranges_of_each_styles_own(
-        self, aware: tuple[Bundle, ...], photos: PhotoSet, tmp_path: Path
+        self, aware: tuple[Bundle, ...], quantized: list[tuple[Bundle, QuantizationReport]]
     ) -> None:
         one, other = map(levels_of, aware)
         assert all(torch.equal(one[name], other[name]) for name in one)
@@ -163,10 +177,7 @@ class TestQuantizationAware:
         assert ranges[0] is not None
         assert ranges[0] != ranges[1]
         files = []
-        for bundle in aware:
-            made, report = quantize(
-                bundle, tmp_path / bundle.name, photos=photos, recipe=QuantizeRecipe(size=64)
-            )
+        for made, report in quantized:
             assert report.agreement > 0.99, "with what was trained"
             files.append(onnx.load(made.artifact("int8")).graph.initializer)
         for mine, yours in zip(*files, strict=True):
@@ -221,6 +232,40 @@ def test_a_painting_is_a_style_too(
     assert set(of_stripes) - set(of_sea) == {"balance", "content/level"}
     one, other = map(levels_of, (sea, stripes))
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+class TestPack:
+    """From a shared training to a pack and the files of its styles."""
+
+    def test_each_style_comes_back_byte_for_byte(
+        self, quantized: list[tuple[Bundle, QuantizationReport]], tmp_path: Path
+    ) -> None:
+        members = [own for own, _ in quantized]
+        pack = join_styles([(None, own) for own in members], tmp_path / "pack")
+        assert (pack.names, pack.photograph) == (("sea", "sky"), None)
+        for own in members:
+            assert pack.files(Blend.of(own.name))[INT8] == own.artifact(INT8).read_bytes()
+        mixed = pack.files(Blend.of({"sea": 0.5, "sky": 0.5}))[INT8]
+        assert mixed not in [own.artifact(INT8).read_bytes() for own in members]
+        assert verify(pack.bundle.path).errors == ()
+
+
+def test_the_photograph_is_learned_by_its_pixels(
+    share_tiny: Share, members: list[Path], photos: PhotoSet, tmp_path: Path
+) -> None:
+    output = tmp_path / "styles"
+    given = {"styles": members[:1], "photograph": True, "steps": 15, "learning_rate": 0.02}
+    *_, made = share_tiny(output, **given)
+    lines = losses_of(output, "perceptual")[1::2]
+    assert set(lines[0]) == {"step", "pixel", "range"}
+    photo = images_to_tensor([next(photos.squares(64))])
+    with torch.no_grad():
+        before, after = (
+            float((load(model).eval()(photo) - photo).abs().mean()) for model in (members[2], made)
+        )
+    assert after < 0.97 * before
+    manifest = made.manifest
+    assert (made.name, manifest.style, manifest.gives_photograph) == ("photograph", None, True)
 
 
 class TestRefused:

@@ -78,6 +78,33 @@ class TestBlends:
             pass
 
 
+class TestInStrength:
+    def test_is_a_blend_with_the_photograph(self, pack_of_strengths: Pack) -> None:
+        pack = pack_of_strengths
+        assert pack.photograph == "photograph"
+        for style, strength, shares in [
+            ("night", 0.25, {"night": 0.25, "photograph": 0.75}),
+            ({"day": 3, "night": 1}, 0.8, {"day": 0.6, "night": 0.2, "photograph": 0.2}),
+            ({"day": 1, "photograph": 1}, 0.5, {"day": 0.25, "photograph": 0.75}),
+            ("photograph", 0.5, {"photograph": 1}),
+            (None, 0.5, {"day": 0.5, "photograph": 0.5}),
+        ]:
+            mixed = pack.in_strength(None if style is None else Blend.of(style), strength)
+            assert mixed is not None
+            assert mixed.shares == pytest.approx(shares)
+            assert mixed.warning is None
+
+    @pytest.mark.parametrize("strength", [-0.5, 0, 1, 1.5])
+    def test_neither_end_nor_what_is_beyond_needs_one(
+        self, pack_of_strengths: Pack, strength: float
+    ) -> None:
+        assert pack_of_strengths.in_strength(None, strength) is None
+
+    def test_a_pack_without_a_photograph_has_none(self, shared_pack: Pack) -> None:
+        assert shared_pack.photograph is None
+        assert shared_pack.in_strength(Blend.of("day"), 0.5) is None
+
+
 class TestAsBundle:
     def test_a_styles_files_go_after_it_was_opened(self, shared_pack: Pack) -> None:
         with shared_pack.as_bundle(Blend.of("night")) as made:

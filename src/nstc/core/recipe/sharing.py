@@ -74,3 +74,16 @@ class ShareRecipe(Checked):
             pixel_weight=0.0,
             style_strength=self.style_strength,
         )
+
+    @property
+    def of_photograph(self) -> DistillRecipe:
+        """The same for a student that gives the photograph: its pixels are all that is compared."""
+        return dataclasses.replace(
+            self.distillation,
+            crops=100,
+            pixel_weight=1.0,
+            style_weight=0.0,
+            content_weight=0.0,
+            checkerboard_weight=0.0,
+            steadiness_weight=0.0,
+        )

@@ -1,13 +1,16 @@
 """nstc pack."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nstc.cli import options
 from nstc.cli.output import print_list, say, say_json, tell
 from nstc.cli.style_flags import StyleFlags
+
+if TYPE_CHECKING:
+    from nstc.runtime.packs.style_pack import PackedStyle
 
 _PACK = typer.Argument(help="The pack: a folder or a zoo name.", metavar="PACK")
 Pack = Annotated[str, _PACK]
@@ -86,7 +89,12 @@ def show(model: Pack, json_output: options.Json = False) -> None:
         say_json([own.to_dict() for own in pack.styles])
         return
     rows = [
-        (own.name, own.style.name if own.style else "-", (own.style and own.style.credit) or "-")
-        for own in pack.styles
+        (own.name, _painting(own), (own.style and own.style.credit) or "-") for own in pack.styles
     ]
     print_list(("style", "painting", "credit"), (), rows, sentences=())
+
+
+def _painting(style: "PackedStyle") -> str:
+    if style.photograph:
+        return "none: the photograph itself"
+    return "-" if style.style is None else style.style.name

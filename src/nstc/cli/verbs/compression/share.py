@@ -17,8 +17,8 @@ def share(
         list[str],
         typer.Argument(
             metavar="STYLE",
-            help="A teacher or a painting of each style, two or more: bundles, zoo names, "
-            "checkpoints, ONNX or TorchScript files, or pictures.",
+            help="A teacher or a painting of each style, two or more, or one with --photograph: "
+            "bundles, zoo names, checkpoints, ONNX or TorchScript files, or pictures.",
         ),
     ],
     output: Annotated[
@@ -36,6 +36,11 @@ def share(
     recipe: options.Recipe = None,
     given: options.Given[ShareRecipe],
     foreign: options.TeacherFlags,
+    photograph: bool = options.flag(
+        False,
+        "One more student, called photograph, which gives the photograph itself: a pack of all "
+        "then blends it with a style for stylize --strength.",
+    ),
     _seed: options.Placed = None,
     resume: options.Resume = False,
 ) -> None:
@@ -59,6 +64,7 @@ def share(
             recipe=settings,
             options=foreign.options(),
             vgg=foreign.vgg,
+            photograph=photograph,
             resume=resume,
             progress=bar,
         )

@@ -2,7 +2,8 @@
 
 import contextlib
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -19,6 +20,7 @@ from nstc.core.terminal import refuse_terminal_output
 
 if TYPE_CHECKING:
     from nstc.runtime.files.batch import BatchOptions, PictureOutcome
+    from nstc.runtime.packs.blending import Blend
     from nstc.runtime.stylizer import Stylizer
 
 
@@ -158,13 +160,24 @@ def stylize(
                 "-o - and --json both write to standard output: give one of the two."
             )
         refuse_terminal_output()
-    stylizer = _opened(network, styles, limits)
+    bundle, strength = open_bundle(network.model), painting.strength
+    if video.live:  # keys change the strength, of pixels
+        blend, left = styles.chosen(bundle), strength
+    else:
+        blend, left = styles.chosen_in_strength(bundle, strength)
+    options = replace(options, control=replace(options.control, strength=left))
+    stylizer = _opened(bundle, blend, network, limits)
     if options.control.warning is not None:
         tell(options.control.warning)
+    asked = {
+        "model": network.model,
+        "strength": strength,
+        "strength_by": "pixels" if left == strength else "network",
+    }
     if of_video:
-        write_or_show_video(inputs, output, stylizer, options, video, network.model, json_output)
+        write_or_show_video(inputs, output, stylizer, options, video, asked, json_output)
     elif output is not None:  # as it is: only what is live goes without
-        _stylize_pictures(inputs, output, stylizer, options, network.model, json_output)
+        _stylize_pictures(inputs, output, stylizer, options, asked, json_output)
 
 
 def _refuse_misplaced(options: dict[str, object], of_video: bool) -> None:
@@ -201,14 +214,14 @@ def _options(painting: ControlFlags, pictures: PictureFlags, limits: LimitFlags)
     )
 
 
-def _opened(flags: ModelFlags, styles: StyleFlags, limits: LimitFlags) -> "Stylizer":
+def _opened(
+    bundle: Bundle, blend: "Blend | None", flags: ModelFlags, limits: LimitFlags
+) -> "Stylizer":
     from nstc.runtime.foreign.trial import current_limits, limited_to
     from nstc.runtime.stylizer import Stylizer, artifact_of
 
     max_ram_bytes = None if limits.max_ram is None else parse_bytes(limits.max_ram)
     asked = artifact_of(flags.precision, flags.artifact)
-    bundle = open_bundle(flags.model)
-    blend = styles.chosen(bundle)
     _make_missing(bundle, asked)
     usual = current_limits()  # which smaller limits of a picture or an address leave as they are
     ram = max(max_ram_bytes or 0, usual.max_ram_bytes)
@@ -254,7 +267,7 @@ def _stylize_pictures(
     output: str,
     stylizer: "Stylizer",
     options: "BatchOptions",
-    model: str,
+    asked: Mapping[str, object],
     json_output: bool,
 ) -> None:
     from nstc.runtime.files.batch import stylize_files
@@ -280,7 +293,7 @@ def _stylize_pictures(
     if json_output:
         numbers = {status: counts[status] for status in ("done", "skipped", "failed")}
         made = [outcome.to_dict() for outcome in outcomes]
-        say_json({"schema": "nstc.stylize/1", "model": model, **numbers, "pictures": made})
+        say_json({"schema": "nstc.stylize/1", **asked, **numbers, "pictures": made})
     failures = [outcome.error for outcome in outcomes if outcome.error is not None]
     if failures and not many:
         raise failures[0]
