@@ -60,17 +60,14 @@ def share(
     by default static ones, the students have the same integers as weights.
 
     Args:
-        styles: A teacher of each, see `nstc.distill`, or a painting; two or more, or one beside the
-            photograph.
-        output: The folder of the bundles, each named after its style; checkpoints go to
-            `OUTPUT.training` beside it.
+        styles: A teacher of each, see `nstc.distill`, or a painting; two or more in all.
+        output: Folder of the bundles, named after styles; checkpoints go to `OUTPUT.training`.
         init: A student's bundle that all start from, and have the shape of.
         photos: What is stylised for the students to learn from.
         recipe: Settings.
         options: For teachers that are foreign files: the same for all.
         vgg: See `nstc.models.vgg.load_vgg`.
-        photograph: Whether one more student, called photograph and the last, learns to give what it
-            is given, so that a pack of all can mix a style with it.
+        photograph: Whether one more student, called so and the last, learns to give its input.
         resume: Continue from the checkpoint of a run with the same settings.
         progress: Receives progress updates.
 
@@ -86,14 +83,13 @@ def share(
             "teacher or a painting of each of two or more, or --photograph."
         )
     bundle.refuse_name_of_file(output)
-    folder = loop.checkpoint_folder(output)
     start = open_bundle(init) if isinstance(init, str | Path) else init
     network = student_of(start, recipe.distillation, progress)
     refuse_unshareable(network, start)
     runs = _runs(
         styles,
         output,
-        folder=folder,
+        folder=loop.checkpoint_folder(output),
         start=start,
         photos=photos,
         recipe=recipe,

@@ -72,9 +72,7 @@ def prune(
     if distillation.quantize_aware:
         require_qat_student(network)  # refused before any work
     opened = _open_teacher(bundle, teacher, options)
-    source = style_brought_by(bundle) or teachers.style_of_teacher(
-        opened, None, credit=None, vgg=vgg, progress=progress
-    )
+    source = _source(bundle, opened, vgg, progress)
     run = distill_model.DistillationRun(
         teacher=opened,
         source=source,
@@ -93,6 +91,13 @@ def prune(
         },
     )
     return _Pruning(recipe, run, network, source).write_bundle(output, bundle, name or bundle.name)
+
+
+def _source(bundle: Bundle, teacher: teachers.Teacher, vgg: str, progress: Progress) -> StyleSource:
+    """The style that a pruned network keeps."""
+    return style_brought_by(bundle) or teachers.style_of_teacher(
+        teacher, None, credit=None, vgg=vgg, progress=progress
+    )
 
 
 @dataclasses.dataclass(frozen=True)

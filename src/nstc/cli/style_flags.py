@@ -45,12 +45,17 @@ class StyleFlags:
             tell(chosen.warning)
         return chosen
 
-    def chosen_in_strength(self, bundle: Bundle, strength: float) -> "tuple[Blend | None, float]":
-        """As `chosen`, mixed with a pack's photograph, and the strength that is left for pixels."""
+    def chosen_in_strength(
+        self, bundle: Bundle, strength: float, *, live: bool
+    ) -> "tuple[Blend | None, float]":
+        """As `chosen`, mixed with a pack's photograph, and the strength that is left for pixels.
+
+        Of a live picture, whose keys change the strength, all is left.
+        """
         from nstc.runtime.packs.style_pack import is_pack, open_pack
 
         chosen = self.chosen(bundle)
-        pack = open_pack(bundle) if is_pack(bundle) else None
+        pack = open_pack(bundle) if is_pack(bundle) and not live else None
         mixed = None if pack is None else pack.in_strength(chosen, strength)
         if pack is None or mixed is None:
             return chosen, strength

@@ -161,19 +161,13 @@ def stylize(
             )
         refuse_terminal_output()
     bundle, strength = open_bundle(network.model), painting.strength
-    if video.live:  # keys change the strength, of pixels
-        blend, left = styles.chosen(bundle), strength
-    else:
-        blend, left = styles.chosen_in_strength(bundle, strength)
+    blend, left = styles.chosen_in_strength(bundle, strength, live=video.live)
     options = replace(options, control=replace(options.control, strength=left))
     stylizer = _opened(bundle, blend, network, limits)
     if options.control.warning is not None:
         tell(options.control.warning)
-    asked = {
-        "model": network.model,
-        "strength": strength,
-        "strength_by": "pixels" if left == strength else "network",
-    }
+    by = "pixels" if left == strength else "network"
+    asked = {"model": network.model, "strength": strength, "strength_by": by}
     if of_video:
         write_or_show_video(inputs, output, stylizer, options, video, asked, json_output)
     elif output is not None:  # as it is: only what is live goes without
