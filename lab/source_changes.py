@@ -6,10 +6,9 @@ of whose parts Python 3.11 gives no places.
 """
 
 import ast
-import itertools
-import math
-import random
+import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -55,6 +54,7 @@ class Change:
     stop: int
     before: str
     after: str
+    within: str  # the line's text
 
     def applied(self, source: str) -> str:
         """The file's text with the change in it."""
@@ -76,16 +76,19 @@ def changes(path: str, source: str) -> list[Change]:
 
 
 def sample(every: Sequence[Change], count: int, seed: int) -> list[Change]:
-    """So many of all changes, or all of them if there are fewer.
+    """So many of all changes, or all of them if there are fewer, in their order.
 
-    One at random of each of `count` runs of equal length: in the order of files, a large room gives
-    more of them than a small one.
+    Each has a lot by the seed and by its own line: when the source changes elsewhere, the sample
+    stays as it was.
     """
-    rng = random.Random(seed)  # noqa: S311  (no secret)
-    length = max(1.0, len(every) / count)
-    starts = (math.ceil(number * length) for number in range(min(count, len(every)) + 1))
-    ends = [min(start, len(every)) for start in starts]
-    return [every[rng.randrange(one, next_one)] for one, next_one in itertools.pairwise(ends)]
+    twins: Counter[tuple[str, ...]] = Counter()  # by what they are, of which a file may have more
+    lots: list[bytes] = []
+    for change in every:
+        told = (change.path, change.within, change.before, change.after)
+        twins[told] += 1
+        lots.append(hashlib.sha256(repr((seed, told, twins[told])).encode()).digest())
+    drawn = sorted(range(len(every)), key=lots.__getitem__)[:count]
+    return [every[place] for place in sorted(drawn)]
 
 
 class _Finder(ast.NodeVisitor):
@@ -218,8 +221,17 @@ class _Finder(ast.NodeVisitor):
     def _add(self, start: int, stop: int, after: str) -> None:
         line = self.data.count(b"\n", 0, start) + 1
         before = self.data[start:stop].decode()
+        within = self.data[self.starts[line - 1] : self.starts[line]].decode().strip()
         self.found.append(
-            Change(path=self.path, line=line, start=start, stop=stop, before=before, after=after)
+            Change(
+                path=self.path,
+                line=line,
+                start=start,
+                stop=stop,
+                before=before,
+                after=after,
+                within=within,
+            )
         )
 
 

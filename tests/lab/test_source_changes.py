@@ -82,10 +82,24 @@ class TestSample:
         assert sample(self.every, 12, 3) != sample(self.every, 12, 4)
 
     @pytest.mark.parametrize("count", [1, 7, 12, 119])
-    def test_it_is_of_all_files_by_their_length_and_nothing_is_twice(self, count: int) -> None:
+    def test_it_has_so_many_in_their_order_and_nothing_twice(self, count: int) -> None:
         found = sample(self.every, count, 0)
-        assert len(set(found)) == count
-        assert abs(sum(change.path == "a.py" for change in found) - 0.75 * count) <= 1
+        places = [self.every.index(change) for change in found]
+        assert len(places) == count
+        assert places == sorted(set(places))
+
+    def test_a_large_file_gives_more_than_a_small_one(self) -> None:
+        large = sum(change.path == "a.py" for change in sample(self.every, 60, 0))
+        assert 36 < large < 54  # 45 of 60 are to be expected
+
+    def test_what_is_written_elsewhere_leaves_it_as_it_was(self) -> None:
+        words = [f"a{number} = 1\n" for number in range(90)]
+        longer = ["z = x + y\n", *words[:50], "\n\n", "    \n", *words[50:]]
+        before, after = (
+            {own.within for own in sample(changes("a.py", "".join(lines)), 20, 0)}
+            for lines in (words, longer)
+        )
+        assert len(before & after) >= 19
 
     def test_of_few_all_are_taken(self) -> None:
         assert sample(self.every[:5], 12, 0) == list(self.every[:5])
