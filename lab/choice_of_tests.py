@@ -3,7 +3,7 @@
 import ast
 import functools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Final
 
@@ -25,8 +25,10 @@ def chosen_tests(
     """The test modules that can see a change of a file, the nearest first, at most so many.
 
     First those of the module's own name in the folder that mirrors its own, then others there that
-    import it, then those elsewhere. If there are none, those that see a module which imports it,
-    and those there that have its name as a word: verbs of the CLI are found by their names.
+    import it, then those elsewhere; then others there that name what it defines. Behind them come
+    those of the modules that import it, and of those that import them, in the same way. If no test
+    imports it itself, those there that have its name as a word are last: verbs of the CLI are found
+    by their names.
 
     Args:
         path: Of the file in the checkout.
@@ -34,27 +36,51 @@ def chosen_tests(
         tests: Text of all test modules by path.
         most: How many.
     """
-    return _every_test(path, sources, tests, frozenset())[:most]
+    found = dict.fromkeys(_own_tests(path, tests))
+    words = [] if found else _tests_that_name((_name(path),), path, tests)
+    found |= dict.fromkeys(_tests_that_name(_defined(sources[path]), path, tests))
+    seen = [path]  # and what imports it, the nearest first; it grows
+    for reached in seen:
+        if len(found) >= most:
+            break
+        found |= dict.fromkeys(_own_tests(reached, tests))
+        module, folder = module_of(reached), PurePosixPath(reached).parent
+        importing = [own for own in sources if own not in seen and module in _imports(sources[own])]
+        seen += sorted(importing, key=lambda own: PurePosixPath(own).parent != folder)
+    return tuple(found | dict.fromkeys(words))[:most]
 
 
-def _every_test(
-    path: str, sources: Mapping[str, str], tests: Mapping[str, str], seen: frozenset[str]
-) -> tuple[str, ...]:
-    module, folder = module_of(path), _mirrored(path, tests)
-    name = re.escape(module.rpartition(".")[2].rstrip("_"))
-    own = re.compile(rf"test_{name}(_\w+)?\.py")
-    near = [test for test in sorted(tests) if PurePosixPath(test).is_relative_to(folder)]
+def _own_tests(path: str, tests: Mapping[str, str]) -> list[str]:
+    """Those of a module's name, and those that import it."""
+    module, near = module_of(path), _near(path, tests)
+    own = re.compile(rf"test_{_name(path)}(_\w+)?\.py")
     named = [test for test in near if own.fullmatch(PurePosixPath(test).name)]
     importing = [test for test in sorted(tests) if module in _imports(tests[test])]
-    importing.sort(key=lambda test: test not in near)
-    found = [*named, *importing]
-    if not found:
-        seen |= {path}
-        readers = [own for own in sources if own not in seen and module in _imports(sources[own])]
-        found = [test for own in readers for test in _every_test(own, sources, tests, seen)]
-        word = re.compile(rf"\b{name}\b")
-        found += [test for test in near if word.search(tests[test])]
-    return tuple(dict.fromkeys(found))
+    return [*named, *sorted(importing, key=lambda test: test not in near)]
+
+
+def _tests_that_name(words: Collection[str], path: str, tests: Mapping[str, str]) -> list[str]:
+    """Those of a module's folder that have one of some words."""
+    pattern = re.compile(rf"\b({'|'.join(words)})\b")
+    return [test for test in _near(path, tests) if words and pattern.search(tests[test])]
+
+
+def _defined(source: str) -> frozenset[str]:
+    """Functions and classes of a module that other modules may import."""
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    names = {own.name for own in ast.parse(source).body if isinstance(own, kinds)}
+    return frozenset(name for name in names if not name.startswith("_"))
+
+
+def _name(path: str) -> str:
+    """A module's own name, as a pattern."""
+    return re.escape(module_of(path).rpartition(".")[2].rstrip("_"))
+
+
+def _near(path: str, tests: Mapping[str, str]) -> list[str]:
+    """The test modules of the folder that mirrors a file's, and of those in it."""
+    folder = _mirrored(path, tests)
+    return [test for test in sorted(tests) if PurePosixPath(test).is_relative_to(folder)]
 
 
 def _mirrored(path: str, tests: Mapping[str, str]) -> str:

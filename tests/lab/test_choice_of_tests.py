@@ -4,7 +4,8 @@ import pytest
 from lab.choice_of_tests import chosen_tests, module_of
 
 SOURCES = {
-    "compress/graphs/edges.py": "import onnx",
+    "benchmarks/bench.py": "from nstc.compress.graphs import edges",
+    "compress/graphs/edges.py": "def hidden_edge(): pass\ndef _own(): pass",
     "compress/graphs/corners.py": "from nstc.compress.graphs import edges",
     "runtime/live.py": "from nstc.runtime.frames import Frame",
     "runtime/frames.py": "",
@@ -15,9 +16,14 @@ TESTS = {
     "tests/cli/test_bad_input.py": "def test_import(nstc): nstc('import')",
     "tests/cli/test_other.py": "important = 1",
     "tests/compress/graphs/test_edges.py": "",
+    "tests/compress/graphs/test_faces.py": "assert face.hidden_edge() == 3",
+    "tests/compress/graphs/test_points.py": "_own, hidden_edges = 1, 2",
+    "tests/compress/test_pruning.py": "prune(hidden_edge())",
     "tests/compress/graphs/test_edges_of_few.py": "",
     "tests/compress/graphs/test_corners.py": "from nstc.compress.graphs.edges import Edge",
     "tests/benchmarks/test_bench.py": "import nstc.compress.graphs.edges",
+    "tests/benchmarks/test_speed.py": "from nstc.benchmarks.bench import timed",
+    "tests/runtime/test_angles.py": "from nstc.compress.graphs.corners import angle",
     "tests/runtime/test_live.py": "",
     "tests/core/test_bundle.py": "from nstc.core.files.locks import locked",
 }
@@ -38,13 +44,16 @@ def test_a_file_is_imported_by_a_name(path: str, module: str) -> None:
 @pytest.mark.parametrize(
     ("path", "tests"),
     [
-        (  # of its name, then there, then elsewhere
+        (  # of its name, importing it there and elsewhere, naming what it has, of what imports it
             "compress/graphs/edges.py",
             [
                 "compress/graphs/test_edges",
                 "compress/graphs/test_edges_of_few",
                 "compress/graphs/test_corners",
                 "benchmarks/test_bench",
+                "compress/graphs/test_faces",
+                "runtime/test_angles",
+                "benchmarks/test_speed",
             ],
         ),
         ("src/nstc/core/files/locks.py", ["core/test_bundle"]),
