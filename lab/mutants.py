@@ -38,6 +38,7 @@ RECORD: Final = Path("runs/mutants.jsonl")
 _TREE: Final = ".typetree"  # of links, by which the copy's own nstc is imported
 _OUTPUT: Final = "mutant-output.txt"
 _PASSED, _FAILED, _NONE_FOUND = 0, 1, 5  # exit codes of pytest
+_TEST: Final = "::"  # between the path of a test module and a test in it
 _PYTEST: Final = (sys.executable, "-m", "pytest", "-q", "--no-header", "--tb=no")
 
 
@@ -46,6 +47,7 @@ class Outcome(StrEnum):
 
     KILLED = "killed"  # a test fails with it, and passes without it
     SURVIVED = "survived"  # all tests pass
+    BROKEN = "broken"  # modules can't be imported with it, which says little of their tests
     TIMEOUT = "timeout"  # the tests took too long, perhaps for it
     UNSEEN = "unseen"  # none of the tests that were chosen runs here
     UNCLEAR = "unclear"  # the test that fails with it also fails without it
@@ -98,7 +100,10 @@ class Copy:
         # Without the change: the test that failed, or the import of what could not even start.
         again = ["--last-failed", *tests] if status == _FAILED else ["--collect-only", *tests]
         without = self._run([*_PYTEST, *again], timeout_s)
-        return (Outcome.KILLED if without == _PASSED else Outcome.UNCLEAR), failed
+        if without != _PASSED:
+            return Outcome.UNCLEAR, failed
+        crashed = status < 0  # by a signal, before it could name a test
+        return (Outcome.KILLED if crashed or _TEST in failed else Outcome.BROKEN), failed
 
     @contextlib.contextmanager
     def _changed(self, change: Change) -> Iterator[None]:

@@ -67,6 +67,13 @@ def test_what_a_test_notices_is_killed_and_the_rest_survives(copy: Copy) -> None
 
 
 @pytest.mark.slow
+def test_what_can_not_be_imported_is_broken(copy: Copy) -> None:
+    first = "from nstc import room\nassert not room.is_large(10)\n"
+    (copy.folder / "tests" / "test_room.py").write_text(first + TESTS, encoding="utf-8")
+    assert judged(copy, "> -> >=") == (Outcome.BROKEN, "tests/test_room.py")
+
+
+@pytest.mark.slow
 def test_a_test_that_fails_anyhow_kills_nothing(copy: Copy) -> None:
     tests = copy.folder / "tests" / "test_room.py"
     tests.write_text(TESTS + "\ndef test_never():\n    assert 0\n", encoding="utf-8")
