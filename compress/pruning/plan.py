@@ -267,7 +267,8 @@ class _Planner:
         """The widths for a ratio or a number of multiply-accumulates."""
         share = self._share(schedule)
         if share is None:
-            whole, fewest = (self._macs(own) for own in (self._full, schedule(1.0 - 1e-9)))
+            narrowest = schedule(schedules.LARGEST_SHARE)
+            whole, fewest = map(self._macs, (self._full, narrowest))
             what = f"target-macs {self._recipe.target_macs}"
             if self._recipe.speedup is not None:
                 what = f"a speed-up of {self._recipe.speedup}"
