@@ -11,7 +11,7 @@ from typing import Any, Final
 import onnx
 from torch import nn
 
-from nstc.benchmarks.quality.metrics import Metric, metric_of
+from nstc.benchmarks.quality.metrics import metric_of
 from nstc.benchmarks.result import BenchResult, Quality, Row, rows_content
 from nstc.benchmarks.table import NONE, as_markdown, finite, heading, shown_metrics
 from nstc.benchmarks.timing.statistics import Interval
@@ -37,6 +37,7 @@ _FRONTIER: Final = f"""![speed and style]({FRONTIER_FILE})
 
 Beside the other students of the zoo, each against its own teacher."""
 
+_DIGITS: Final = 3  # behind the point, of metrics
 _LAST_STEPS: Final = 3  # of a history are not folded away: distilling, pruning, quantizing
 _CURVES: Final = f"""![loss curves]({CURVES_FILE})
 
@@ -211,7 +212,7 @@ def _judged(rows: Sequence[_Measured]) -> list[str]:
         f"|---|---|---|{'---|' * len(shown)}",
     ]
     for row in rows:
-        metrics = [_number(row.quality.metrics.get(own.name), own) for own in shown]
+        metrics = [_number(row.quality.metrics.get(own.name)) for own in shown]
         table.append(
             f"| model.{row.artifact} | {row.size_bytes / 1000:.0f} | {row.speedup.median:.1f} "
             f"({row.speedup.low:.1f} to {row.speedup.high:.1f}) | {' | '.join(metrics)} |"
@@ -234,12 +235,12 @@ def _tails(rows: Sequence[_Measured]) -> list[str]:
     for row in rows:
         cells = []
         for name in names:
-            digits, tail = metric_of(name).digits, row.quality.tails.get(name)
+            tail = row.quality.tails.get(name)
             if tail is None:
                 cells += [NONE, NONE]
                 continue
             photo = as_markdown(tail.worst_photo)
-            cells += [finite(tail.p90, digits), f"{finite(tail.worst, digits)} ({photo})"]
+            cells += [finite(tail.p90, _DIGITS), f"{finite(tail.worst, _DIGITS)} ({photo})"]
         table.append(f"| model.{row.artifact} | {' | '.join(cells)} |")
     return [
         "90th percentile over the same photographs, and the worst of them:",
@@ -247,9 +248,9 @@ def _tails(rows: Sequence[_Measured]) -> list[str]:
     ]
 
 
-def _number(found: Interval | None, metric: Metric) -> str:
+def _number(found: Interval | None) -> str:
     """A metric's median."""
-    return NONE if found is None else finite(found.median, metric.digits)
+    return NONE if found is None else finite(found.median, _DIGITS)
 
 
 def _history(steps: Sequence[Step]) -> list[str]:

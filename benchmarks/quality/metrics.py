@@ -86,7 +86,6 @@ class Metric:
     unit: str = ""  # of the number; empty for a ratio
     label: str = ""  # what tables call it; one without is in those of all metrics alone
     narrow: bool = True  # whether tables of few columns have it too, if it has a label
-    digits: int = 3  # behind the point, in cards
     # What the gate lets pass of the 90th percentile over photographs and of the worst; None where
     # results have the median alone. Only of metrics of which less is better.
     tail: Tolerance | None = None
@@ -272,7 +271,6 @@ METRICS: Final = (
         Better.HIGHER,
         Tolerance(0.05, ceiling=50.0),
         "dB",
-        digits=1,
     ),
     Metric("feature_distance", feature_distance, tolerance=Tolerance(0.001, 0.01)),
     # In CIELAB units, of which about 1 can just be seen: rounding 0.015, brightness 0.16 to 0.5.
