@@ -69,7 +69,7 @@ class Pickle:
         # A stack machine without values: of each it keeps its text and how deep tuples nest in it.
         stack: list[_Value | None] = []  # None is a mark
         memo: dict[int, _Value | None] = {}
-        for number, (code, argument, _) in enumerate(pickletools.genops(stream)):
+        for number, (code, argument, _) in enumerate(pickletools.genops(stream), start=1):
             if number > MOST_INSTRUCTIONS:
                 raise OverlongPickleError
             if code.name == "PROTO":

@@ -47,6 +47,17 @@ def test_no_more_of_a_zip_is_unpacked_than_a_pickle_may_have(
         checkpoint_files.pickles_of(tmp_path / "x.pth")
 
 
+def test_a_pickle_has_as_many_instructions_as_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    none = b"\x80\x02N."  # three: its protocol, None, the end
+    monkeypatch.setattr(checkpoint_files, "MOST_INSTRUCTIONS", 3)
+    found = checkpoint_files.Pickle()
+    found.scan(io.BytesIO(none))
+    assert (found.protocol, found.whole) == (2, True)
+    monkeypatch.setattr(checkpoint_files, "MOST_INSTRUCTIONS", 2)
+    with pytest.raises(checkpoint_files.OverlongPickleError):
+        checkpoint_files.Pickle().scan(io.BytesIO(none))
+
+
 def listing(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
