@@ -12,7 +12,16 @@ from nstc.benchmarks.table import (
 
 
 @pytest.mark.parametrize(
-    ("number", "text"), [(586.4, "586"), (40.31, "40.3"), (1.684, "1.68"), (0.07, "0.07")]
+    ("number", "text"),
+    [
+        (586.4, "586"),
+        (100, "100"),
+        (40.31, "40.3"),
+        (10, "10.0"),
+        (-10, "-10.0"),
+        (1.684, "1.68"),
+        (0.07, "0.07"),
+    ],
 )
 def test_three_digits_count(number, text):
     assert three_digits(number) == text

@@ -1,12 +1,20 @@
 """What others chose is shown on a terminal, never obeyed."""
 
 import io
+import sys
 
 import pytest
 from rich.table import Table
 
 from nstc.core import terminal
-from nstc.core.terminal import as_text, one_line, plain_console, printable
+from nstc.core.errors import ImageError
+from nstc.core.terminal import (
+    as_text,
+    one_line,
+    plain_console,
+    printable,
+    read_standard_input,
+)
 from nstc.core.zoo import zoo_folder
 
 
@@ -62,3 +70,13 @@ def test_tables_take_no_markup_from_their_cells(made, monkeypatch):
 def test_surrogates_and_all_are_found():
     obeyed = [chr(code) for code in range(0x110000) if terminal.printable(chr(code)) != chr(code)]
     assert all(not character.isprintable() for character in obeyed)
+
+
+def test_standard_input_may_hold_as_many_bytes_as_are_allowed(monkeypatch):
+    def piped(content):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+        return read_standard_input(4_000)
+
+    assert piped(bytes(4_000)) == bytes(4_000)
+    with pytest.raises(ImageError, match=r"holds more than 0\.004 MB: raise --max-download-mb"):
+        piped(bytes(4_001))

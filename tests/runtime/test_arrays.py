@@ -70,6 +70,13 @@ def test_one_colour_is_told_from_one_pixel_that_differs() -> None:
     assert not is_one_colour(picture)
 
 
+@pytest.mark.parametrize("shape", [(2, 1, 3), (1, 2, 3)])
+def test_a_single_pixel_may_have_one_colour_and_no_larger_picture(shape: tuple[int, ...]) -> None:
+    refuse_one_colour(np.zeros((1, 1, 3), np.uint8), "net.onnx")
+    with pytest.raises(UnusableModelError, match=r"every pixel is \(0, 0, 0\)"):
+        refuse_one_colour(np.zeros(shape, np.uint8), "net.onnx")
+
+
 def test_a_hand_worked_picture() -> None:
     rgb = np.array([[[0, 255, 51], [255, 255, 51]]], np.uint8)
     expected = [[0.5, 1, 0.2], [0.5, 0, 0]]

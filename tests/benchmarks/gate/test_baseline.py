@@ -315,6 +315,13 @@ def test_a_pipe_is_refused_at_once(tmp_path):
         load_baseline(tmp_path / "baseline.json")
 
 
+def test_names_are_written_as_people_write_them(result, tmp_path):
+    path = tmp_path / "baseline.json"
+    save_baseline(from_result(result(), tmp_path, reason="schärfer: 神奈川沖浪裏"), path)
+    assert '"reason": "schärfer: 神奈川沖浪裏"' in path.read_text(encoding="utf-8")
+    assert load_baseline(path).log[0].reason == "schärfer: 神奈川沖浪裏"
+
+
 def test_what_is_wrong_in_a_row_is_named_with_its_place(saved):
     content = json.loads(saved.read_text())
     content["rows"][1]["facts"]["bytes"] = -1

@@ -110,3 +110,5 @@ def test_layers_are_shares_by_type():
     )
     drawn = words(plot[0][2])
     assert {"dusk: 4.00 ms", "dawn: 9.00 ms", "Conv", "other"} <= set(drawn)
+    numbers = [word for word in drawn if word.lstrip("\N{MINUS SIGN}").replace(".", "").isdigit()]
+    assert numbers == ["0", "20", "40", "60", "80", "100"]  # of the shares; rows have names

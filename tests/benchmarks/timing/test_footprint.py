@@ -1,6 +1,8 @@
+import json
 import subprocess
 import sys
 
+import onnxruntime
 import pytest
 
 from nstc.core.bundle import artifact_file
@@ -26,7 +28,14 @@ def test_a_larger_picture_needs_more_memory_by_about_its_floats(graph):
     assert large.network_bytes - small.network_bytes >= 2 * one_tensor
     assert large.network_bytes < 20 * one_tensor
     assert large.network_bytes < large.peak_bytes < 500 * MIB
-    assert small.cold_start_ms > 0
+
+
+def test_a_cold_start_is_told_in_milliseconds(graph, monkeypatch, capsys):
+    clock = iter([7.0, 7.25])  # s
+    monkeypatch.setattr(footprint.time, "perf_counter", lambda: next(clock, 9.0))
+    monkeypatch.setattr(onnxruntime, "set_default_logger_severity", lambda _severity: None)
+    footprint._main(str(graph), "16", "1")
+    assert json.loads(capsys.readouterr().out)["cold_start_ms"] == 250
 
 
 def test_what_this_process_holds_is_not_counted(graph):

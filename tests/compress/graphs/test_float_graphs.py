@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from nstc.compress.distillation.teachers import open_teacher
-from nstc.compress.graphs.float_graphs import refuse_unusable_weights
+from nstc.compress.graphs.float_graphs import prepared, refuse_unusable_weights
 from nstc.compress.quantization.foreign_models import quantize_file
 from nstc.core.errors import GraphLimitError, TeacherError
 from nstc.core.photos import PhotoSet
@@ -129,3 +129,20 @@ def test_a_constant_without_a_name_is_looked_at_too(changed: Callable[..., Path]
     onnx.save(model, path)
     with pytest.raises(TeacherError, match="do not fit"):
         refuse_unusable_weights(path)
+
+
+def test_values_of_constant_nodes_are_stored_by_the_names_of_their_outputs() -> None:
+    two = onnx.numpy_helper.from_array(np.float32([2]), "of any name")
+    nodes = [
+        helper.make_node("Constant", [], ["two"], value=two),
+        helper.make_node("Constant", [], ["three"], value_float=3.0),
+        helper.make_node("Constant", [], ["own"], value=two, domain="own"),
+        helper.make_node("Sum", ["x", "two", "three", "own"], ["y"]),
+    ]
+    model = hostile_graphs.model_of(nodes)
+    graph = prepared(model).graph
+    assert [node.output[0] for node in graph.node] == ["three", "own", "y"]
+    assert [(tensor.name, onnx.numpy_helper.to_array(tensor)) for tensor in graph.initializer] == [
+        ("two", [2])
+    ]
+    assert len(model.graph.node) == 4

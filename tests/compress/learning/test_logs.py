@@ -72,6 +72,15 @@ def test_a_falling_loss_is_a_falling_line_from_the_first_step_to_the_last():
     assert middle == pytest.approx((heights[0] + heights[-1]) / 2, abs=3)
 
 
+def test_steps_stand_below_the_curves_and_values_beside_them():
+    pixels = loss_curves(losses(np.geomspace(8, 0.1, 300)))
+    words = pixels.max(axis=2) < 120  # of dark grey; no line is so dark
+    below, left = words[376:, 76:790], words[:376, :76]  # of the axes
+    assert below.any()
+    assert left.any()
+    assert not words[:376, 76:790].any()
+
+
 def test_a_larger_term_lies_above():
     pixels = loss_curves(losses([0.2] * 50, [5.0] * 50))
     style, content = rows_of(pixels, *BLUE), rows_of(pixels, *ORANGE)

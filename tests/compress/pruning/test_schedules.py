@@ -182,6 +182,17 @@ def test_of_layers_that_step_down_together_as_many_as_fit_stay_wide() -> None:
     assert widths["narrow"] == 8
 
 
+def test_of_which_a_step_would_take_most_stays_wide_first() -> None:
+    def halves(share: float) -> Mapping[str, int]:
+        return {"half": 32, "quarter": 12} if share >= 0.5 else {"half": 64, "quarter": 16}
+
+    def costs(widths: Mapping[str, int]) -> int:
+        return sum(widths.values())
+
+    assert widest_within(halves, 0.5, costs, 76) == {"half": 64, "quarter": 12}
+    assert widest_within(halves, 0.5, costs, 75) == {"half": 32, "quarter": 16}
+
+
 def test_widths_that_do_not_help_the_clock_are_not_taken(recorder) -> None:
     widths, ms = reach(9.0, in_blocks_of(32), recorder)
     assert ms <= 9.0

@@ -297,6 +297,11 @@ def test_a_layer_of_zeros_has_steps_too() -> None:
     assert not round_ste(weight / scale).any()
 
 
+def test_a_filter_of_zeros_has_a_step_next_to_nothing_beside_the_largest_of_its_layer() -> None:
+    weight = torch.tensor([0.5, 0.0, -0.25])[:, None, None, None]
+    assert weight_scale(weight).flatten().tolist() == [0.5 / 64, 0.5 * 2.0**-16 / 64, 0.25 / 64]
+
+
 def test_a_bias_that_is_a_tie_in_float32_alone_is_stored_as_the_quantizer_stores_it() -> None:
     generator = torch.Generator().manual_seed(0)
     bias = -torch.rand(100_000, generator=generator)

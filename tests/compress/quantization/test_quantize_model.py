@@ -245,6 +245,8 @@ def test_a_report_that_is_slower_says_so_first_and_loudly() -> None:
     assert report.slower
     first = report.describe().splitlines()[0]
     assert first.startswith("WARNING: model.dynamic.onnx IS SLOWER THAN FLOAT, 5.0 times.")
+    assert report.complaint == "model.dynamic.onnx is slower than float, 5.0 times"
+    assert report_of(1.0).complaint is None
 
 
 def test_a_report_states_operators_bytes_and_speed() -> None:

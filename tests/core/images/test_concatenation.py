@@ -13,6 +13,7 @@ KINDS = {
     "jpeg": ("RGB", "JPEG", {"quality": 100, "comment": b"\xff\xd9"}),
     "jpeg-progressive": ("L", "JPEG", {"progressive": True}),
     "gif": ("P", "GIF", {}),
+    "gif-extended": ("P", "GIF", {"comment": b";" * 9, "transparency": 3}),
     "webp": ("RGB", "WEBP", {}),
     "tiff": ("RGB", "TIFF", {}),
     "tiff-lzw": ("L", "TIFF", {"compression": "tiff_lzw"}),
@@ -59,6 +60,15 @@ def test_two_are_two(kind) -> None:
 def test_of_different_formats(second) -> None:
     assert is_followed(picture("jpeg") + picture(second))
     assert is_followed(picture("png") + picture(second))
+
+
+@pytest.mark.parametrize(
+    "last", [b"\xff\x00", b"\xff\xd0", b"\xff"], ids=["stuffed", "restart", "fill"]
+)
+def test_a_jpeg_ends_right_after_whatever_bytes_of_its_picture_come_last(last) -> None:
+    one = picture("jpeg").removesuffix(b"\xff\xd9") + last + b"\xff\xd9"
+    assert is_followed(one + picture("png"))
+    assert not is_followed(one)
 
 
 def test_a_preview_inside_and_a_film_behind_are_no_other_picture(save) -> None:

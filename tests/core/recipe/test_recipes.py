@@ -1,6 +1,7 @@
 import dataclasses
 import math
 import os
+import re
 from importlib import resources
 from pathlib import Path
 
@@ -224,6 +225,16 @@ def test_values_out_of_range_are_refused_by_the_flags_name(kind, name, value):
     setting = {f.name: f.metadata["setting"] for f in dataclasses.fields(kind)}[name]
     flag = setting.flag or name.replace("_", "-")
     assert f"{flag} is {value}: expected " in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", STEP_OF)
+def test_the_ends_of_a_range_that_errors_name_are_in_it(kind):
+    for field in dataclasses.fields(kind):
+        allowed = field.metadata["setting"].allowed
+        ends = re.search(r"from (-?[\d.]+) to ([\d.]+)$", allowed.expected)
+        for end in () if ends is None else ends.groups():
+            number = float(end) if "." in end else int(end)
+            assert allowed.holds(number), f"{field.name} may be {allowed.expected}"
 
 
 def test_all_values_out_of_range_are_told_at_once():

@@ -171,6 +171,7 @@ def test_given_statistics_are_used_instead_of_the_pictures_own(small_student):
     images = torch.rand(1, 3, 16, 16)
     others = channel_statistics(torch.rand(1, 3, 16, 16) ** 3)
 
+    assert student.usable(others) is others  # each colour has its own deviation
     assert torch.equal(student(images, channel_statistics(images)), student(images))
     assert not torch.allclose(student(images, others), student(images), atol=1e-3)
 

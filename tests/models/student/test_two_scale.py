@@ -85,6 +85,7 @@ def test_one_deviation_by_hand():
     statistics = torch.tensor([[[0.1, 0.2, 0.3], [0.3, 0.4, 1.2]]])
     expected = torch.tensor([[[0.1, 0.2, 0.3], [1.69**0.5 / 3**0.5] * 3]])
     torch.testing.assert_close(with_shared_deviation(statistics), expected)
+    torch.testing.assert_close(small().usable(statistics), expected)
 
 
 def test_it_follows_no_change_of_brightness_or_contrast():

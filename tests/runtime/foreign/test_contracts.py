@@ -184,6 +184,21 @@ def test_of_large_pictures_a_megapixel_is_kept(layout) -> None:
     np.testing.assert_allclose(choice.best.pictures[0], 0.8 / 255 * photo[::2, ::2], atol=1e-6)
 
 
+@pytest.mark.parametrize(("distance", "clamped"), [(0.005, 1.0), (0.015, 0.5)])
+def test_levels_next_to_the_darkest_and_the_brightest_were_clamped(distance, clamped) -> None:
+    """Half of an output is at its ends, and half of it so far from them."""
+    photo = np.zeros((16, 16, 3), np.uint8)
+    photo[:, 8:] = 255
+    made = np.full((1, 16, 16, 3), 0.2, np.float32)
+    made[:, :, 8:] = 0.8
+    made[:, ::2, :8] += distance
+    made[:, ::2, 8:] -= distance
+    form = contract(layout="NHWC", output_layout="NHWC")
+    choice = choose(lambda _tried, _rgb: made, form, [photo], GraphForm(input_range=1))
+    usual = 1.15  # times as likely: what comes out is in the range of what goes in
+    assert choice.best.score == pytest.approx((1 - clamped) * usual)
+
+
 def contract(**changes) -> GraphContract:
     fields = {
         "input_name": "x",

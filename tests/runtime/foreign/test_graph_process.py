@@ -170,12 +170,16 @@ def test_whoever_kills_it_is_not_its_limit_of_memory(linear, tmp_path) -> None:
     assert "needs more than" not in str(caught.value)
 
 
-def test_an_output_far_larger_than_a_picture_is_not_sent(tmp_path) -> None:
-    nodes = [helper.make_node("Tile", ["x", "times"], ["y"])]
-    model = hostile_graphs.model_of(nodes, {"times": np.array([1, 1, 12, 12], np.int64)})
-    process = GraphProcess(hostile_graphs.written(model, tmp_path / "n.onnx"), 1, SMALL, "")
-    with pytest.raises(GraphFailedError, match=r"it gives \[1, 3, 96, 96\], far more"):
-        process.run({"x": np.zeros((1, 3, 8, 8), np.float32)})
+def test_an_output_more_than_64_times_a_picture_is_not_sent(tmp_path) -> None:
+    def repeated(*times: int) -> np.ndarray:
+        nodes = [helper.make_node("Tile", ["x", "times"], ["y"])]
+        model = hostile_graphs.model_of(nodes, {"times": np.array([1, 1, *times], np.int64)})
+        process = GraphProcess(hostile_graphs.written(model, tmp_path / "n.onnx"), 1, SMALL, "")
+        return process.run({"x": np.zeros((1, 3, 1, 1), np.float32)})
+
+    assert repeated(8, 8).shape == (1, 3, 8, 8)
+    with pytest.raises(GraphFailedError, match=r"it gives \[1, 3, 5, 13\], far more"):
+        repeated(5, 13)
 
 
 def test_the_clock_stands_still_while_nothing_is_asked(linear, tmp_path) -> None:

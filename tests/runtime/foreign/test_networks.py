@@ -5,7 +5,7 @@ import pytest
 from onnx import helper
 
 from nstc.core.errors import ImageError, OptionError, TeacherError
-from nstc.runtime.foreign import trial
+from nstc.runtime.foreign import networks, trial
 from nstc.runtime.foreign.networks import ForeignSession, is_torchscript, open_foreign_graph
 from nstc.runtime.foreign.probing import probe_contract
 
@@ -32,6 +32,21 @@ def test_a_size_that_does_not_fit_is_filled_by_its_edges_and_cropped_back(pixela
     assert painted.shape == rgb.shape
     assert (painted[:, 64] == 200).all()
     assert (painted[:, :64] == 0).all()
+
+
+def test_one_is_probed_in_a_process_of_its_own_until_it_kept_within_the_limits(
+    pixelate, monkeypatch
+) -> None:
+    loaded, load = [], networks.load_graph
+    monkeypatch.setattr(
+        networks, "load_graph", lambda *a, **k: (loaded.append(a), load(*a, **k))[1]
+    )
+    monkeypatch.setattr(trial, "passed", {})
+    opened = open_foreign_graph(pixelate, to_probe=True)
+    assert loaded == []
+    opened.call({"x": np.zeros((1, 3, 8, 8), np.float32)})
+    open_foreign_graph(pixelate, to_probe=True)
+    assert [path for path, _threads in loaded] == [pixelate]
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (5000, 40, 3), (64, 63, 3)])

@@ -128,6 +128,11 @@ def test_names_of_models_lead_nowhere_else(udnie):
     assert [own["name"] for own in described(content)["models"]] == names
 
 
+def test_bundles_of_one_name_are_offered_by_numbers_from_2_on(udnie):
+    found = site.offered_models([(udnie.bundle, ("int8",))] * 3)
+    assert [own.name for own in found] == ["udnie", "udnie-2", "udnie-3"]
+
+
 def worker(content) -> dict:
     text = content["service-worker.js"].decode()
     (line,) = [own for own in text.splitlines() if own.startswith("const SITE = ")]

@@ -174,6 +174,26 @@ def test_frames_of_one_time_are_shown_one_after_the_other(
     assert len(set(read_clip(tmp_path / "out.mp4").times_s)) == 4
 
 
+def test_one_of_the_same_time_is_left_out_where_times_are_as_coarse_as_frames(
+    make_clip, stylize, tmp_path
+) -> None:
+    even = make_clip("clip-even.mkv", times=(0, 40, 80, 120), codec="mjpeg", pixels="yuvj420p")
+    coarse = {"video_track_timescale": "25"}
+    with (
+        av.open(str(even)) as source,
+        av.open(tmp_path / "clip.mp4", "w", options=coarse) as target,
+    ):
+        film = target.add_stream_from_template(source.streams.video[0])
+        times = zip(source.demux(video=0), (0, 2, 2, 3), range(4), strict=False)
+        for packet, shown, decoded in times:
+            packet.stream, packet.time_base = film, Fraction(1, 25)
+            packet.pts, packet.dts, packet.duration = shown, decoded, 1
+            target.mux(packet)
+    outcome = stylize(tmp_path / "clip.mp4")
+    assert outcome.frames == 3
+    assert "1 frames whose time lies before another's are left out" in outcome.damage
+
+
 class TestClock:
     """With packets of a film (stream 0) and of sound (1) by hand, in thousandths of a second."""
 

@@ -309,22 +309,34 @@ class TestRefused:
         assert sorted(p.name for p in tmp_path.glob("*.mp4")) == ["clip.mp4"]
 
 
+class Recording:
+    """A progress that remembers what it was told."""
+
+    def __init__(self):
+        self.told = []
+
+    def begin(self, title, steps, done):
+        self.told.append((title, steps, done))
+
+    def advance(self, step, losses):
+        assert losses["fps"] > 0
+        self.told.append(step)
+
+    def note(self, message):
+        self.told.append(message)
+
+
 def test_progress_counts_frames_with_the_rate(make_clip, stylizer, tmp_path) -> None:
-    class Recording:
-        def __init__(self):
-            self.told = []
-
-        def begin(self, title, steps, done):
-            self.told.append((title, steps, done))
-
-        def advance(self, step, losses):
-            assert losses["fps"] > 0
-            self.told.append(step)
-
-        def note(self, message):
-            self.told.append(message)
-
     recording = Recording()
     options = replace(VideoOptions(), limits=VideoLimits(frames=3))
     stylize_video(file_source(make_clip()), tmp_path / "o.mp4", stylizer, options, recording)
     assert recording.told == [("stylising frames", 3, 0), 1, 2, 3]
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv"])  # of which one states a number
+def test_all_frames_are_expected_of_a_film_that_states_no_number(
+    make_clip, stylizer, tmp_path, name
+) -> None:
+    clip, recording = make_clip(name, times=(0, 40, 80, 120, 160)), Recording()
+    stylize_video(file_source(clip), tmp_path / "o.mp4", stylizer, VideoOptions(), recording)
+    assert recording.told[0] == ("stylising frames", 5, 0)
