@@ -116,11 +116,13 @@ class _Entry:
     subject: Subject
     artifact: str
     session: Session
+    draws_on: str  # see `nstc.benchmarks.targets.base.Target`
     judge: Subject | None
 
     @property
-    def file(self) -> tuple[Path, str]:
-        return self.subject.path.resolve(), self.artifact
+    def drawn(self) -> tuple[Path, str, str]:
+        """What tells its pictures from those of other entries."""
+        return self.subject.path.resolve(), self.artifact, self.draws_on
 
     @property
     def style(self) -> judging.StyleTarget | None:
@@ -186,7 +188,7 @@ def _checked(session: Session) -> Session:
 
 @dataclass(frozen=True)
 class _Run:
-    """What all targets share; each file is judged once, whatever the number of them."""
+    """What all targets share; pictures of targets that draw on the same are judged once."""
 
     photos: PhotoSet
     recipe: BenchRecipe
@@ -198,7 +200,7 @@ class _Run:
     teachers: dict[tuple[Path, GraphForm | None], judging.JudgingTeacher] = field(
         default_factory=dict
     )
-    known: dict[tuple[Path, str], Quality] = field(default_factory=dict)
+    known: dict[tuple[Path, str, str], Quality] = field(default_factory=dict)
     # Of teachers without a painting.
     of_outputs: dict[judging.JudgingTeacher, judging.StyleTarget] = field(default_factory=dict)
 
@@ -246,6 +248,7 @@ class _Run:
                     subject=subject,
                     artifact=artifact_name(artifact),
                     session=_checked(target.open(subject, artifact, self.probe)),
+                    draws_on=target.draws_on,
                     judge=judge,
                 )
                 for subject, judge in subjects
@@ -317,21 +320,23 @@ class _Run:
         return result
 
     def judged(self, entries: Sequence[_Entry], vgg: VggFeatures) -> list[Quality]:
-        new: dict[tuple[Path, str], judging.Candidate] = {}
+        new: dict[tuple[Path, str, str], judging.Candidate] = {}
         size = self.recipe.size
         for entry in entries:
-            if entry.judge is None or entry.file in {**self.known, **new}:
+            if entry.judge is None or entry.drawn in {**self.known, **new}:
                 continue
             teacher = self.teacher(entry.judge)
             style = self.style(entry, teacher, vgg)
-            new[entry.file] = judging.Candidate(session=entry.session, teacher=teacher, style=style)
+            new[entry.drawn] = judging.Candidate(
+                session=entry.session, teacher=teacher, style=style
+            )
         if new:
             candidates, seed = list(new.values()), self.recipe.seed
             found = judging.judge(
                 candidates, self.photos, size=size, vgg=vgg, seed=seed, progress=self.progress
             )
             self.known.update(zip(new, found, strict=True))
-        return [self.known[entry.file] for entry in entries]
+        return [self.known[entry.drawn] for entry in entries]
 
     def style(
         self, entry: _Entry, teacher: judging.JudgingTeacher, vgg: VggFeatures

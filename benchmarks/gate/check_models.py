@@ -11,6 +11,7 @@ from nstc.benchmarks.bench import bench
 from nstc.benchmarks.gate import baseline as baselines
 from nstc.benchmarks.gate import instruction_verdicts, limits, notes, verdicts
 from nstc.benchmarks.gate.baseline import Baseline, BaselineRow, KnownModel, Pairs
+from nstc.benchmarks.gate.chosen_rows import ChosenRows
 from nstc.benchmarks.gate.file_verdicts import NetworkOf, verdicts_on_files
 from nstc.benchmarks.gate.groups import Group, by_key, holds, joined, judged_before
 from nstc.benchmarks.gate.keys import RowKey
@@ -23,7 +24,6 @@ from nstc.benchmarks.targets import parse_target
 from nstc.benchmarks.targets.browser import refuse_baseline_of_another_device
 from nstc.benchmarks.timing.machine import machine_class, machine_facts
 from nstc.core import Progress
-from nstc.core.bundle import artifact_name
 from nstc.core.errors import OptionError
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import BenchRecipe
@@ -195,8 +195,8 @@ class Remeasurement:
     scope: Scope = field(default_factory=Scope)  # what is judged
     tolerance: float = verdicts.TIME_TOLERANCE  # of time, as a share
     max_rounds: int = 0  # in all; none are added unless there may be more than `rounds`
-    targets: tuple[str, ...] = ()  # measure rows on these alone, also new ones; all without any
-    artifacts: tuple[str, ...] = ()  # of which files; those that have rows already without any
+    targets: tuple[str, ...] = ()  # see `ChosenRows`
+    artifacts: tuple[str, ...] = ()  # likewise
 
     @functools.cached_property
     def find(self) -> Find:
@@ -204,20 +204,31 @@ class Remeasurement:
         store = self.conditions.get("store", find_artifact)
         return finder(trust=self.conditions.get("trust", False), store=store)
 
+    @functools.cached_property
+    def chosen(self) -> ChosenRows:
+        """The rows that are measured."""
+        return ChosenRows(
+            baseline=self.baseline,
+            teacher=self.conditions.get("teacher"),
+            targets=self.targets,
+            artifacts=self.artifacts,
+        )
+
     def measure(
         self, pairs: Pairs, *, timed: bool, bases: Pairs | None = None
     ) -> dict[RowKey, Measured]:
         """Measure the baseline's rows of some models, see `pair_models`, and all of new ones.
 
         Unless they are `timed`, which is to say that times will be compared, as few rounds as
-        possible are taken. A file that has several rows is judged once. With `bases`, the models as
-        they were before the change, rows are timed in the same run as the bases' files, and not
-        judged; those that a base does not have are left out. Raises what `bench` raises.
+        possible are taken. Pictures that several rows are of are judged once. With `bases`, the
+        models as they were before the change, rows are timed in the same run as the bases' files,
+        and not judged; those that a base does not have are left out. Raises what `bench` raises.
         """
         protocol = self.baseline.protocol
         judged = bases is None and protocol.vgg is not None
         found: dict[RowKey, Measured] = {}
-        for group, members in self._groups(pairs, bases).items():
+        groups, judges = self._groups(pairs, bases)
+        for group, members in groups.items():
             anew = timed and group.target != COUNTED
             models = [pairs[known] for known in members]
             models += [] if bases is None else [bases[known] for known in members]
@@ -226,7 +237,7 @@ class Remeasurement:
             quality = judged and group.judged
             result = run(rounds=rounds, quality=quality, seed=protocol.seed)
             if judged and not quality:
-                result = judged_before(group, members, result, found)
+                result = judged_before(group, members, result, found, judges)
             rows = by_key(group, members, result)
             while anew and (more := self.wanted(rows)):
                 # in orders that the rounds so far have not had
@@ -237,58 +248,35 @@ class Remeasurement:
             found |= rows
         return found
 
-    def _groups(self, pairs: Pairs, bases: Pairs | None) -> Mapping[Group, list[KnownModel]]:
+    def _groups(
+        self, pairs: Pairs, bases: Pairs | None
+    ) -> tuple[Mapping[Group, list[KnownModel]], Mapping[RowKey, RowKey]]:
         """`bench` runs the same artifacts of all its models; models with others get a run apart.
 
-        Those that are judged come first.
+        Those that are judged come first. The second value says for each row which one is judged in
+        its place: the first of the same pictures with the same teacher.
         """
         together: dict[Group, list[KnownModel]] = {}
+        judges: dict[RowKey, RowKey] = {}
         for known, model in pairs.items():
             artifacts: dict[tuple[str, int, Model | None, bool], list[str]] = {}
-            files = set()
-            for row in self._rows(known, model):
+            first: dict[tuple[str, int, str, Model | None], RowKey] = {}
+            for row in self.chosen.of(known, model):
                 if bases is not None and (
                     row.target == COUNTED or not holds(bases.get(known), row.artifact)
                 ):
                     continue
-                judged = (row.artifact, row.size) not in files
-                files.add((row.artifact, row.size))
-                teacher = self.conditions.get("teacher") if judged else None
-                if judged and teacher is None and row.quality is not None:
-                    judge = row.quality.teacher  # a model that was judged by itself is again
-                    teacher = model if judge is None else self.baseline.locate(judge)
-                where = (row.target, row.size, teacher, judged)
+                draws_on = parse_target(self.scope.target_here(row.target)).draws_on
+                teacher = self.chosen.teacher_of(row, known, model)
+                pictures = (row.artifact, row.size, draws_on, teacher)
+                judges[row.key] = first.setdefault(pictures, row.key)
+                judged = judges[row.key] == row.key
+                where = (row.target, row.size, teacher if judged else None, judged)
                 artifacts.setdefault(where, []).append(row.artifact)
             for (target, size, teacher, judged), names in artifacts.items():
                 group = Group(target, size, teacher, tuple(names), judged)
                 together.setdefault(group, []).append(known)
-        return dict(sorted(together.items(), key=lambda own: not own[0].judged))
-
-    def _rows(self, known: KnownModel, model: Subject) -> list[BaselineRow]:
-        """Those of a model to measure: the baseline's or new ones, on all targets or some."""
-        rows = list(self.baseline.rows_of(known)) or self._new_rows(known.place, model)
-        size = self.baseline.protocol.size
-        chosen: dict[RowKey, BaselineRow] = {}
-        for target in map(parse_target, self.targets):
-            run = target.artifacts(model, size)
-            there = [row.artifact for row in rows if row.target == target.name]
-            elsewhere = dict.fromkeys(row.artifact for row in rows if row.artifact in run)
-            for artifact in self.artifacts or there or elsewhere or run:
-                row = _blank_row(known.place, artifact_name(artifact), target.name, size)
-                chosen[row.key] = next((own for own in rows if own.key == row.key), row)
-        return list(chosen.values()) if self.targets else rows
-
-    def _new_rows(self, place: str, model: Subject) -> list[BaselineRow]:
-        """Rows of a model that the baseline does not have.
-
-        On the baseline's first target they are of all its ONNX files, and on others of those files
-        that other models have there.
-        """
-        size, artifacts = self.baseline.protocol.size, model.artifacts(self.baseline.protocol.size)
-        found = [(self.baseline.rows[0].target, artifact) for artifact in artifacts]
-        found += [(row.target, row.artifact) for row in self.baseline.rows]
-        wanted = [own for own in dict.fromkeys(found) if own[1] in artifacts]
-        return [_blank_row(place, artifact, target, size) for target, artifact in wanted]
+        return dict(sorted(together.items(), key=lambda own: not own[0].judged)), judges
 
     def _bench(
         self, group: Group, models: Sequence[Subject], *, rounds: int, quality: bool, seed: int
@@ -364,7 +352,7 @@ class Remeasurement:
         """Of all rows of a model that the baseline does not have, which has those at `places`."""
         why = f"the baseline has only {places}: "
         why += f"nstc baseline update FILE {model} --reason TEXT adds it"
-        for row in self._new_rows(model.name, model):
+        for row in self.chosen.new(model.name, model):
             yield Finding(row.key, "row", Verdict.MISSING_BASELINE, None, None, why)
 
     def finding(self, row: BaselineRow, found: Measured | None) -> Finding:
@@ -384,10 +372,3 @@ class Remeasurement:
             taken=min(len(own.row.latency_ms.samples) for own in found.values()),
             at_most=self.max_rounds,
         )
-
-
-def _blank_row(place: str, artifact: str, target: str, size: int) -> BaselineRow:
-    """One that nothing is known of yet."""
-    return BaselineRow(
-        model=place, artifact=artifact, target=target, size=size, facts={}, quality=None
-    )

@@ -21,7 +21,15 @@ class Group(NamedTuple):
     size: int
     teacher: Model | None
     artifacts: tuple[str, ...]
-    judged: bool  # whether its pictures are: not those that other rows of the same files judge
+    judged: bool  # whether its pictures are: not those that are judged in other rows
+
+    def keys(self, members: Sequence[KnownModel]) -> list[RowKey]:
+        """Its rows, model by model and artifact by artifact."""
+        return [
+            RowKey(model=known.place, artifact=artifact, target=self.target, size=self.size)
+            for known in members
+            for artifact in self.artifacts
+        ]
 
 
 def holds(base: Subject | None, artifact: str) -> bool:
@@ -34,12 +42,8 @@ def holds(base: Subject | None, artifact: str) -> bool:
 def by_key(
     group: Group, members: Sequence[KnownModel], result: BenchResult
 ) -> dict[RowKey, Measured]:
-    """The rows of a run, model by model and artifact by artifact; then those of bases, if any."""
-    keys = [
-        RowKey(model=known.place, artifact=artifact, target=group.target, size=group.size)
-        for known in members
-        for artifact in group.artifacts
-    ]
+    """The rows of a run; behind a group's own it has those of the bases, if any."""
+    keys = group.keys(members)
     bases = result.rows[len(keys) :] or [None] * len(keys)
     return {
         key: Measured(row=row, result=result, base=base)
@@ -52,11 +56,13 @@ def judged_before(
     members: Sequence[KnownModel],
     result: BenchResult,
     found: Mapping[RowKey, Measured],
+    judges: Mapping[RowKey, RowKey],
 ) -> BenchResult:
-    """The same result with the quality that earlier runs found of the same files."""
-    known = {(key.model, key.artifact, key.size): own for key, own in found.items()}
-    places = [(own.place, artifact) for own in members for artifact in group.artifacts]
-    judged = [known[*place, group.size] for place in places]
+    """The same result with the quality that earlier runs found of the same pictures.
+
+    `judges` says for each row in which one of those that are `found` they were judged.
+    """
+    judged = [found[judges[key]] for key in group.keys(members)]
     rows = [
         dataclasses.replace(row, quality=own.row.quality)
         for row, own in zip(result.rows, judged, strict=True)

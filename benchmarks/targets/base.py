@@ -6,7 +6,7 @@ A new one is a module with a `Target` and its `TargetKind`, and a line in `nstc.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Annotated, Protocol, runtime_checkable
+from typing import Annotated, Final, Protocol, runtime_checkable
 
 from msgspec import Meta
 
@@ -24,6 +24,8 @@ from nstc.runtime.session import MAX_THREADS, Session
 # A time that a device reports, in milliseconds: an hour at most, and not so short that ratios of
 # such times overflow.
 SampleMs = Annotated[float, Meta(ge=1e-6, le=3_600_000)]
+
+PROCESSOR: Final = "processor"  # what draws the pictures of every target but those with a device's
 
 # What a result must say of where its numbers come from: provider, device, browser.
 Place = Mapping[str, str | int | float | None]
@@ -62,6 +64,13 @@ class Target(Protocol):
     @property
     def reference_artifact(self) -> str:
         """The artifact that the reference is run as there."""
+
+    @property
+    def draws_on(self) -> str:
+        """What computes the pictures of its sessions: `PROCESSOR`, or a word of the target's own.
+
+        A file's pictures are judged once for each of these.
+        """
 
     @property
     def reports_memory(self) -> bool:

@@ -50,6 +50,7 @@ class WebTarget:
     https: bool = False  # whether the page has a certificate, which threads elsewhere need
     timeouts: Timeouts = _HERE
     reference_artifact: ClassVar[str] = FLOAT
+    draws_on: ClassVar[str] = base.PROCESSOR
     reports_memory: ClassVar[bool] = False
 
     def artifacts(self, subject: Subject, size: int) -> tuple[str, ...]:

@@ -31,6 +31,7 @@ class CpuTarget:
     cores: tuple[int, ...]  # numbers of the cores that the threads are pinned to
     reports_memory: bool = False
     reference_artifact: ClassVar[str] = FLOAT
+    draws_on: ClassVar[str] = base.PROCESSOR
 
     def artifacts(self, subject: Subject, size: int) -> tuple[str, ...]:
         """All ONNX files that take such pictures."""
@@ -76,6 +77,7 @@ class ProgramTarget:
     cores: tuple[int, ...]  # numbers of the cores that the threads are pinned to
     runs: ClassVar[tuple[str, ...]]  # artifacts, the float one first, for pictures of any size
     opened_with: ClassVar[int | None] = None  # threads of a session; None for torch's own
+    draws_on: ClassVar[str] = base.PROCESSOR
     reports_memory: ClassVar[bool] = False
 
     @property

@@ -76,6 +76,7 @@ class CudaTarget:
     clock: RunClock | None = None  # `CudaClock` unless given
     name: ClassVar[str] = "cuda"
     reference_artifact: ClassVar[str] = "torch-fp32"
+    draws_on: ClassVar[str] = "cuda"
     reports_memory: ClassVar[bool] = False
 
     def artifacts(self, subject: Subject, size: int) -> tuple[str, ...]:

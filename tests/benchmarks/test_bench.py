@@ -1,5 +1,6 @@
 """The whole benchmark on real sessions: graphs that scale brightness."""
 
+import dataclasses
 import json
 import os
 
@@ -60,6 +61,14 @@ def test_quality_is_of_the_file_that_ships_beside_the_teachers_float_graph(
     assert int8.metrics["content_ratio"].median < 1  # nearer to the photograph
     assert (int8.teacher, int8.style_source, int8.photos) == (str(teacher.path), "painting", 3)
     json.loads(result.to_json())
+
+
+@pytest.mark.usefixtures("brush")
+def test_a_device_that_draws_by_itself_is_judged_by_its_own_pictures(teacher, student, photo_set):
+    recipe = dataclasses.replace(RECIPE, targets=("cpu:1", "mobile", "brush"))
+    result = bench([student.path], artifacts=["int8"], photos=photo_set(2), recipe=recipe)
+    cpu, mobile, brush = (row.quality.metrics["psnr_db"].median for row in result.rows)
+    assert cpu == mobile != brush
 
 
 def test_without_quality_no_teacher_is_needed(make_bundle, teacher, photo_set):

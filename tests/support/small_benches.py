@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import onnx
@@ -23,7 +23,11 @@ from nstc.benchmarks.result import (
     Reference,
     Row,
 )
-from nstc.benchmarks.subjects import find_subject, teacher_of
+from nstc.benchmarks.subjects import Probe, Subject, find_subject, teacher_of
+from nstc.benchmarks.targets import TARGETS
+from nstc.benchmarks.targets.base import TargetKind
+from nstc.benchmarks.targets.cpu import CpuTarget
+from nstc.benchmarks.timing.machine import usable_cores
 from nstc.benchmarks.timing.statistics import Interval, Tail, bootstrap_median
 from nstc.core.bundle import (
     STYLE_FILE,
@@ -42,6 +46,7 @@ from nstc.models.student import Student
 from nstc.models.style import StyleStatistics, statistics_of_painting
 from nstc.models.tensors import save_tensors
 from nstc.models.vgg import VggFeatures, load_vgg
+from nstc.runtime.session import Session
 
 
 @dataclass
@@ -275,6 +280,31 @@ def fake_bench(monkeypatch) -> FakeBench:
     fake = FakeBench()
     monkeypatch.setattr(check_models, "bench", fake)
     return fake
+
+
+@dataclass(frozen=True, kw_only=True)
+class Brush(CpuTarget):
+    """A device that draws by itself: its pictures are half as bright."""
+
+    draws_on: ClassVar[str] = "brush"
+
+    def open(self, subject: Subject, artifact: str, probe: Probe) -> Session:
+        session = super().open(subject, artifact, probe)
+        return FunctionSession(
+            lambda rgb: session.run(rgb) // 2, artifact=artifact, path=session.path
+        )
+
+
+@pytest.fixture
+def brush(monkeypatch) -> None:
+    """A target of that name."""
+    kind = TargetKind(
+        form="brush",
+        summary="half as bright",
+        make=lambda _: Brush(name="brush", threads=1, cores=usable_cores()[:1]),
+        availability=lambda: None,
+    )
+    monkeypatch.setitem(TARGETS, "brush", kind)
 
 
 @dataclass

@@ -20,6 +20,7 @@ from msgspec import Meta
 
 from nstc.benchmarks.subjects import FLOAT, Probe, Subject
 from nstc.benchmarks.targets.base import (
+    PROCESSOR,
     Measurement,
     Place,
     RowFacts,
@@ -308,6 +309,7 @@ class RemoteTarget:
     threads: int  # of a session there
     reports_memory: ClassVar[bool] = True
     reference_artifact: ClassVar[str] = FLOAT
+    draws_on: ClassVar[str] = PROCESSOR
 
     def artifacts(self, subject: Subject, size: int) -> tuple[str, ...]:
         """All ONNX files that take such pictures."""
