@@ -55,7 +55,7 @@ def test_an_empty_zoo(nstc, tmp_path, monkeypatch) -> None:
 
 def test_the_figures_are_those_of_the_results_page(nstc) -> None:
     done = nstc("models")
-    assert "medians over 32 photographs of photos-validation at 512x512 on cpu:2" in done.out
+    assert "medians over 32 photographs at 512x512 on cpu:2" in done.out
     results = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8")
     for name in zoo.zoo_students():
         model = name.removeprefix("zoo:").replace("/", "-")

@@ -229,12 +229,14 @@ def test_the_figures_are_those_measured_last_and_say_on_what(listed):
     entry, _ = listed([ROW, last])
 
     assert entry.cells()[-2:] == ("103", "1.25")
-    assert entry.taken == "32 photographs of unseen at 512x512 on cpu:2"
+    assert entry.taken == "32 photographs at 512x512 on cpu:2"
     assert basis([entry]) == [
         "times faster and style ratio: compared with the model's teacher, medians over "
-        "32 photographs of unseen at 512x512 on cpu:2"
+        "32 photographs at 512x512 on cpu:2"
     ]
-    other = dataclasses.replace(entry, name="zoo:other", taken="12 photographs of samples")
+    included, _ = listed([{**last, "judged_by": {**photos, "count": 12, "sets": ["samples"]}}])
+    assert included.taken == "12 sample photographs at 512x512 on cpu:2"
+    other = dataclasses.replace(entry, name="zoo:other", taken="12 sample photographs")
     assert [line.partition(":")[2][:9] for line in basis([entry, other])] == [
         "negative:",
         "other: co",

@@ -138,7 +138,7 @@ class ZooEntry:
     speedup: float | None
     style_ratio: float | None  # likewise
     content_ratio: float | None  # likewise
-    taken: str | None  # on what these were measured: "32 photographs of unseen at 512x512 on cpu:2"
+    taken: str | None  # on what these were measured: "12 sample photographs at 512x512 on cpu:2"
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -192,10 +192,12 @@ def _entry(name: str) -> ZooEntry:
     taken = None
     if row is not None:
         photos = row.get("judged_by") or {}
-        count, sets = photos.get("count", "some"), ", ".join(photos.get("sets", ()))
+        count = photos.get("count", "some")
+        # the name of a folder of whoever measured says nothing to others
+        of_samples = "sample " if [*photos.get("sets", ())] == ["samples"] else ""
         size = f" at {row['size']}x{row['size']}" if "size" in row else ""
         target = f" on {row['target']}" if "target" in row else ""
-        taken = f"{count} photographs{f' of {sets}' if sets else ''}{size}{target}"
+        taken = f"{count} {of_samples}photographs{size}{target}"
     style = manifest.style
     return ZooEntry(
         name=name,
