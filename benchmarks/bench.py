@@ -8,6 +8,7 @@ from pathlib import Path
 
 from nstc.benchmarks import result as results
 from nstc.benchmarks.quality import judging
+from nstc.benchmarks.quality.judged_pictures import judge_of
 from nstc.benchmarks.quality.optimized_pictures import (
     OPTIMIZED,
     PictureOptimizer,
@@ -23,6 +24,7 @@ from nstc.benchmarks.subjects import (
     Subject,
     finder,
     reference_of,
+    style_bundle,
     teacher_of,
 )
 from nstc.benchmarks.targets import parse_target
@@ -36,7 +38,7 @@ from nstc.core.graph_form import GraphForm
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import BenchRecipe
 from nstc.models.architectures import complexity
-from nstc.models.style import style_of
+from nstc.models.style import style_brought_by
 from nstc.models.vgg import VggFeatures, load_vgg, vgg_identity
 from nstc.runtime import arrays, model_files
 from nstc.runtime.foreign.probing import probe_contract
@@ -127,14 +129,11 @@ class _Entry:
     @property
     def style(self) -> judging.StyleTarget | None:
         """That its pictures should have, as its teacher's bundle or else its own says."""
-        for subject in (self.judge, self.subject):
-            bundle = None if subject is None else subject.bundle
-            statistics = None if bundle is None else style_of(bundle)
-            if bundle is not None and bundle.manifest.style is not None and statistics is not None:
-                return judging.StyleTarget(
-                    statistics=statistics, source=bundle.manifest.style.source
-                )
-        return None
+        bundle = style_bundle(self.subject, self.judge)
+        brought = None if bundle is None else style_brought_by(bundle)
+        if brought is None:
+            return None
+        return judging.StyleTarget(statistics=brought.statistics, source=brought.record.source)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -303,11 +302,12 @@ class _Run:
             result = dataclasses.replace(
                 result, references=(*result.references, measured), rows=(*earlier, *rows)
             )
-            if self.features is not None:
+            if self.features is not None and result.protocol.vgg is not None:
                 if finished is not None:  # judging takes long, times are there
                     finished(result)
-                judged = zip(rows, self.judged(run.entries, self.features), strict=True)
-                rows = [dataclasses.replace(row, quality=quality) for row, quality in judged]
+                judged = self.judged(run.entries, self.features, result.protocol.vgg)
+                pairs = zip(rows, judged, strict=True)
+                rows = [dataclasses.replace(row, quality=quality) for row, quality in pairs]
             unfinished = result.unfinished[1:]
             result = dataclasses.replace(result, rows=(*earlier, *rows), unfinished=unfinished)
             if finished is not None:
@@ -319,7 +319,7 @@ class _Run:
                 finished(result)
         return result
 
-    def judged(self, entries: Sequence[_Entry], vgg: VggFeatures) -> list[Quality]:
+    def judged(self, entries: Sequence[_Entry], vgg: VggFeatures, vgg_sha256: str) -> list[Quality]:
         new: dict[tuple[Path, str, str], judging.Candidate] = {}
         size = self.recipe.size
         for entry in entries:
@@ -328,7 +328,10 @@ class _Run:
             teacher = self.teacher(entry.judge)
             style = self.style(entry, teacher, vgg)
             new[entry.drawn] = judging.Candidate(
-                session=entry.session, teacher=teacher, style=style
+                session=entry.session,
+                teacher=teacher,
+                style=style,
+                compared_by=judge_of(entry.subject, entry.judge, vgg_sha256),
             )
         if new:
             candidates, seed = list(new.values()), self.recipe.seed

@@ -96,6 +96,8 @@ class Quality:
     sampled_photos: Mapping[str, Count] = field(default_factory=dict)
     # Of the metrics that are judged by their worst photographs; empty in old files.
     tails: Mapping[str, Tail] = field(default_factory=dict)
+    # `quality.judged_pictures.evidence` of the numbers, which a baseline keeps; None if unknown.
+    evidence: str | None = None
 
     @property
     def numbers(self) -> dict[str, float]:

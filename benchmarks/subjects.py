@@ -139,6 +139,15 @@ def teacher_of(subject: Subject, given: Model | None, find: Find = find_subject)
     return subject if origin is None else _recorded_teacher(subject, origin, find, "--teacher")
 
 
+def style_bundle(subject: Subject, teacher: Subject | None) -> Bundle | None:
+    """The bundle whose style a model's pictures should have: the teacher's, or else its own.
+
+    None if neither has one.
+    """
+    bundles = (own.bundle for own in (teacher, subject) if own is not None)
+    return next((own for own in bundles if own is not None and own.manifest.style), None)
+
+
 def reference_of(
     subjects: Sequence[Subject], given: Model | None, find: Find = find_subject
 ) -> Subject:

@@ -83,6 +83,8 @@ COMPARED: Final[Mapping[str, str]] = {
     "Quality.teacher": "must be the same network, else quality is INCOMPARABLE",
     "Quality.style_source": "must be the same, else quality is INCOMPARABLE",
     "Quality.tails": "each of its keys; those that are missing here are NOT_JUDGED",
+    "Quality.pictures": "where it is that of the run, quality is the baseline's and not measured "
+    "again; without it, quality is measured",
     "Tail.p90": "under the metric's name and `_p90`; within the [tolerance of tails](#tolerances)",
     "Tail.worst": "under the metric's name and `_worst`; within that tolerance too",
     "Tail.worst_photo": "not compared",

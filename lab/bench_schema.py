@@ -165,6 +165,7 @@ def _as_written(parts: dict[str, dict[str, Any]]) -> None:
     # Numbers that may be infinite are null then.
     parts["interval"]["properties"] = dict.fromkeys(("median", "low", "high"), _NUMBER)
     del quality["properties"]["metrics"]
+    del quality["properties"]["evidence"]  # which a baseline keeps
     parts["tail"]["properties"] |= dict.fromkeys(TAIL_ENDS, _NUMBER)
     ends = _object(low=_NUMBER, high=_NUMBER)
     quality["properties"]["intervals"] = {"type": "object", "additionalProperties": ends}

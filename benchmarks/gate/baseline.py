@@ -9,7 +9,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,8 +18,9 @@ from typing import Any, Final
 from nstc.benchmarks.gate.integer_pictures import integer_pictures
 from nstc.benchmarks.gate.keys import FileKey, RowKey
 from nstc.benchmarks.metric_names import with_current_names
+from nstc.benchmarks.quality.judged_pictures import hash_of
 from nstc.benchmarks.result import BenchResult, Row
-from nstc.benchmarks.subjects import Find, Model, Subject, find_subject
+from nstc.benchmarks.subjects import Find, Subject, find_subject
 from nstc.benchmarks.timing.instruction_counts import InstructionCount
 from nstc.benchmarks.timing.machine import machine_class
 from nstc.benchmarks.timing.statistics import Interval, Tail, tail_numbers, undisturbed
@@ -60,11 +61,22 @@ class BaselineQuality:
     teacher: KnownModel | None  # the model compared with; None: the model's own float graph
     style_source: Name  # statistics of the "painting", or of the teacher's "outputs"
     tails: Mapping[Name, Tail] = field(default_factory=dict)  # of some metrics, by name
+    pictures: Sha256 | None = None  # hash of them, of what judged them and of these numbers
 
     @property
     def numbers(self) -> dict[str, float]:
         """As `nstc.benchmarks.result.Quality.numbers`."""
         return {**self.metrics, **tail_numbers(self.tails)}
+
+    def pictures_of(self, evidence: str | None) -> str | None:
+        """`pictures` if these numbers have that evidence, see `nstc.benchmarks.result.Quality`.
+
+        The numbers are part of it, so that it fits no others that a merge or an editor put there.
+        """
+        if evidence is None or any(map(math.isnan, self.numbers.values())):
+            return None
+        teacher = None if self.teacher is None else self.teacher.sha256
+        return hash_of([evidence, teacher, self.style_source, self.numbers])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,12 +226,6 @@ def from_result(
             cpu=str(result.machine.get("cpu", "unknown")),
         )
         times.append(time)
-    entry = LogEntry(
-        date=date or datetime.now(UTC).date().isoformat(),
-        reason=" ".join(reason.split()),
-        nstc=VERSION,
-        machine_class=machine_class(result.machine),
-    )
     kept = {name: own for name, own in vars(result.protocol).items() if name != "reference"}
     return Baseline(
         folder=folder,
@@ -228,23 +234,35 @@ def from_result(
         models=tuple(models.values()),
         rows=tuple(rows.values()),
         times=tuple(times),
-        log=(entry,),
-        files=tuple(own for name in models for own in _files_of(find(name), models[name])),
+        log=(log_entry(reason, date, machine_class(result.machine)),),
+        files=tuple(own for name in models for own in files_of(find(name), models[name])),
+    )
+
+
+def log_entry(reason: str, date: str | None, machine_class: str) -> LogEntry:
+    """Of numbers that were taken on such a machine; the date, ISO, is today unless given."""
+    return LogEntry(
+        date=date or datetime.now(UTC).date().isoformat(),
+        reason=" ".join(reason.split()),
+        nstc=VERSION,
+        machine_class=machine_class,
     )
 
 
 def _quality_of(row: Row, folder: Path, find: Find) -> BaselineQuality | None:
     if (own := row.quality) is None:
         return None
-    return BaselineQuality(
+    quality = BaselineQuality(
         metrics={name: found.median for name, found in own.metrics.items()},
         teacher=None if own.teacher == row.model else known_model(find(own.teacher), folder),
         style_source=own.style_source,
         tails=own.tails,
     )
+    return dataclasses.replace(quality, pictures=quality.pictures_of(own.evidence))
 
 
-def _files_of(subject: Subject, model: KnownModel) -> Iterator[BaselineFile]:
+def files_of(subject: Subject, model: KnownModel) -> Iterator[BaselineFile]:
+    """The integer files of a model that a baseline names so; raises as `integer_pictures`."""
     for artifact, pictures in integer_pictures(subject).items():
         yield BaselineFile(model=model.place, artifact=artifact, pictures=pictures)
 
@@ -265,47 +283,6 @@ def known_model(subject: Subject, folder: Path) -> KnownModel:
             path = Path(os.path.relpath(path, folder.resolve()))
         place = path.as_posix()
     return KnownModel(place=place, name=name, sha256=subject.identity)
-
-
-Pairs = Mapping[KnownModel, Subject]
-"""Which model is measured in the place of one of the baseline's; in the baseline's order."""
-
-
-def pair_models(
-    models: Sequence[Model], baseline: Baseline, find: Find, *, only_one: bool = True
-) -> tuple[Pairs, list[Subject]]:
-    """Find for each model the one of the baseline that it stands for; `find` opens them.
-
-    That is the one of the same zoo name or path; else the only one whose manifest has the same
-    name; else, if `only_one` and the baseline has one model and one is given, that one. Without
-    models they are all of the baseline's, where it says. The second value are models that stand for
-    none.
-
-    Raises:
-        OptionError: two models stand for the same one.
-        BundleError: one can't be opened.
-    """
-    if not models:
-        return {known: find(baseline.locate(known)) for known in baseline.models}, []
-    chosen: dict[KnownModel, Subject] = {}
-    strangers = []
-    for model in map(find, models):
-        own = known_model(model, baseline.folder)
-        candidates = (
-            [known for known in baseline.models if known.place == own.place],
-            [known for known in baseline.models if known.name == own.name],
-            baseline.models if only_one and len(models) == 1 else (),
-        )
-        known = next((found[0] for found in candidates if len(found) == 1), None)
-        if known is None:
-            strangers.append(model)
-        elif known in chosen:
-            raise errors.OptionError(
-                f"{chosen[known]} and {model} both stand for {known.place}: give one of them."
-            )
-        else:
-            chosen[known] = model
-    return {known: chosen[known] for known in baseline.models if known in chosen}, strangers
 
 
 def load_baseline(path: Path) -> Baseline:

@@ -1,8 +1,7 @@
 """The gate: measure what a baseline names, and give every number a verdict."""
 
-import dataclasses
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Required, TypedDict, Unpack
@@ -10,23 +9,26 @@ from typing import Final, Required, TypedDict, Unpack
 from nstc.benchmarks.bench import bench
 from nstc.benchmarks.gate import baseline as baselines
 from nstc.benchmarks.gate import instruction_verdicts, limits, notes, verdicts
-from nstc.benchmarks.gate.baseline import Baseline, BaselineRow, KnownModel, Pairs
+from nstc.benchmarks.gate.baseline import Baseline, BaselineRow, KnownModel
 from nstc.benchmarks.gate.chosen_rows import ChosenRows
 from nstc.benchmarks.gate.file_verdicts import NetworkOf, verdicts_on_files
-from nstc.benchmarks.gate.groups import Group, by_key, holds, joined, judged_before
+from nstc.benchmarks.gate.groups import Group, by_key, holds, judged_before
 from nstc.benchmarks.gate.keys import RowKey
 from nstc.benchmarks.gate.more_rounds import rounds_to_add
+from nstc.benchmarks.gate.pairing import Pairs, pair_models
+from nstc.benchmarks.gate.same_pictures import rows_of_same_pictures
 from nstc.benchmarks.gate.scope import COUNTED, FEWEST_ROUNDS, Scope, chosen_scope
 from nstc.benchmarks.gate.verdicts import CheckReport, ComparedWith, Finding, Measured, Verdict
-from nstc.benchmarks.result import BenchResult
+from nstc.benchmarks.result import BenchProtocol, BenchResult
 from nstc.benchmarks.subjects import Find, Model, Probe, Subject, find_teacher, finder
 from nstc.benchmarks.targets import parse_target
-from nstc.benchmarks.targets.browser import refuse_baseline_of_another_device
 from nstc.benchmarks.timing.machine import machine_class, machine_facts
-from nstc.core import Progress
+from nstc.core import Progress, Silent
 from nstc.core.errors import OptionError
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import BenchRecipe
+from nstc.models.vgg import vgg_identity
+from nstc.runtime.foreign.probing import probe_contract
 from nstc.runtime.session import Artifacts, find_artifact
 
 BOUND: Final = 8  # at most so many times the first rounds, unless the caller gives another bound
@@ -58,20 +60,19 @@ def check(
     rounds: int | None = None,
     max_rounds: int | None = None,
     memory_cap_mb: int | None = None,
+    measure_quality: bool = False,
     network_of: NetworkOf | None = None,
     **conditions: Unpack[Conditions],
 ) -> CheckReport:
     """Measure the rows of a baseline anew, with the same reference, and compare.
 
-    Facts, quality and instructions are judged, which are the same on a loaded machine as on an idle
-    one, and times if asked. Where noise leaves a time open, rounds are added until it is settled or
-    there are `max_rounds`.
+    Facts, quality and instructions are judged, which hold on a loaded machine too, and times if
+    asked: where noise leaves one open, rounds are added, up to `max_rounds`.
 
     Args:
         models: Those that stand for the baseline's, see `pair_models`; none: those that it names.
         baseline: Its file.
-        base: The same models before the change: times are compared with theirs, of the same run,
-            whatever the class of machine.
+        base: The same models before the change: times are compared with theirs, of the same run.
         time: Judge times too; `base` asks for it as well.
         facts_and_quality_only: Give no verdict on instructions either.
         counts_required: Raise where instructions can't be counted; else they are NOT_JUDGED there.
@@ -80,6 +81,7 @@ def check(
         rounds: Timed rounds to begin with; the baseline's unless given.
         max_rounds: In all; `BOUND` times `rounds` unless given.
         memory_cap_mb: MB of peak memory above which rows of targets that report it regressed.
+        measure_quality: Judge pictures too that are the baseline's, see `rows_of_same_pictures`.
         network_of: Gives the network of a bundle's weights, which its float file is held to.
         conditions: The photographs and further options of `bench`, see `Conditions`.
 
@@ -103,86 +105,8 @@ def check(
     first = rounds or known.protocol.rounds
     at_most = max(first, max_rounds or BOUND * first)
     allowed = tolerance or verdicts.TIME_TOLERANCE
-    gate = Remeasurement(known, conditions, first, scope, allowed, at_most)
+    gate = Remeasurement(known, conditions, first, scope, allowed, at_most, measure_quality)
     return gate.report(models, base, memory_cap_mb, network_of, name=str(baseline), strict=strict)
-
-
-def update_baseline(
-    models: Sequence[Model],
-    baseline: str | Path,
-    reason: str,
-    *,
-    targets: Sequence[str] = (),
-    artifacts: Sequence[str] = (),
-    rounds: int | None = None,
-    date: str | None = None,
-    **conditions: Unpack[Conditions],
-) -> tuple[Baseline, BenchResult]:
-    """Measure a baseline's rows anew and accept what is found. Nothing is written.
-
-    The models are those of the baseline to measure, at their own paths, and new ones to add to it,
-    which have another name than those that it has; none are all of the baseline's. With `targets`,
-    rows on those alone are measured, and new ones added where a model has none: of `artifacts`, or
-    else of the files that have rows on other targets. The log keeps the reason why these numbers
-    are the ones to hold from now on, and the date, ISO, today unless given.
-
-    Returns:
-        The new baseline and what it was made of.
-
-    Raises:
-        BaselineError: and its kinds, for a baseline that can't be used.
-        OptionError: no reason, a target that can't run here, artifacts without a target, or a model
-            with the name of one of the baseline's at another path.
-        NstcError: whatever `nstc.benchmarks.bench.bench` raises.
-    """
-    known = baselines.load_baseline(Path(baseline))
-    if not reason.strip():
-        raise OptionError(
-            "--reason is empty: say why the numbers are accepted, the baseline's log keeps it."
-        )
-    if artifacts and not targets:
-        raise OptionError(f"--artifact {artifacts[0]} chooses rows of a --target: give that too.")
-    refuse_baseline_of_another_device([parse_target(target) for target in targets])
-    anew = Remeasurement(
-        known,
-        conditions,
-        rounds or known.protocol.rounds,
-        targets=tuple(targets),
-        artifacts=tuple(artifacts),
-    )
-    pairs, strangers = baselines.pair_models(models, known, anew.find, only_one=False)
-    for own, model in pairs.items():
-        if baselines.known_model(model, known.folder).place != own.place:
-            raise OptionError(
-                f"{model} has the name of the baseline's {own.place}, {own.name}, and another "
-                "path: put it there to replace that one, or make it with another --name to add it."
-            )
-    new = {baselines.known_model(model, known.folder): model for model in strangers}
-    result = joined(anew.measure({**pairs, **new}, timed=True).values())
-    update = baselines.from_result(result, known.folder, reason=reason, date=date, find=anew.find)
-    if targets:
-        _refuse_other_pictures(known, update)
-    # what was counted alone was timed in fewer
-    protocol = dataclasses.replace(update.protocol, rounds=anew.rounds)
-    return known.updated(dataclasses.replace(update, protocol=protocol)), result
-
-
-def _refuse_other_pictures(known: Baseline, update: Baseline) -> None:
-    """Raise `OptionError` for a model that is not the one of its other rows, which stay."""
-    before = {own.place: own.sha256 for own in known.models}
-    pictures = {(own.model, own.artifact): own.pictures for own in known.files}
-    changed = {
-        own.place for own in update.models if own.sha256 != before.get(own.place, own.sha256)
-    }
-    for own in update.files:
-        stored = pictures.get((own.model, own.artifact), {})
-        if any(own.pictures.get(size, sha256) != sha256 for size, sha256 in stored.items()):
-            changed.add(own.model)
-    if changed:
-        raise OptionError(
-            f"{min(changed)} is not as the baseline has it, and rows on other targets would stay: "
-            "update it without --target."
-        )
 
 
 @dataclass(frozen=True)
@@ -195,6 +119,7 @@ class Remeasurement:
     scope: Scope = field(default_factory=Scope)  # what is judged
     tolerance: float = verdicts.TIME_TOLERANCE  # of time, as a share
     max_rounds: int = 0  # in all; none are added unless there may be more than `rounds`
+    measure_quality: bool = True  # of rows too whose pictures are those of the baseline
     targets: tuple[str, ...] = ()  # see `ChosenRows`
     artifacts: tuple[str, ...] = ()  # likewise
 
@@ -214,6 +139,15 @@ class Remeasurement:
             artifacts=self.artifacts,
         )
 
+    @property
+    def _reference(self) -> Subject:
+        against = self.conditions.get("against")
+        return self.find(against or self.baseline.locate(self.baseline.reference))
+
+    @functools.cached_property
+    def _vgg(self) -> str:
+        return vgg_identity(self.conditions.get("vgg", "shipped"))
+
     def measure(
         self, pairs: Pairs, *, timed: bool, bases: Pairs | None = None
     ) -> dict[RowKey, Measured]:
@@ -227,7 +161,8 @@ class Remeasurement:
         protocol = self.baseline.protocol
         judged = bases is None and protocol.vgg is not None
         found: dict[RowKey, Measured] = {}
-        groups, judges = self._groups(pairs, bases)
+        same = frozenset() if bases or self.measure_quality else self._same_pictures(pairs)
+        groups, judges = self._groups(pairs, bases, same)
         for group, members in groups.items():
             anew = timed and group.target != COUNTED
             models = [pairs[known] for known in members]
@@ -237,24 +172,52 @@ class Remeasurement:
             quality = judged and group.judged
             result = run(rounds=rounds, quality=quality, seed=protocol.seed)
             if judged and not quality:
-                result = judged_before(group, members, result, found, judges)
-            rows = by_key(group, members, result)
+                result = judged_before(group, members, result, found, judges, vgg=protocol.vgg)
+            rows = by_key(group, members, result, same)
             while anew and (more := self.wanted(rows)):
                 # in orders that the rounds so far have not had
                 seed = protocol.seed + result.protocol.rounds
                 more_rounds = run(rounds=max(more, FEWEST_ROUNDS), quality=False, seed=seed)
                 result = result.pooled(more_rounds)
-                rows = by_key(group, members, result)
+                rows = by_key(group, members, result, same)
             found |= rows
         return found
 
+    def _same_pictures(self, pairs: Pairs) -> frozenset[RowKey]:
+        """Rows whose quality is the baseline's as it stands; none if it was made in another way."""
+        protocol, conditions = self.baseline.protocol, self.conditions
+        if protocol.vgg is None:
+            return frozenset()
+        photos = conditions["photos"].take(protocol.photos.count)
+        here = BenchProtocol(
+            rounds=self.rounds,
+            size=protocol.size,
+            photos=photos.record(),
+            seed=protocol.seed,
+            vgg=self._vgg,
+            reference=self._reference.identity,
+        )
+        if here.id != protocol.id:
+            return frozenset()
+        return rows_of_same_pictures(
+            self.chosen,
+            pairs,
+            photos,
+            vgg=self._vgg,
+            target_of=lambda row: parse_target(self.scope.target_here(row.target)),
+            find=self.find,
+            probe=conditions.get("probe", probe_contract),
+            progress=conditions.get("progress") or Silent(),
+        )
+
     def _groups(
-        self, pairs: Pairs, bases: Pairs | None
+        self, pairs: Pairs, bases: Pairs | None, same: Collection[RowKey]
     ) -> tuple[Mapping[Group, list[KnownModel]], Mapping[RowKey, RowKey]]:
         """`bench` runs the same artifacts of all its models; models with others get a run apart.
 
-        Those that are judged come first. The second value says for each row which one is judged in
-        its place: the first of the same pictures with the same teacher.
+        Those that are judged come first, and rows of the `same` pictures as the baseline's are not.
+        The second value says for each other row which one is judged in its place: the first of the
+        same pictures with the same teacher.
         """
         together: dict[Group, list[KnownModel]] = {}
         judges: dict[RowKey, RowKey] = {}
@@ -269,8 +232,9 @@ class Remeasurement:
                 draws_on = parse_target(self.scope.target_here(row.target)).draws_on
                 teacher = self.chosen.teacher_of(row, known, model)
                 pictures = (row.artifact, row.size, draws_on, teacher)
-                judges[row.key] = first.setdefault(pictures, row.key)
-                judged = judges[row.key] == row.key
+                if row.key not in same:
+                    judges[row.key] = first.setdefault(pictures, row.key)
+                judged = judges.get(row.key) == row.key
                 where = (row.target, row.size, teacher if judged else None, judged)
                 artifacts.setdefault(where, []).append(row.artifact)
             for (target, size, teacher, judged), names in artifacts.items():
@@ -284,8 +248,7 @@ class Remeasurement:
         teacher = group.teacher if quality else None
         if teacher is not None:
             teacher = find_teacher(teacher, f"--teacher {teacher}", self.find)
-        against = self.conditions.get("against") or self.baseline.locate(self.baseline.reference)
-        options: Conditions = {**self.conditions, "against": self.find(against), "teacher": teacher}
+        options: Conditions = {**self.conditions, "against": self._reference, "teacher": teacher}
         recipe = BenchRecipe(
             size=group.size,
             rounds=rounds,
@@ -311,10 +274,10 @@ class Remeasurement:
             targets = [parse_target(self.scope.target_here(row.target)) for row in known.rows]
             limits.refuse_useless_cap(memory_cap_mb, targets)
         places = ", ".join(model.place for model in known.models)
-        pairs, strangers = baselines.pair_models(models, known, self.find)
+        pairs, strangers = pair_models(models, known, self.find)
         timed: dict[RowKey, Measured] = {}
         if self.scope.times is ComparedWith.BASE:
-            bases, others = baselines.pair_models(base, known, self.find)
+            bases, others = pair_models(base, known, self.find)
             if others:
                 raise OptionError(f"--base {others[0]} is none of the baseline's models, {places}.")
             timed = self.measure(pairs, timed=True, bases=bases)
@@ -332,6 +295,7 @@ class Remeasurement:
             elif self.scope.times is not ComparedWith.NOTHING:
                 findings.append(self.finding(old, now if at_once else timed.get(old.key)))
         said = notes.on_models(known, pairs, self.scope)
+        said += notes.on_same_pictures(judged.values())
         for own, model in pairs.items():
             of_files, notes_on_files = verdicts_on_files(own, model, known, network_of)
             findings += of_files

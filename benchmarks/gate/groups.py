@@ -1,7 +1,7 @@
 """Rows of a baseline that one run of the benchmark can measure together, and what it found."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from nstc.benchmarks.gate.baseline import KnownModel
@@ -40,13 +40,19 @@ def holds(base: Subject | None, artifact: str) -> bool:
 
 
 def by_key(
-    group: Group, members: Sequence[KnownModel], result: BenchResult
+    group: Group,
+    members: Sequence[KnownModel],
+    result: BenchResult,
+    same: Collection[RowKey] = (),
 ) -> dict[RowKey, Measured]:
-    """The rows of a run; behind a group's own it has those of the bases, if any."""
+    """The rows of a run; behind a group's own it has those of the bases, if any.
+
+    Those of `same` have the pictures of the baseline.
+    """
     keys = group.keys(members)
     bases = result.rows[len(keys) :] or [None] * len(keys)
     return {
-        key: Measured(row=row, result=result, base=base)
+        key: Measured(row=row, result=result, base=base, same_pictures=key in same)
         for key, row, base in zip(keys, result.rows[: len(keys)], bases, strict=True)
     }
 
@@ -57,17 +63,21 @@ def judged_before(
     result: BenchResult,
     found: Mapping[RowKey, Measured],
     judges: Mapping[RowKey, RowKey],
+    *,
+    vgg: str | None,
 ) -> BenchResult:
     """The same result with the quality that earlier runs found of the same pictures.
 
-    `judges` says for each row in which one of those that are `found` they were judged.
+    `judges` says for each row in which one of those that are `found` they were judged; one that it
+    does not have was not: its pictures are those that the baseline judged by `vgg`.
     """
-    judged = [found[judges[key]] for key in group.keys(members)]
+    judged = [judges.get(key) for key in group.keys(members)]
     rows = [
-        dataclasses.replace(row, quality=own.row.quality)
+        row if own is None else dataclasses.replace(row, quality=found[own].row.quality)
         for row, own in zip(result.rows, judged, strict=True)
     ]
-    protocol = dataclasses.replace(result.protocol, vgg=judged[0].result.protocol.vgg)
+    by = (found[own].result.protocol.vgg for own in judged if own is not None)
+    protocol = dataclasses.replace(result.protocol, vgg=next(by, vgg))
     return dataclasses.replace(result, protocol=protocol, rows=tuple(rows))
 
 

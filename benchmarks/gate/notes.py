@@ -1,12 +1,13 @@
 """What a reader of a check's findings must know: what was left out, and why."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from nstc.benchmarks.gate import baseline as baselines
-from nstc.benchmarks.gate.baseline import Baseline, Pairs
+from nstc.benchmarks.gate.baseline import Baseline
 from nstc.benchmarks.gate.keys import FileKey
+from nstc.benchmarks.gate.pairing import Pairs
 from nstc.benchmarks.gate.scope import Scope
-from nstc.benchmarks.gate.verdicts import UPDATE, ComparedWith, Finding, Verdict
+from nstc.benchmarks.gate.verdicts import UPDATE, ComparedWith, Finding, Measured, Verdict
 
 
 def on_models(known: Baseline, pairs: Pairs, scope: Scope) -> list[str]:
@@ -28,6 +29,17 @@ def on_models(known: Baseline, pairs: Pairs, scope: Scope) -> list[str]:
     if left := [own.place for own in known.models if own not in pairs]:
         notes.append(f"not checked, since other models were named: {', '.join(left)}")
     return notes
+
+
+def on_same_pictures(measured: Iterable[Measured]) -> list[str]:
+    """Of how many rows the quality is the baseline's, which was not measured again."""
+    found = [own.same_pictures for own in measured]
+    if not any(found):
+        return []
+    return [
+        f"quality of {sum(found)} of {len(found)} rows is the baseline's: the pictures are the "
+        "same, byte for byte, and were not judged again; --measure-quality does"
+    ]
 
 
 def on_unjudged(findings: Sequence[Finding]) -> list[str]:

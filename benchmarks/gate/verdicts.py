@@ -53,6 +53,7 @@ TIME_TOLERANCE: Final = PRECISION
 
 UPDATE: Final = "nstc baseline update FILE --reason TEXT"
 NEWER: Final = f"the baseline was made without it: {UPDATE} adds it"
+SAME_PICTURES: Final = "the same pictures as the baseline's"
 _NO_TIME: Final = (
     "give --base with the files before the change, or run nstc baseline update here, or leave "
     "--time out"
@@ -66,6 +67,7 @@ class Measured:
     row: Row  # what was found
     result: BenchResult  # the run that it was found in
     base: Row | None = None  # the base's row of the same run, if it was timed with one
+    same_pictures: bool = False  # as the baseline's quality is of, which was not measured then
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,9 @@ def facts_and_quality(
         for name in {**old.facts, **facts}
     ]
     before = {} if old.quality is None else old.quality.numbers
+    if new.same_pictures:
+        same = ((name, Verdict.PASS, was, was, SAME_PICTURES) for name, was in before.items())
+        return [*found, *(Finding(old.key, *own) for own in same)]
     judged = {} if new.row.quality is None else new.row.quality.numbers
     obstacle = _quality_obstacle(old.quality, new, baseline, find)
     newer = _newer_than_baseline(old.quality, new.row.quality)

@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from nstc.benchmarks.quality import judged_pictures
+from nstc.benchmarks.quality.judged_pictures import Recorded
 from nstc.benchmarks.quality.local_style import window_moments
 from nstc.benchmarks.quality.metrics import StylisedPhoto, available_metrics, metric_of
 from nstc.benchmarks.quality.optimized_pictures import StoredPictures
@@ -23,7 +24,6 @@ from nstc.models.tensors import images_to_tensor
 from nstc.models.vgg import VggFeatures
 from nstc.runtime.session import Session
 
-FLICKER_PHOTOS: Final = 8  # at most: flicker costs each session four more runs a photograph
 _Values = dict[str, dict[int, float]]  # of each metric, by the photograph's position
 _LAYERS: Final = tuple(dict.fromkeys(STYLE_LAYERS + CONTENT_LAYERS))
 
@@ -51,6 +51,7 @@ class Candidate:
     session: Session | StoredPictures
     teacher: JudgingTeacher
     style: StyleTarget
+    compared_by: str | None = None  # `judged_pictures.judge_of` its model and teacher
 
 
 def judge(
@@ -66,33 +67,32 @@ def judge(
 
     Each photograph's centre square of `size` pixels is decoded, stylised and measured before the
     next one, once by each `JudgingTeacher` object, so memory does not grow with their number. On
-    `FLICKER_PHOTOS` of them, evenly spread, every session stylises four changed copies as well;
-    stored pictures have no flicker. The seed is the bootstrap's. Gives one result a candidate, in
-    their order.
+    some of them, `judged_pictures.with_flicker`, every session stylises four changed copies as
+    well; stored pictures have no flicker. The seed is the bootstrap's. Gives one result a
+    candidate, in their order.
     """
     metrics, count = available_metrics(), len(photos)
     values: list[_Values] = [{m.name: {} for m in metrics} for _ in candidates]
-    if all(isinstance(candidate.session, StoredPictures) for candidate in candidates):
-        flickering = 0
-    else:
-        flickering = min(FLICKER_PHOTOS, count)
-    # the first and the last among them
-    spread = set(np.linspace(0, count - 1, flickering).round().astype(int).tolist())
+    drawn = [Recorded(candidate.session.run) for candidate in candidates]
+    all_stored = all(isinstance(candidate.session, StoredPictures) for candidate in candidates)
+    flickering = frozenset() if all_stored else judged_pictures.with_flicker(count)
     progress = progress or Silent()
     progress.begin("quality", count, 0)
     with torch.inference_mode():
         for position, photo in enumerate(photos.squares(size)):
-            pictures = _stylised(candidates, photo, vgg, with_flicker=position in spread)
+            pictures = _stylised(candidates, drawn, photo, vgg, with_flicker=position in flickering)
             for own, pair in zip(values, pictures, strict=True):
                 for metric in metrics:
                     if (number := metric.compute(*pair)) is not None:
                         own[metric.name][position] = number
             progress.advance(position + 1, {})
-    summaries = zip(candidates, values, strict=True)
-    return [_summary(candidate, own, photos, seed) for candidate, own in summaries]
+    summaries = zip(candidates, drawn, values, strict=True)
+    return [_summary(candidate, own, found, photos, seed) for candidate, own, found in summaries]
 
 
-def _summary(candidate: Candidate, values: _Values, photos: PhotoSet, seed: int) -> Quality:
+def _summary(
+    candidate: Candidate, drawn: Recorded, values: _Values, photos: PhotoSet, seed: int
+) -> Quality:
     """What was found of a candidate's pictures of all photographs."""
     measured = {name: found for name, found in values.items() if found}
     names = [printable(path.name) for path in photos]
@@ -113,6 +113,7 @@ def _summary(candidate: Candidate, values: _Values, photos: PhotoSet, seed: int)
             name: len(found) for name, found in measured.items() if len(found) < len(photos)
         },
         tails=tails,
+        evidence=judged_pictures.evidence(candidate.compared_by, drawn.sha256),
     )
 
 
@@ -125,23 +126,29 @@ def style_of_outputs(
 
 
 def _stylised(
-    candidates: Sequence[Candidate], photo: images.Pixels, vgg: VggFeatures, *, with_flicker: bool
+    candidates: Sequence[Candidate],
+    drawn: Sequence[Recorded],
+    photo: images.Pixels,
+    vgg: VggFeatures,
+    *,
+    with_flicker: bool,
 ) -> Iterator[tuple[StylisedPhoto, StylisedPhoto]]:
     """Of every candidate its own picture of one photograph and its teacher's."""
     content = vgg(images_to_tensor([photo]), CONTENT_LAYERS)
 
     def measured(
-        session: Session | StoredPictures,
+        session: Session | StoredPictures, drawn: Recorded | None = None
     ) -> Callable[[Mapping[str, Tensor]], StylisedPhoto]:
         """A session's picture, run once, to be compared with any style."""
-        pixels = session.run(photo)
+        draw = session.run if drawn is None else drawn.run
+        pixels = draw(photo)
         found = vgg(images_to_tensor([pixels]), _LAYERS)
         grams = {name: gram_matrix(found[name]) for name in STYLE_LAYERS}
         features = {name: found[name] for name in CONTENT_LAYERS}
         height, width, _ = pixels.shape
         moments = window_moments(found, (height, width))
         flickers = with_flicker and not isinstance(session, StoredPictures)
-        own_flicker = flicker(session.run, photo, pixels) if flickers else None
+        own_flicker = flicker(draw, photo, pixels) if flickers else None
 
         def compared_with(style: Mapping[str, Tensor]) -> StylisedPhoto:
             distances = (gram_distance(grams[n], style[n].unsqueeze(0)) for n in STYLE_LAYERS)
@@ -158,9 +165,9 @@ def _stylised(
         return compared_with
 
     by_teacher: dict[int, Callable[[Mapping[str, Tensor]], StylisedPhoto]] = {}
-    for candidate in candidates:
+    for candidate, own in zip(candidates, drawn, strict=True):
         teacher = candidate.teacher.session
         if id(teacher) not in by_teacher:
             by_teacher[id(teacher)] = measured(teacher)
         style = candidate.style.statistics.at(photo.shape[0])
-        yield measured(candidate.session)(style), by_teacher[id(teacher)](style)
+        yield measured(candidate.session, own)(style), by_teacher[id(teacher)](style)

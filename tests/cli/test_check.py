@@ -85,6 +85,9 @@ def test_every_option_reaches_the_gate(fake_check):
     assert fake_check["trust"]
     assert not fake_check["facts_and_quality_only"]
     assert not fake_check["time"]
+    assert not fake_check["measure_quality"]
+    nstc("check", "--baseline", "b.json", "--measure-quality")
+    assert fake_check["measure_quality"]
     nstc("check", "--baseline", "b.json", "--facts-and-quality-only")
     assert fake_check["models"] == []
     assert fake_check["facts_and_quality_only"]
@@ -174,7 +177,7 @@ def test_an_update_measures_what_it_is_asked_to(monkeypatch, tmp_path, given, ex
         asked.update(options)
         raise BaselineError("enough")
 
-    monkeypatch.setattr("nstc.benchmarks.gate.check_models.update_baseline", update_baseline)
+    monkeypatch.setattr("nstc.benchmarks.gate.update.update_baseline", update_baseline)
     nstc("baseline", "update", tmp_path / "b.json", "--reason", "because", *given)
     assert {name: asked[name] for name in expected} == expected
 
@@ -185,6 +188,25 @@ def test_a_first_baseline_is_not_written_over_another(bundle, tmp_path):
     done = nstc("bench", bundle.path, "--against", bundle.path, "--save-baseline", path)
     assert isinstance(done.exception, OutputError)
     assert path.read_text() == "precious"
+
+
+def test_hashes_alone_are_added_on_request(monkeypatch, tmp_path):
+    asked = []
+
+    def add_hashes(*arguments, **_options):
+        asked.append(arguments)
+        raise BaselineError("enough")
+
+    monkeypatch.setattr("nstc.benchmarks.gate.update.add_hashes", add_hashes)
+    path = tmp_path / "b.json"
+    update = ("baseline", "update", path, "small", "--reason", "because", "--hashes-only")
+    nstc(*update)
+    assert asked == [(["small"], path, "because")]
+    for flag, value in (("--rounds", 7), ("--target", "cpu:1"), ("--artifact", "int8")):
+        refused = nstc(*update, flag, value)
+        assert isinstance(refused.exception, OptionError)
+        assert f"leave {flag} out" in str(refused.exception)
+    assert len(asked) == 1
 
 
 @pytest.mark.slow

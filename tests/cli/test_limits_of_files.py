@@ -29,7 +29,7 @@ VERBS = {
     ),
     "check": ("nstc.compress.export.export_model.check", ["--baseline", "b.json"]),
     "baseline": (
-        "nstc.benchmarks.gate.check_models.update_baseline",
+        "nstc.benchmarks.gate.update.update_baseline",
         ["update", "b.json", "--reason", "r"],
     ),
     "verify": ("nstc.runtime.verification.verify", ["bundle"]),

@@ -13,7 +13,7 @@ from nstc.benchmarks.gate.baseline import (
     refuse_existing,
     save_baseline,
 )
-from nstc.benchmarks.gate.check_models import update_baseline
+from nstc.benchmarks.gate.update import update_baseline
 from nstc.benchmarks.timing.statistics import Tail
 from nstc.core.errors import (
     BaselineError,

@@ -6,7 +6,8 @@ import pytest
 from gate_reports import ALL_PASS, verdicts
 
 from nstc.benchmarks.gate.baseline import load_baseline, save_baseline
-from nstc.benchmarks.gate.check_models import check, update_baseline
+from nstc.benchmarks.gate.check_models import check
+from nstc.benchmarks.gate.update import update_baseline
 from nstc.benchmarks.gate.verdicts import Verdict
 from nstc.core.errors import OptionError
 

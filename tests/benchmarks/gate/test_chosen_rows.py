@@ -4,7 +4,8 @@ import pytest
 from gate_reports import RECIPE, verdicts
 
 from nstc.benchmarks.gate.baseline import from_result, load_baseline, save_baseline
-from nstc.benchmarks.gate.check_models import check, update_baseline
+from nstc.benchmarks.gate.check_models import check
+from nstc.benchmarks.gate.update import update_baseline
 
 
 @pytest.fixture

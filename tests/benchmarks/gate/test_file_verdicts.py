@@ -10,7 +10,8 @@ from onnx import helper, numpy_helper
 from small_benches import brightness_graph
 
 from nstc.benchmarks.gate.baseline import from_result, load_baseline, save_baseline
-from nstc.benchmarks.gate.check_models import check, update_baseline
+from nstc.benchmarks.gate.check_models import check
+from nstc.benchmarks.gate.update import update_baseline
 from nstc.benchmarks.gate.verdicts import Verdict
 from nstc.core.bundle import open_bundle, revised_bundle
 from nstc.core.errors import CorruptBaselineError

@@ -7,8 +7,9 @@ import pytest
 from gate_reports import ALL_PASS, RECIPE, explained, verdicts
 
 from nstc.benchmarks.gate.baseline import from_result, load_baseline, save_baseline
-from nstc.benchmarks.gate.check_models import check, update_baseline
+from nstc.benchmarks.gate.check_models import check
 from nstc.benchmarks.gate.keys import RowKey
+from nstc.benchmarks.gate.update import update_baseline
 from nstc.benchmarks.gate.verdicts import Verdict
 from nstc.benchmarks.targets import parse_target
 from nstc.benchmarks.timing.instruction_counts import InstructionCount

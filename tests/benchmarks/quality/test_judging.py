@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from nstc.benchmarks.quality import judging, metrics
+from nstc.benchmarks.quality import judged_pictures, metrics
 from nstc.benchmarks.quality.judging import (
     Candidate,
     JudgingTeacher,
@@ -76,7 +76,7 @@ def test_the_worst_photographs_are_named(photo_set, invert, function_session, mo
     def candidate_of(rgb):
         return np.full_like(rgb, next(levels))
 
-    monkeypatch.setattr(judging, "FLICKER_PHOTOS", 0)
+    monkeypatch.setattr(judged_pictures, "FLICKER_PHOTOS", 0)
     candidate = Candidate(
         session=function_session(candidate_of), teacher=teacher, style=flat_style(1 / 6)
     )

@@ -1,11 +1,13 @@
 """nstc baseline."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from nstc.cli import options, output
+from nstc.core.errors import OptionError
 
 
 @options.with_flags
@@ -36,6 +38,7 @@ def update(
         shown=False,
     ),
     rounds: int | None = options.flag(None, "Number of timed rounds.", shown="the baseline's"),
+    hashes_only: bool = options.flag(False, "Keep all numbers, and add hashes of pictures."),
     anew: options.AnewFlags,
 ) -> None:
     """Measure the rows of a baseline again and accept the new numbers.
@@ -44,22 +47,33 @@ def update(
     replaced; those of other classes stay.
     """
     from nstc.benchmarks.gate.baseline import save_baseline
-    from nstc.benchmarks.gate.check_models import update_baseline
+    from nstc.benchmarks.gate.update import add_hashes, update_baseline
     from nstc.compress.export.export_model import made_artifact
     from nstc.core.files import locked
 
+    if hashes_only:
+        _refuse_in_vain({"--target": target, "--artifact": artifact, "--rounds": rounds})
     with locked(file), output.Bar() as bar:  # from reading it to writing it
-        updated, result = update_baseline(
-            models or (),
-            file,
-            reason,
-            targets=target or (),
-            artifacts=artifact or (),
-            rounds=rounds,
-            store=made_artifact,
-            progress=bar,
-            **anew.conditions(),
-        )
+        common = {"store": made_artifact, "progress": bar, **anew.conditions()}
+        if hashes_only:
+            updated, result = add_hashes(models or (), file, reason, **common)
+        else:
+            updated, result = update_baseline(
+                models or (),
+                file,
+                reason,
+                targets=target or (),
+                artifacts=artifact or (),
+                rounds=rounds,
+                **common,
+            )
         save_baseline(updated, file)
     output.print_result(result, costs=False)
     output.say(f"{file}: {len(result.rows)} rows accepted")
+
+
+def _refuse_in_vain(given: Mapping[str, object]) -> None:
+    """Raise `OptionError` for a flag that says how numbers are measured, which stay."""
+    for flag, value in given.items():
+        if value:
+            raise OptionError(f"--hashes-only keeps all numbers: leave {flag} out.")

@@ -31,6 +31,11 @@ class ComparisonFlags:
     facts_and_quality_only: bool = flag(
         False, "Check facts and quality, not instructions; the report says so."
     )
+    measure_quality: bool = flag(
+        False,
+        "Measure quality even where the pictures are the baseline's, byte for byte, and so their "
+        "quality.",
+    )
     strict: bool = flag(False, "Fail on IMPROVED and NOT_JUDGED too.")
     tolerance: float | None = flag(None, "Per cent by which a time may change.", shown="5")
     rounds: int | None = flag(None, "Initial number of timed rounds.", shown="the baseline's")
@@ -104,6 +109,7 @@ def check(
             time=compared.time,
             facts_and_quality_only=compared.facts_and_quality_only,
             counts_required=os.environ.get(_CI, "").lower() not in {"", "0", "false"},
+            measure_quality=compared.measure_quality,
             strict=compared.strict,
             tolerance=None if compared.tolerance is None else compared.tolerance / 100,
             rounds=compared.rounds,
