@@ -46,7 +46,7 @@ class InstructionsTarget(CpuTarget):
         self, sessions: Sequence[Session], picture: Pixels, recipe: BenchRecipe, progress: Progress
     ) -> Measurement:
         """Time within this process, then count in others; `TargetError` if that fails."""
-        reference, *fed = [_fed(session, picture) for session in sessions]  # or refused at once
+        reference, *fed = [fed_file(session, picture) for session in sessions]  # or refused at once
         reading = super().measure(sessions, picture, recipe, progress)
         counts = counting.count(fed, name=self.name, progress=progress)
         if self.counts_reference:
@@ -70,7 +70,8 @@ class InstructionsTarget(CpuTarget):
         )
 
 
-def _fed(session: Session, picture: Pixels) -> FedFile:
+def fed_file(session: Session, picture: Pixels) -> FedFile:
+    """A session's file and input as they are counted; `OptionError` if it takes other inputs."""
     refuse_other_inputs(session)
     feed = session.prepare(picture)
     return FedFile(
