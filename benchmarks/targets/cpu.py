@@ -9,7 +9,7 @@ from typing import ClassVar, Final
 from nstc.benchmarks.subjects import FLOAT, Probe, Subject
 from nstc.benchmarks.targets import base
 from nstc.benchmarks.targets.base import Measurement, RowFacts, TargetKind
-from nstc.benchmarks.timing.latency import measure_throughput
+from nstc.benchmarks.timing.latency import RunClock, measure_throughput, processor_clock
 from nstc.benchmarks.timing.machine import THIS_MACHINE, measure_peaks, pinned, usable_cores
 from nstc.core import Progress, bundle
 from nstc.core.errors import OptionError
@@ -48,8 +48,10 @@ class CpuTarget:
         """Alternate within this process; memory is measured in a new one for each file."""
         wants_memory = (self.reports_memory or recipe.memory) and tells_peak_memory()
         rows: list[RowFacts] = []
+        # several threads wait for each other: their processor time is not the picture's time
+        clock = processor_clock() if self.threads == 1 else RunClock()
         with pinned(self.cores):
-            timings = base.alternate_sessions(sessions, picture, recipe, progress)
+            timings = base.alternate_sessions(sessions, picture, recipe, progress, clock)
             for session in sessions[1:]:
                 footprint = None
                 # a new process does not know how a foreign file is fed

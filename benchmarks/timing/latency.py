@@ -9,7 +9,8 @@ without doing anything obviously wrong!", ASPLOS 2009.
 
 Whatever else a machine does only adds to a run's time. So a turn gives its lowest time, and a
 speed-up compares lower quartiles of the rounds. See Chen and Revels, "Robust benchmarking in noisy
-environments", 2016, arXiv:1608.04295, and docs/adr/0006.
+environments", 2016, arXiv:1608.04295, and docs/adr/0006. Sessions of one thread are timed by the
+processor time of that thread, which leaves out what other processes take: docs/adr/0018.
 """
 
 import contextlib
@@ -39,6 +40,7 @@ STEADY: Final = 0.05  # a run is warm once the next one is not faster by more th
 DRIFT: Final = 0.10
 # Least length of a timed stretch, in ticks of the timer: reading it is 0.1 % of it.
 MIN_TICKS: Final = 1000
+COARSEST_NS: Final = 10_000  # tick of a clock of processor time that is still better than none
 STRETCH_S: Final = 0.3  # least time that throughput is measured for
 FEWEST_RUNS: Final = 3  # of the same
 BATCH: Final = 4  # pictures a run, where a graph takes more than one
@@ -73,6 +75,19 @@ class RunClock:
         for _ in range(runs):
             run()
         return (self.now_ns() - start) / runs / 1e6
+
+
+def processor_clock() -> RunClock:
+    """A clock of the calling thread's processor time, for sessions that compute in it alone.
+
+    It stands still while another process has the core, so a run takes the same on a loaded machine
+    as on an idle one, but for caches and the processor's own speed. Where its tick is coarse, as
+    on Windows, it is the time of day.
+    """
+    tick_ns = timer_tick_ns(time.thread_time_ns)
+    if tick_ns > COARSEST_NS:
+        return RunClock()
+    return RunClock(now_ns=time.thread_time_ns, tick_ns=tick_ns)
 
 
 @dataclass(frozen=True, kw_only=True)

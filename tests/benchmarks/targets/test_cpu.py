@@ -1,3 +1,6 @@
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -5,6 +8,7 @@ from nstc.benchmarks.subjects import find_subject
 from nstc.benchmarks.targets import base, cpu, parse_target
 from nstc.benchmarks.targets.cpu import CpuTarget
 from nstc.benchmarks.timing import latency
+from nstc.benchmarks.timing.machine import usable_cores
 from nstc.core import Silent
 from nstc.core.errors import OptionError
 from nstc.core.recipe import BenchRecipe
@@ -75,6 +79,31 @@ def test_every_turn_is_of_a_session_opened_anew_and_foreign_files_too(
     assert foreign.provider is None
     assert foreign.throughput is not None
     assert foreign.throughput.graph_batch == "unknown"
+
+
+class _Waiting:
+    """A session that needs the processor for nothing: something else has it meanwhile."""
+
+    def __init__(self) -> None:
+        self.path = Path("model.onnx")
+
+    def prepare(self, rgb):
+        return rgb
+
+    def infer(self, feed):
+        time.sleep(0.02)
+        return feed
+
+
+@pytest.mark.parametrize(("threads", "counts"), [(1, False), (2, True)])
+def test_what_a_thread_waits_for_counts_on_several_threads_alone(threads, counts, monkeypatch):
+    monkeypatch.setattr(latency, "STRETCH_S", 0.0)
+    monkeypatch.setattr(latency, "drifting", lambda _: [])
+    target = CpuTarget(name=f"cpu:{threads}", threads=threads, cores=usable_cores()[:1])
+    recipe = BenchRecipe(size=32, rounds=3)
+    picture = np.zeros((32, 32, 3), np.uint8)
+    reading = target.measure([_Waiting(), _Waiting()], picture, recipe, Silent())
+    assert all((own > 19) is counts for own in reading.timings.candidates_ms[0])
 
 
 def test_a_session_opened_anew_computes_the_same_on_as_many_threads(make_bundle):

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from nstc.benchmarks.timing import latency
 from nstc.benchmarks.timing.latency import (
     MAX_WARM_UPS,
     MIN_TICKS,
@@ -292,6 +293,24 @@ def test_the_tick_of_a_coarse_timer_and_of_this_machines():
     assert timer_tick_ns(coarse) == 1_000
     assert 0 < timer_tick_ns() < 100_000
     assert timer_tick_ns(time.time_ns) > 0
+
+
+def test_processor_time_stands_still_while_a_run_waits_and_goes_on_while_it_computes():
+    def compute() -> None:
+        until = time.thread_time_ns() + 20_000_000
+        while time.thread_time_ns() < until:
+            pass
+
+    clock = latency.processor_clock()
+    assert clock.timed_ms(lambda: time.sleep(0.05)) < 10
+    assert clock.timed_ms(compute) >= 20
+
+
+def test_where_processor_time_is_coarse_time_of_day_is_taken(monkeypatch):
+    monkeypatch.setattr(latency, "timer_tick_ns", lambda _: 15_625_000)
+    clock = latency.processor_clock()
+    assert clock.now_ns is time.perf_counter_ns
+    assert clock.tick_ns < 15_625_000
 
 
 def test_a_stretch_is_many_ticks_whatever_a_run_takes():
