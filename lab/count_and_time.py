@@ -248,8 +248,8 @@ def timed(record: Record, folder: Path, rounds: int, progress: Progress) -> Reco
 
 def rank_correlation(one: Sequence[float], other: Sequence[float]) -> float:
     """Spearman's, of numbers of which no two are equal."""
-    ranks = [np.argsort(np.argsort(values)) for values in (one, other)]
-    return float(np.corrcoef(*ranks)[0, 1])
+    first, second = (np.argsort(np.argsort(values)).astype(np.float64) for values in (one, other))
+    return float(np.corrcoef(first, second)[0, 1])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -135,11 +135,13 @@ def replayed(
     rng, first = np.random.default_rng(seed), BenchRecipe().rounds
     most = most or BOUND * first
     before, after = (_drawn(len(rounds), count, rng) for count in (way.stored, most))
-    stored = bootstrap_speedup(reference[before], own[before], seed=seed)
-    stored_ms = undisturbed(own[before]) * stored.median  # as `BaselineTime.reference_ms`
+    earlier, own_earlier = reference[before].tolist(), own[before].tolist()
+    stored = bootstrap_speedup(earlier, own_earlier, seed=seed)
+    stored_ms = undisturbed(own_earlier) * stored.median  # as `BaselineTime.reference_ms`
     taken = first
     while True:
-        now, times = reference[after[:taken]], own[after[:taken]] * (1 + slower)
+        now = reference[after[:taken]].tolist()
+        times = (own[after[:taken]] * (1 + slower)).tolist()
         speedup = bootstrap_speedup(now, times, seed=seed)
         change = since_stored(
             speedup,
