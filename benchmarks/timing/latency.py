@@ -10,7 +10,7 @@ without doing anything obviously wrong!", ASPLOS 2009.
 Whatever else a machine does only adds to a run's time. So a turn gives its lowest time, and a
 speed-up compares lower quartiles of the rounds. See Chen and Revels, "Robust benchmarking in noisy
 environments", 2016, arXiv:1608.04295, and docs/adr/0006. Sessions of one thread are timed by the
-processor time of that thread, which leaves out what other processes take: docs/adr/0018.
+processor time of that thread, which leaves out what other processes take: docs/adr/0019.
 """
 
 import contextlib
