@@ -30,20 +30,27 @@ from nstc.runtime.session import open_session
 
 SIZE: Final = 512
 THREADS: Final = (1, 2)
+
+
+def _without_details(**changes: Any) -> tuple[str, Mapping[str, Any]]:
+    return "fast", {"details": (), **changes}
+
+
 # The first is what the others are timed beside.
 SHAPES: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
     "`tiny`": ("tiny", {}),
-    "`fast`: 64 x 4, 32 at a quarter": ("fast", {}),
-    "48 x 4, 32": ("fast", {"width": 48}),
-    "48 x 4, 24": ("fast", {"width": 48, "skip": 24}),
-    "48 x 6, 32": ("fast", {"width": 48, "blocks": 6}),
-    "64 x 3, 32": ("fast", {"blocks": 3}),
-    "64 x 4, 16": ("fast", {"skip": 16}),
-    "64 x 4, 48": ("fast", {"skip": 48}),
-    "64 x 4, 16, plain head": ("fast", {"skip": 16, "head": "plain"}),
-    "96 x 4, 32": ("fast", {"width": 96}),
-    "plain 32 x 4, 32": ("fast", {"block": "plain", "width": 32}),
-    "plain 48 x 2, 32": ("fast", {"block": "plain", "width": 48, "blocks": 2}),
+    "`fast`: 64 x 4, 32 at a quarter, and a layer of 48": ("fast", {}),
+    "64 x 4, 32": _without_details(),
+    "48 x 4, 32": _without_details(width=48),
+    "48 x 4, 24": _without_details(width=48, skip=24),
+    "48 x 6, 32": _without_details(width=48, blocks=6),
+    "64 x 3, 32": _without_details(blocks=3),
+    "64 x 4, 16": _without_details(skip=16),
+    "64 x 4, 48": _without_details(skip=48),
+    "64 x 4, 16, plain head": _without_details(skip=16, head="plain"),
+    "96 x 4, 32": _without_details(width=96),
+    "plain 32 x 4, 32": _without_details(block="plain", width=32),
+    "plain 48 x 2, 32": _without_details(block="plain", width=48, blocks=2),
 }
 # What weights and ranges are, times do not depend on.
 QUICK: Final = QuantizeRecipe(calibration_photos=2, calibration_size=128, size=64)

@@ -5,6 +5,7 @@ reaches twice as far: large strokes for little. What a trunk at an eighth loses,
 added back from the path at a quarter.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
@@ -81,6 +82,8 @@ class TwoScaleStudent(StudentNetwork):
         dilations: Of each block's convolutions (Yu and Koltun, "Multi-scale context aggregation by
             dilated convolutions", ICLR 2016); None for 2 in all but the first and the last block.
         head: Output layer: "separable", or "plain" for a 3x3 convolution.
+        details: Channels of each convolution between the sum and the head, at a quarter of the
+            resolution and of the blocks' kind; none by default.
         batch_norm: See `Student`.
 
     Raises:
@@ -102,6 +105,7 @@ class TwoScaleStudent(StudentNetwork):
         *,
         dilations: Sequence[int] | None = None,
         head: Literal["plain", "separable"] = "separable",
+        details: Sequence[int] = (),
         batch_norm: bool = False,
     ) -> None:
         super().__init__()
@@ -125,7 +129,11 @@ class TwoScaleStudent(StudentNetwork):
         self.up = normed(nn.Conv2d(width, skip * _HALF**2, 1), behind)
         self.apart = DepthToSpace(_HALF)
         self.join = Sum()
-        self.head = head_of(head, skip, SCALE)
+        ends = (skip, *details)
+        self.details = nn.ModuleList(
+            [kind.convolve(before, after, behind) for before, after in itertools.pairwise(ends)]
+        )
+        self.head = head_of(head, ends[-1], SCALE)
         self._start_as_resize()
 
     def enter(self, images: Tensor, statistics: Tensor) -> Tensor:
@@ -146,12 +154,16 @@ class TwoScaleStudent(StudentNetwork):
         x = F.relu(self.down(entered.contiguous()))
         for block in self.blocks:
             x = block(x)
-        result: Tensor = self.head(F.relu(self.join(entered, self.apart(self.up(x)))))
+        x = F.relu(self.join(entered, self.apart(self.up(x))))
+        for layer in self.details:
+            x = F.relu(layer(x))
+        result: Tensor = self.head(x)
         return result
 
     def arguments(self) -> dict[str, Any]:
         """See the base."""
         head = "plain" if self.to_pixels is self.head else "separable"
+        details = [last_convolution_of(layer).out_channels for layer in self.details]
         return {
             "width": last_convolution_of(self.down).out_channels,
             "inner": self.inner,
@@ -159,6 +171,7 @@ class TwoScaleStudent(StudentNetwork):
             "block": self.block,
             "dilations": list(self.dilations),
             **({} if head == "separable" else {"head": head}),
+            **({"details": details} if details else {}),
         }
 
     def contract(self) -> manifest.Contract:
@@ -166,7 +179,9 @@ class TwoScaleStudent(StudentNetwork):
         return manifest.Contract(
             size_multiple=self.period,
             minimum_size=self.period,
-            receptive_field=receptive_field_of_two_scales(self.dilations, self.block),
+            receptive_field=receptive_field_of_two_scales(
+                self.dilations, self.block, details=len(self.details)
+            ),
             locality="exact",
         )
 
@@ -186,12 +201,15 @@ def dilated(block: ResidualBlock, dilation: int) -> ResidualBlock:
     return block
 
 
-def receptive_field_of_two_scales(dilations: Sequence[int], block: str = "separable") -> int:
+def receptive_field_of_two_scales(
+    dilations: Sequence[int], block: str = "separable", *, details: int = 0
+) -> int:
     """Side in pixels of the square around an output pixel that it depends on, statistics aside.
 
     A position at a quarter reads its neighbours' positions of the trunk. From there the blocks
     reach out, and the convolution that takes the path down one position of a quarter more.
     """
-    reach = kind_of(block).reach * sum(dilations)  # to each side, in positions of the trunk
-    away = _HALF * (reach + 1) + 1  # in positions at a quarter, on the further side
+    of_block = kind_of(block).reach  # of two convolutions to each side, in positions of its input
+    # in positions at a quarter, on the further side
+    away = of_block // 2 * details + _HALF * (of_block * sum(dilations) + 1) + 1
     return 2 * (away * SCALE + SCALE - 1) + 1

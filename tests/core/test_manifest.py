@@ -251,9 +251,11 @@ def test_a_transformer_that_is_not_built(arguments) -> None:
 
 def test_blocks_that_reach_too_far_together() -> None:
     shape = {"width": 8, "inner": [8] * 32, "skip": 8}
-    refuse_arguments("two-scale-student", {**shape, "dilations": [64] * 31 + [63]})
-    with pytest.raises(DecodingError, match="dilations add up to 2048: expected at most 2047"):
-        refuse_arguments("two-scale-student", {**shape, "dilations": [64] * 32})
+    most = {**shape, "dilations": [64] * 31 + [63]}
+    refuse_arguments("two-scale-student", most)
+    for beyond in ({"dilations": [64] * 32}, {"details": [8]}):
+        with pytest.raises(DecodingError, match="details add up to 2048: expected at most 2047"):
+            refuse_arguments("two-scale-student", {**most, **beyond})
 
 
 def test_an_architecture_of_the_future_has_arguments_of_its_own() -> None:

@@ -93,13 +93,16 @@ class _TwoScaleStudent:
     dilations: Annotated[tuple[Dilation, ...], Meta(max_length=64)]
     block: Name = "separable"
     head: Literal["plain", "separable"] = "separable"
+    details: Blocks = ()
     batch_norm: bool = False
 
     def __post_init__(self) -> None:
         """Refuse blocks that reach too far together."""
-        total = sum(self.dilations)
+        total = sum(self.dilations) + len(self.details)  # one of these reaches less far than 1
         if total > MAX_DILATIONS:
-            raise ValueError(f"dilations add up to {total}: expected at most {MAX_DILATIONS}")
+            raise ValueError(
+                f"dilations and details add up to {total}: expected at most {MAX_DILATIONS}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

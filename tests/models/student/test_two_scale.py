@@ -17,7 +17,7 @@ from nstc.models.student import (
 )
 from nstc.models.student.two_scale import dilations_of, receptive_field_of_two_scales
 
-SHAPED = [{}, {"block": "plain"}, {"dilations": [1, 3]}, {"head": "plain"}]
+SHAPED = [{}, {"block": "plain"}, {"dilations": [1, 3]}, {"head": "plain"}, {"details": [12, 16]}]
 
 
 def small(**options: object) -> TwoScaleStudent:
@@ -51,6 +51,8 @@ def test_the_keys_of_a_bundle_stay():
         for layer in (0, 1)
     }
     assert keys == {"stem", "down", "up", "head.0", "head.1", *blocks}
+    detailed = {key.rpartition(".")[0] for key in small(details=[12]).state_dict()}
+    assert detailed - keys == {"details.0.0", "details.0.1"}
 
 
 def test_folding_gives_the_same_function_without_batch_norm():
@@ -93,10 +95,14 @@ def test_it_follows_no_change_of_brightness_or_contrast():
     torch.testing.assert_close(student(images * 0.5 + 0.3), student(images), atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("dilations", [[1], [1, 2, 1], [3]])
+@pytest.mark.parametrize(
+    ("dilations", "details"), [([1], []), ([1, 2, 1], []), ([3], []), ([2], [8]), ([1], [8, 4])]
+)
 @pytest.mark.parametrize("block", ["separable", "plain"])
-def test_the_receptive_field_is_true_and_tight(dilations, block, extent):
-    student = TwoScaleStudent(8, [8] * len(dilations), 8, block, dilations=dilations).double()
+def test_the_receptive_field_is_true_and_tight(dilations, details, block, extent):
+    student = TwoScaleStudent(
+        8, [8] * len(dilations), 8, block, dilations=dilations, details=details
+    ).double()
     for parameter in student.parameters():  # positive: no dependence can cancel
         nn.init.constant_(parameter, 1 / (1 + parameter[0].numel()))
     statistics = torch.tensor([[[0.0] * 3, [1.0] * 3]], dtype=torch.float64)
@@ -106,7 +112,8 @@ def test_the_receptive_field_is_true_and_tight(dilations, block, extent):
         for row in range(student.period)
     ]
 
-    assert max(reach) == (receptive_field_of_two_scales(dilations, block) - 1) / 2
+    expected = receptive_field_of_two_scales(dilations, block, details=len(details))
+    assert max(reach) == (expected - 1) / 2
 
 
 def test_the_largest_receptive_field_fits_a_manifest():
@@ -126,8 +133,9 @@ def test_the_largest_receptive_field_fits_a_manifest():
         fits(MAX_DILATIONS + 1)
 
 
-def test_a_tile_with_its_halo_gives_the_whole_pictures_result():
-    student = small()
+@pytest.mark.parametrize("details", [[], [12]])
+def test_a_tile_with_its_halo_gives_the_whole_pictures_result(details):
+    student = small(details=details)
     halo = -(-(student.contract().receptive_field - 1) // 2 // 8) * 8
     images = torch.rand(1, 3, 384, 384)
     whole = student(images)
