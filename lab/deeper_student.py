@@ -9,7 +9,7 @@ come in are random mixtures, which the head does not use until it learns to.
 
 import argparse
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -35,10 +35,9 @@ def main() -> None:
     if not isinstance(student, TwoScaleStudent) or student.block != "separable":
         parser.error(f"{arguments.bundle} is no separable student of two scales.")
     deeper = deepened(student, arguments.channels, arguments.seed)
+    kept: dict[str, Any] = {"name": bundle.name, "stage": "distilled", "parent": bundle}
     step = Step(verb="distill", recipe={})  # what is trained from it has it as its start
-    with network_bundle(
-        arguments.output, deeper, None, name=bundle.manifest.name, stage="distilled", step=step
-    ):
+    with network_bundle(arguments.output, deeper, None, step=step, **kept):
         pass
 
 
@@ -84,3 +83,7 @@ def _bias(layer: nn.Conv2d) -> Tensor:
     if layer.bias is None:
         raise ValueError("a pointwise convolution has no bias")
     return layer.bias
+
+
+if __name__ == "__main__":
+    main()
