@@ -326,6 +326,7 @@ def fill(page: Path, text: str) -> None:
 def plot(path: Path, record: Record) -> None:
     """Milliseconds by instructions, both on logarithmic axes, a mark a kind."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter
 
     rows = _shown(record)
     usual = median([own.ms / own.instructions for own in rows])
@@ -339,6 +340,9 @@ def plot(path: Path, record: Record) -> None:
         ends = [min(own.instructions for own in rows), max(own.instructions for own in rows)]
         axes.plot([x / 1e6 for x in ends], [x * usual for x in ends], "C7", label="median")
         axes.set(xscale="log", yscale="log", xlabel="million instructions", ylabel="ms")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter(NullFormatter())
         axes.grid(visible=True)
         figure.legend(loc="outside upper center", ncols=len(KINDS) + 1)
         figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
