@@ -27,7 +27,7 @@ from nstc.benchmarks.report.plots import plotting
 from nstc.benchmarks.subjects import FLOAT, Subject, find_subject
 from nstc.benchmarks.table import fine, three_digits
 from nstc.benchmarks.targets import parse_target
-from nstc.benchmarks.targets.cachegrind import counting
+from nstc.benchmarks.targets.callgrind import counting
 from nstc.benchmarks.targets.instructions import fed_file
 from nstc.benchmarks.timing.machine import machine_facts
 from nstc.benchmarks.timing.statistics import median, undisturbed

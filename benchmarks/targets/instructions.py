@@ -1,6 +1,7 @@
 """Instructions a picture, counted by Valgrind: the same on a loaded machine as on an idle one."""
 
 import dataclasses
+import platform
 import shutil
 import sys
 from collections.abc import Sequence
@@ -9,8 +10,8 @@ from typing import Final
 
 from nstc.benchmarks.subjects import FLOAT, Probe, Subject
 from nstc.benchmarks.targets.base import Measurement, TargetKind, refuse_other_inputs
-from nstc.benchmarks.targets.cachegrind import counting
-from nstc.benchmarks.targets.cachegrind.counting import FedFile
+from nstc.benchmarks.targets.callgrind import counting
+from nstc.benchmarks.targets.callgrind.counting import FedFile
 from nstc.benchmarks.targets.cpu import CpuTarget
 from nstc.benchmarks.timing.machine import NO_INT8, machine_facts, usable_cores
 from nstc.core import Progress, bundle
@@ -84,6 +85,8 @@ def fed_file(session: Session, picture: Pixels) -> FedFile:
 def _availability() -> str | None:
     if not sys.platform.startswith("linux"):
         return "it counts on Linux alone"
+    if platform.machine() not in counting.ARCHITECTURES or sys.maxsize < 2**32:
+        return f"it counts on {' and '.join(counting.ARCHITECTURES)} alone, in a Python of 64 bits"
     if shutil.which(counting.VALGRIND) is not None:
         return None
     return (

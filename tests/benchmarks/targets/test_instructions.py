@@ -5,7 +5,7 @@ import pytest
 
 from nstc.benchmarks.subjects import find_subject
 from nstc.benchmarks.targets import instructions, parse_target
-from nstc.benchmarks.targets.cachegrind import counting
+from nstc.benchmarks.targets.callgrind import counting
 from nstc.benchmarks.targets.cpu import CpuTarget
 from nstc.benchmarks.timing import latency
 from nstc.benchmarks.timing.instruction_counts import InstructionCount
@@ -131,4 +131,12 @@ def test_without_valgrind_it_says_what_to_install(monkeypatch):
 def test_elsewhere_than_on_linux_it_is_not_available(monkeypatch):
     monkeypatch.setattr("sys.platform", "darwin")
     with pytest.raises(OptionError, match="counts on Linux alone"):
+        parse_target("instructions")
+
+
+@pytest.mark.parametrize(("machine", "largest"), [("riscv64", 2**63 - 1), ("x86_64", 2**31 - 1)])
+def test_on_another_architecture_it_is_not_available(monkeypatch, machine, largest):
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setattr("sys.maxsize", largest)
+    with pytest.raises(OptionError, match="counts on x86_64 and aarch64 alone"):
         parse_target("instructions")

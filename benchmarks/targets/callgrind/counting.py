@@ -1,7 +1,7 @@
 """Counts of ONNX files: Valgrind started on `counted`, and its files read.
 
-A count is the difference of two processes that run a file a few times and more often, so that
-start-up is subtracted. It is taken by two Valgrinds at once, again and again until two agree.
+A count is of some runs of a file in a process that has run it before. It is taken by two Valgrinds
+at once, again and again until two agree.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from typing import Annotated, Final
 import msgspec
 import numpy as np
 
-from nstc.benchmarks.targets.cachegrind import counted
+from nstc.benchmarks.targets.callgrind import counted
 from nstc.benchmarks.targets.remote.remote_worker import NO_TELEMETRY
 from nstc.benchmarks.timing.instruction_counts import TOLD_SHARE, InstructionCount
 from nstc.core import Progress, child_processes, decoding, files
@@ -33,14 +33,15 @@ from nstc.runtime.model_files import copy_model
 AGREE: Final = 0.001  # two counts agree if they differ by no larger share
 AT_ONCE: Final = 2  # Valgrinds
 MOST_TRIES: Final = 3  # of so many at once
-RUNS: Final = (1, 3)  # of the two processes; ONNX Runtime plans its memory in the first run
-ONE_PICTURE: Final = (0, 1)  # of a large network, whose start-up hardly matters
+RUNS: Final = (1, 2)  # uncounted, as ONNX Runtime plans its memory in the first run, and counted
+ONE_PICTURE: Final = (0, 1)  # of a large network, whose first picture is much like the others
 WHOLE_S: Final = 7200  # limit of a try: Valgrind computes products in float one by one
 
 VALGRIND: Final = "valgrind"
+ARCHITECTURES: Final = tuple(counted.REQUEST_CODE)  # by `platform.machine`
 _LOG: Final = "valgrind.log"
 _ERRORS: Final = "errors.txt"
-_ENDING: Final = ".cachegrind"  # of the file that each process leaves
+_ENDING: Final = ".callgrind"  # of the file that each process leaves
 _POLL_S: Final = 0.1
 _FILE_BYTES: Final = 64_000_000
 _TOLD_BYTES: Final = 20_000
@@ -53,8 +54,16 @@ _VARIABLES: Final[Mapping[str, str]] = {
     NO_TELEMETRY: "1",
 }
 _COUNTED_LINE: Final = re.compile(r"[0-9]{1,10} ([0-9]{1,18})")
-_SUMMARY: Final = re.compile(r"summary: ([0-9]{1,18})")
-_HEADER: Final = ("fl=", "fi=", "fe=", "desc:", "cmd:")
+_CALL: Final = re.compile(
+    r"calls=[0-9]{1,18} [0-9]{1,10} ?"
+)  # the next line has what it took inside
+_TOTALS: Final = re.compile(r"totals: ([0-9]{1,18})")
+_HEADER: Final = (
+    *("# callgrind format", "version: ", "creator: ", "pid: ", "cmd: ", "part: ", "desc: "),
+    *("summary: ", "ob=", "fl=", "fi=", "fe=", "cob=", "cfi=", "cfl=", "cfn="),
+)
+_PLAIN: Final = ("", "positions: line", "events: Ir")
+_ADDRESS: Final = re.compile(r"0x[0-9a-f]+")  # in the place of a name
 _NAMELESS: Final = "without a name"
 _LONGEST_NAME: Final = 80
 _OF_GRAPH: Final = re.compile(r"graph ([0-9]{1,6}): (.*)")
@@ -76,7 +85,7 @@ class FedFile:
 class _Counted:
     """What `counted` says of a graph."""
 
-    processes: tuple[_Process, _Process]
+    process: _Process
     operators: dict[Name, Count]
 
 
@@ -98,14 +107,14 @@ def count(
     runs, tries, at_once = (ONE_PICTURE, 1, 1) if single else (RUNS, MOST_TRIES, AT_ONCE)
     found: list[list[InstructionCount]] = []
     with files.scratch_folder() as folder:
-        _write_job(fed, folder, runs, profile=not single)
+        _write_job(fed, folder, runs)
         for number in range(tries):
             places = [folder / f"{number}-{own}" for own in range(at_once)]
-            processes = len(runs) + (not single)  # the profile's is one more
-            progress.begin(name, at_once * len(fed) * processes, 0)
+            steps = at_once * len(fed)
+            progress.begin(name, steps, 0)
             with _reported(name, fed, places):
-                _run_valgrind(places, name, progress)
-                found += [_read(place, len(fed), runs) for place in places]
+                _run_valgrind(places, name, steps, progress)
+                found += [_read(place, len(fed), pictures=runs[1]) for place in places]
             chosen = [agreeing(counts) for counts in zip(*found, strict=True)]
             if None not in chosen:
                 return [own for own in chosen if own is not None]
@@ -133,7 +142,7 @@ def _apart(lower: int, higher: int) -> float:
     return (higher - lower) / lower
 
 
-def _write_job(fed: Sequence[FedFile], folder: Path, runs: Sequence[int], *, profile: bool) -> None:
+def _write_job(fed: Sequence[FedFile], folder: Path, runs: tuple[int, int]) -> None:
     """Names of files are fixed, whatever the graphs' are, as they are part of what is counted."""
     graphs = []
     for number, own in enumerate(fed):
@@ -143,12 +152,14 @@ def _write_job(fed: Sequence[FedFile], folder: Path, runs: Sequence[int], *, pro
         for feed, values in zip(feeds, own.feeds, strict=True):
             np.save(folder / feed, np.ascontiguousarray(values), allow_pickle=False)
         graphs.append({"file": file, "feeds": feeds, "weights_once": own.weights_once})
-    content = {"runs": runs, "profile": profile, "graphs": graphs}
+    content = {"uncounted": runs[0], "pictures": runs[1], "graphs": graphs}
     (folder / counted.JOB).write_text(json.dumps(content), encoding="ascii")
 
 
-def _run_valgrind(places: Sequence[Path], name: str, progress: Progress) -> None:
+def _run_valgrind(places: Sequence[Path], name: str, steps: int, progress: Progress) -> None:
     """Run one in each of some new folders, at the same time, until all have done the job.
+
+    Progress is in `steps`, one for each count.
 
     `OSError` if it can't be started, `TargetError` if it takes too long, `ValueError` if it fails.
     """
@@ -156,9 +167,12 @@ def _run_valgrind(places: Sequence[Path], name: str, progress: Progress) -> None
     if valgrind is None:
         raise FileNotFoundError(f"there is no {VALGRIND} on the PATH any more")
     program = [sys.executable, "-P", "-B", str(Path(counted.__file__).resolve())]
-    # without vgdb, whose pipes would be left in /tmp; without the caches, which nobody asks for
-    options = ("--tool=cachegrind", "--cache-sim=no", "--branch-sim=no", "--vgdb=no")
-    outputs = (f"--log-file={_LOG}", f"--cachegrind-out-file=%p{_ENDING}")
+    # without vgdb, whose pipes would be left in /tmp; names and positions whole, to be read alone
+    options = (
+        *("--tool=callgrind", "--instr-atstart=no", "--vgdb=no"),
+        *("--compress-strings=no", "--compress-pos=no"),
+    )
+    outputs = (f"--log-file={_LOG}", f"--callgrind-out-file=%p{_ENDING}")
     command = [*program, counted.LAUNCH, valgrind, *options, *outputs, *program]
     kept = {own: os.environ[own] for own in _KEPT_VARIABLES if own in os.environ}
     environment = {**kept, **_VARIABLES, "TMPDIR": str(places[0].parent)}
@@ -179,7 +193,7 @@ def _run_valgrind(places: Sequence[Path], name: str, progress: Progress) -> None
                     "out files in float, which Valgrind computes slowly."
                 )
             written = sum(len(list(place.glob(f"*{_ENDING}"))) for place in places)
-            progress.advance(written, {})
+            progress.advance(min(written, steps), {})  # the last one of each is of no graph
             time.sleep(_POLL_S)
         failed = next((own.returncode for own in running if own.returncode), 0)
     if failed:
@@ -199,7 +213,7 @@ def _reported(name: str, fed: Sequence[FedFile], places: Sequence[Path]) -> Iter
         which = int(match[1]) if match is not None else len(fed)
         file = str(fed[which].path) if which < len(fed) else "the files"
         reason = child_processes.readable(said if match is None else match[2])
-        advice = f"Does {VALGRIND} --tool=cachegrind true work here, and is there enough memory?"
+        advice = f"Does {VALGRIND} --tool=callgrind true work here, and is there enough memory?"
         if any(map(_UNKNOWN_INSTRUCTION.search, logs)):
             reason = "the processor has instructions that this Valgrind does not know"
             advice = "Install a newer Valgrind, or count on another machine."
@@ -215,50 +229,59 @@ def _text(path: Path) -> str:
         return stream.read().decode("utf-8", "replace")
 
 
-def _read(place: Path, graphs: int, runs: tuple[int, int]) -> list[InstructionCount]:
+def _read(place: Path, graphs: int, *, pictures: int) -> list[InstructionCount]:
     """The counts in a folder; `OSError` or `ValueError` if they are not whole."""
     text = decoding.read_file(place / counted.RESULT).decode("ascii")
     results = decoding.decode(decoding.parse_json(text), tuple[_Counted, ...])
     if len(results) != graphs:
         raise ValueError(f"{len(results)} counts of {graphs} files")
-    pictures = runs[1] - runs[0]
     counts = []
     for result in results:
-        few, many = (read_functions(place / f"{own}{_ENDING}") for own in result.processes)
-        # what start-up happened to do less of is not negative
-        each = {name: max(0, many[name] - few[name]) // pictures for name in many}
-        total = (many.total() - few.total()) // pictures
+        functions = read_functions(place / f"{result.process}{_ENDING}")
+        total = functions.total() // pictures
         if total <= 0:
             raise ValueError(f"{total} instructions a picture")
-        functions = {own: each[own] for own in sorted(each, key=lambda own: (-each[own], own))}
-        told = {own: n for own, n in functions.items() if n >= max(1, TOLD_SHARE * total)}
+        each = {own: functions[own] // pictures for own in functions}
+        told = [own for own in each if each[own] >= max(1, TOLD_SHARE * total)]
+        told.sort(key=lambda own: (-each[own], own))
         counts.append(
-            InstructionCount(per_picture=total, functions=told, operators=result.operators)
+            InstructionCount(
+                per_picture=total,
+                functions={own: each[own] for own in told},
+                operators=result.operators,
+            )
         )
     return counts
 
 
 def read_functions(path: Path) -> Counter[str]:
-    """Instructions of each function, by a file of cachegrind's.
+    """Instructions of each function, without those of what it calls, by a file of callgrind's.
 
     `OSError` if it can't be read, `ValueError` if it is of another form or not whole.
     """
     if path.stat().st_size > _FILE_BYTES:
-        raise ValueError(f"cachegrind's file has {path.stat().st_size} bytes")
+        raise ValueError(f"callgrind's file has {path.stat().st_size} bytes")
     found: Counter[str] = Counter()
-    function, total = "", None
+    function, total, is_call = "", None, False
     with path.open(encoding="utf-8", errors="replace") as stream:
         for line in stream:
-            text = line.rstrip("\n")
-            if (own := _COUNTED_LINE.fullmatch(text)) is not None and function and total is None:
-                found[function] += int(own[1])
+            text = line.rstrip(" \n")
+            own = _COUNTED_LINE.fullmatch(text)
+            if own is not None and function and total is None:
+                found[function] += 0 if is_call else int(own[1])
+                is_call = False
+            elif is_call:
+                raise ValueError(f"callgrind's file has a call and then {text!r:.60}")
             elif text.startswith("fn="):
                 said = child_processes.readable(text[3:], _LONGEST_NAME)
-                function = said if said.strip("?") else _NAMELESS
-            elif (own := _SUMMARY.fullmatch(text)) is not None and total is None:
+                nameless = not said.strip("?") or _ADDRESS.fullmatch(said) is not None
+                function = _NAMELESS if nameless else said
+            elif _CALL.fullmatch(text) is not None:
+                is_call = True
+            elif (own := _TOTALS.fullmatch(text)) is not None and total is None:
                 total = int(own[1])
-            elif text != "events: Ir" and not text.startswith(_HEADER):
-                raise ValueError(f"cachegrind's file has a line {text!r:.60}")
+            elif text not in _PLAIN and not text.startswith(_HEADER):
+                raise ValueError(f"callgrind's file has a line {text!r:.60}")
     if total is None or total != found.total():
-        raise ValueError(f"cachegrind's file is not whole: {found.total()} of {total}")
+        raise ValueError(f"callgrind's file is not whole: {found.total()} of {total}")
     return found

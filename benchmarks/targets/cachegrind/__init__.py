@@ -1,1 +1,0 @@
-"""Instructions of ONNX files, counted by Valgrind's cachegrind."""

@@ -1,0 +1,1 @@
+"""Instructions of ONNX files, counted by Valgrind's callgrind."""
