@@ -102,7 +102,7 @@ zoo-report: $(READY) web-setup  ## the zoo on every target of this machine, in s
 		--rounds 5 --json docs/reports/zoo-report-node.json
 	$(BIN)/nstc report docs/reports/zoo-report.json docs/reports/zoo-report-node.json -o docs/reports/zoo-report.html
 
-test-gate-proof: $(READY)  ## 40 minutes on a quiet machine; NSTC_GATE_PROOF=short tries it
+test-gate-proof: $(READY)  ## an hour on a quiet machine; NSTC_GATE_PROOF=short tries it, =instructions on any machine
 	$(BIN)/python -m pytest -m gate_proof tests/gate_proof
 
 bench-startup: $(READY)  ## how long `nstc --help` takes

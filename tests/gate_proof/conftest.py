@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from gate_proof.graph_faults import GRAPH_FAULTS, make_copy, make_spoilt
 from gate_proof.ledger import Case, Trial, table, write
 from gate_proof.plan import Plan, chosen_plan, output_file, photos_of_run
 from whole_copies import whole_copy
@@ -18,8 +20,10 @@ from nstc.benchmarks import subjects
 from nstc.benchmarks.bench import bench
 from nstc.benchmarks.gate.baseline import from_result, save_baseline
 from nstc.benchmarks.gate.check_models import check
+from nstc.benchmarks.gate.scope import COUNTED
 from nstc.benchmarks.gate.verdicts import CheckReport
 from nstc.benchmarks.result import BenchResult
+from nstc.benchmarks.targets.instructions import INSTRUCTIONS
 from nstc.compress.export.export_model import made_artifact
 from nstc.core.photos import PhotoSet, sample_photos
 from nstc.core.recipe import BenchRecipe
@@ -114,8 +118,60 @@ class Gate:
         return photos_of_run(run, sample_photos(), self.plan.photos)
 
 
+@dataclass(frozen=True)
+class CountingGate:
+    """The gate over many copies of the shipped student, whose instructions it counts."""
+
+    plan: Plan
+    folder: Path
+
+    def checked(self, run: int) -> dict[str, CheckReport]:
+        """One check of a student of each fault, and of unchanged ones: what it says of each."""
+        folder = self.folder / str(run)
+        models = [make_spoilt(STUDENT, folder, fault, run) for fault in GRAPH_FAULTS]
+        models += [make_copy(STUDENT, folder / name, name) for name in self.unchanged]
+        report = check(models, self._baseline, photos=sample_photos(), store=made_artifact)
+        shutil.rmtree(folder)
+        by_model = {model.name: [] for model in models}
+        for finding in report.findings:
+            by_model[finding.row.model].append(finding)
+        return {
+            name: dataclasses.replace(report, findings=tuple(found))
+            for name, found in by_model.items()
+        }
+
+    @property
+    def unchanged(self) -> list[str]:
+        """Names of the students that are as they were."""
+        return [f"unchanged-{number}" for number in range(self.plan.together)]
+
+    @functools.cached_property
+    def _baseline(self) -> Path:
+        names = [*(fault.model for fault in GRAPH_FAULTS), *self.unchanged]
+        models = [make_copy(STUDENT, self.folder / name, name) for name in names]
+        result = bench(
+            models,
+            against=STUDENT,
+            artifacts=[ARTIFACT],
+            photos=sample_photos(),
+            recipe=BenchRecipe(size=self.plan.counted_size, rounds=3, targets=(COUNTED,)),
+            quality=False,
+            store=made_artifact,
+        )
+        return _saved(result, self.folder / "instructions.json")
+
+
+@pytest.fixture(scope="session")
+def counting_gate(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> CountingGate:
+    if (reason := INSTRUCTIONS.availability()) is not None:
+        pytest.skip(reason)
+    return CountingGate(plan, tmp_path_factory.mktemp("counted"))
+
+
 @pytest.fixture
 def gate(plan: Plan, tmp_path: Path, _baselines: Path) -> Gate:
+    if plan.counts_alone:
+        pytest.skip("instructions alone were asked for")
     candidate = whole_copy(STUDENT, tmp_path / "candidate")
     return Gate(plan, _baselines, candidate)
 

@@ -7,8 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from gate_proof.faults import PICTURE_FAULTS, Changed, scaled, swapped, with_checkerboard
+from gate_proof.graph_faults import GRAPH_FAULTS, make_copy, make_spoilt
 from gate_proof.heavier import make_heavier
-from gate_proof.plan import FULL, SHORT, chosen_plan, photos_of_run
+from gate_proof.plan import FULL, INSTRUCTIONS, SHORT, chosen_plan, photos_of_run
 from gate_proof.slowness import Slower, busy_core
 
 from nstc.benchmarks.timing.machine import usable_cores
@@ -88,6 +89,20 @@ def test_a_heavier_bundle_has_a_tenth_more_bytes_and_gives_the_same_picture(
     assert make_heavier(bundle.path, tmp_path / "again", share=0.1, seed=2) != path
 
 
+@pytest.mark.parametrize("fault", GRAPH_FAULTS, ids=lambda fault: fault.name)
+def test_a_spoilt_graph_is_another_in_each_run_and_gives_much_the_same_picture(
+    fault, tmp_path, pixels
+):
+    whole = make_copy("zoo:starry-night", tmp_path / "whole", "unchanged")
+    spoilt = [make_spoilt("zoo:starry-night", tmp_path / str(run), fault, run) for run in range(2)]
+    bundles = [open_bundle(path) for path in (whole, *spoilt)]
+    assert bundles[1].manifest.name == fault.model
+    assert len({own.file("model.int8.onnx").read_bytes() for own in bundles}) == 3
+    before, *after = (open_session(own, artifact="int8").run(pixels) for own in bundles)
+    for picture in after:
+        assert np.abs(picture.astype(np.int16) - before).mean() < 1
+
+
 @pytest.mark.skipif(len(usable_cores()) < 2, reason="a load needs a second core")
 def test_a_load_keeps_its_core_busy():
     def busy_ticks() -> int:
@@ -111,5 +126,7 @@ def test_runs_judge_different_photographs_and_the_same_again(monkeypatch):
     assert chosen[3] == photos_of_run(3, sample_photos(), 2)
     monkeypatch.setenv("NSTC_GATE_PROOF", "short")
     assert chosen_plan() is SHORT
+    monkeypatch.setenv("NSTC_GATE_PROOF", "instructions")
+    assert chosen_plan() is INSTRUCTIONS
     monkeypatch.delenv("NSTC_GATE_PROOF")
     assert chosen_plan() is FULL

@@ -1,7 +1,8 @@
 """The proof of the gate: every fault is caught by the right number, and no change is none.
 
-`make test-gate-proof` runs it, for some 40 minutes on a machine that does nothing else;
-`NSTC_GATE_PROOF=short make test-gate-proof` tries whether it works, in a few minutes anywhere.
+`make test-gate-proof` runs it, for some 40 minutes on a machine that does nothing else, and then
+the proof of counts; `NSTC_GATE_PROOF=short make test-gate-proof` tries whether all of it works, in
+minutes anywhere.
 """
 
 from pathlib import Path

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nstc.benchmarks.gate import instruction_verdicts
 from nstc.benchmarks.gate.verdicts import CheckReport, Finding, Verdict
 from nstc.benchmarks.timing.machine import machine_facts
 from nstc.benchmarks.timing.statistics import median
@@ -22,6 +23,7 @@ class Trial:
         right: Whether it came out as it must.
         rounds_needed: Of an inconclusive time, what would settle it.
         time: What was found of the time; None if it was left out.
+        instructions: Those counted, of the baseline and why; None if they were left out.
     """
 
     verdict: str
@@ -29,6 +31,7 @@ class Trial:
     right: bool
     rounds_needed: int | None
     time: dict[str, Any] | None
+    instructions: dict[str, Any] | None = None
 
 
 @dataclass
@@ -63,13 +66,17 @@ class Case:
 
 def trial(report: CheckReport, *, right: bool) -> Trial:
     """What is kept of a check."""
-    times = [found for found in report.findings if found.fact == "speedup"]
+    times, counts = (
+        [found for found in report.findings if found.fact == fact]
+        for fact in ("speedup", instruction_verdicts.FACT)
+    )
     return Trial(
         verdict=str(report.verdict),
         named={f.fact: str(f.verdict) for f in report.findings if f.verdict is not Verdict.PASS},
         right=right,
         rounds_needed=times[0].rounds_needed if times else None,
         time=_time(times[0], report) if times else None,
+        instructions=_instructions(counts[0]) if counts else None,
     )
 
 
@@ -83,6 +90,14 @@ def _time(found: Finding, report: CheckReport) -> dict[str, Any]:
         "high": row.speedup.high,
         "rounds": len(row.latency_ms.samples),
         "reference_ms": median(result.reference_of(row).latency_ms.samples),
+        "explanation": found.explanation,
+    }
+
+
+def _instructions(found: Finding) -> dict[str, Any]:
+    return {
+        "counted": found.value,
+        "baseline": found.baseline,
         "explanation": found.explanation,
     }
 

@@ -1,5 +1,6 @@
 """How often everything is run."""
 
+import dataclasses
 import functools
 import os
 from dataclasses import dataclass
@@ -23,10 +24,13 @@ class Plan:
     """Numbers of runs and what one of them takes.
 
     Attributes:
-        name: "full" or "short".
+        name: "full", "short" or "instructions".
         faulty: Runs of each fault.
         unchanged: Runs of the unchanged model on a quiet machine.
         loaded: Runs of it beside a load.
+        together: Unchanged copies beside the faults in one check of instructions.
+        counted_size: Side in pixels of the pictures whose instructions are counted.
+        counts_alone: Whether instructions are all that is tried.
         size: Side of the pictures in pixels.
         photos: How many photographs a run judges, another choice in each.
         rounds: Timed rounds to begin with.
@@ -47,9 +51,13 @@ class Plan:
     openings: int = 4
     baseline_rounds: int = 60
     counts_hold: bool = True
+    together: int = 5
+    counted_size: int = 128
+    counts_alone: bool = False
 
 
 FULL: Final = Plan(name="full", faulty=20, unchanged=100, loaded=100)
+INSTRUCTIONS: Final = dataclasses.replace(FULL, name="instructions", counts_alone=True)
 SHORT: Final = Plan(
     name="short",
     faulty=2,
@@ -65,7 +73,7 @@ SHORT: Final = Plan(
 
 def chosen_plan() -> Plan:
     """The one that `NSTC_GATE_PROOF` names; full unless it does."""
-    plans = {plan.name: plan for plan in (FULL, SHORT)}
+    plans = {plan.name: plan for plan in (FULL, INSTRUCTIONS, SHORT)}
     return plans[os.environ.get(LENGTH_VARIABLE, FULL.name)]
 
 
