@@ -129,7 +129,7 @@ class ContentBalance:
     r is small where style is hard to gain, however much of it is still missing. So the level also
     gives way to a style loss that stays high:
 
-        times (style loss / usual_style)^0.5, from one to 1.25
+        times (style loss / usual_style)^0.5, from one to 1.25, to two levels in all
 
     Args:
         processes: Those that share the batch.
@@ -180,7 +180,8 @@ class ContentBalance:
             return 1.0
         gained = (self._ratio / _USUAL_RATIO) ** _ELASTICITY
         missing = (self._style / self._usual_style) ** _STYLE_ELASTICITY
-        return float(max(1.0, min(_MOST, gained)) * max(1.0, min(_MOST_BY_STYLE, missing)))
+        by_style = max(1.0, min(_MOST_BY_STYLE, missing))
+        return float(min(_MOST, max(1.0, gained) * by_style))
 
     def figures(self) -> Mapping[str, float]:
         """For the log: the ratio of the gradients, and the last content loss over what it may be.

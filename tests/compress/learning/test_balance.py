@@ -142,6 +142,14 @@ class TestContentBalance:
         look(held, 0, style=0.4, content=2.0, at=style)
         assert self.weight(held, 0.8 * levels) == pytest.approx(0.2, rel=1e-4)
 
+    @pytest.mark.parametrize(("multiplier", "levels"), [(0.3, 1.25 * 1.5**0.7), (0.5, 2.0)])
+    def test_a_level_gives_way_to_both_up_to_twice_its_value(
+        self, multiplier: float, levels: float
+    ) -> None:
+        held = ContentBalance(usual_style=0.25)
+        look(held, 0, style=multiplier, content=1.0, at=3.0)
+        assert self.weight(held, 0.8 * levels) == pytest.approx(multiplier, rel=1e-4)
+
     def test_the_style_loss_counts_only_where_it_is_said_what_is_usual(self) -> None:
         held = ContentBalance()
         look(held, 0, style=0.4, content=2.0, at=1e6)
