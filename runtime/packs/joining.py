@@ -60,7 +60,7 @@ def join_styles(members: Sequence[Member], output: Path, *, name: str | None = N
     opened = [_opened(model) for _, model in members]
     names = [given or own.name for (given, _), own in zip(members, opened, strict=True)]
     _refuse_names(names, opened)
-    _refuse_packs(opened)
+    _refuse_unjoinable(opened)
     _refuse_output(output, opened)
     first = opened[0]
     for other in opened[1:]:
@@ -165,13 +165,16 @@ def _refuse_names(names: Sequence[str], opened: Sequence[Bundle]) -> None:
         )
 
 
-def _refuse_packs(opened: Sequence[Bundle]) -> None:
+def _refuse_unjoinable(opened: Sequence[Bundle]) -> None:
     for own in opened:
         if is_pack(own):
             raise OptionError(
                 f"{zoo.named(own.path)} is a pack, and only its first style would be joined: give "
                 "the bundle of each style."
             )
+    if len(photographs := [own for own in opened if own.manifest.gives_photograph]) > 1:
+        first, second = (zoo.named(own.path) for own in photographs[:2])
+        raise OptionError(f"{first} and {second} both give the photograph: join one of them.")
 
 
 def _refuse_other_shape(first: Bundle, other: Bundle) -> None:

@@ -80,9 +80,11 @@ class _Styles:
     styles: Annotated[tuple[PackedStyle, ...], Meta(min_length=1, max_length=MOST_STYLES)]
 
     def __post_init__(self) -> None:
-        """Refuse two styles that are one to some file systems, and graphs that not all have."""
+        """Refuse two styles of one name to some file systems, two photographs, other graphs."""
         if (twice := first_twice([own.name for own in self.styles])) is not None:
             raise ValueError(f"two styles are called {twice:.80}")
+        if sum(own.photograph for own in self.styles) > 1:
+            raise ValueError("two styles give the photograph")
         graphs = set(self.styles[0].files)
         if not {INT8} <= graphs <= set(GRAPHS) or any(graphs ^ set(s.files) for s in self.styles):
             raise ValueError("its styles have different files")
@@ -135,14 +137,17 @@ class Pack:
         return next((own.name for own in self.styles if own.photograph), None)
 
     def in_strength(self, blend: Blend | None, strength: float) -> Blend | None:
-        """A style, by default the first, or a mixture, mixed with the photograph by a strength.
+        """A style or a mixture, mixed with the photograph by a strength.
+
+        By default that is the first style that is not the photograph itself.
 
         None where the pack has no photograph, or the strength is not between 0 and 1: either end
         needs no network of its own, and beyond them there is none.
         """
         if self.photograph is None or not 0 < strength < 1:
             return None
-        shares = Blend.of(blend or self.names[0]).shares
+        usual = next((own.name for own in self.styles if not own.photograph), self.photograph)
+        shares = Blend.of(blend or usual).shares
         given = {style: strength * share for style, share in shares.items()}
         given[self.photograph] = given.get(self.photograph, 0.0) + 1 - strength
         return Blend(given)

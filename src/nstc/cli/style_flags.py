@@ -55,7 +55,8 @@ class StyleFlags:
         from nstc.runtime.packs.style_pack import is_pack, open_pack
 
         chosen = self.chosen(bundle)
-        pack = open_pack(bundle) if is_pack(bundle) and not live else None
+        between = 0 < strength < 1 and not live
+        pack = open_pack(bundle) if between and is_pack(bundle) else None
         mixed = None if pack is None else pack.in_strength(chosen, strength)
         if pack is None or mixed is None:
             return chosen, strength

@@ -149,6 +149,11 @@ class TestHostile:
             (lambda styles: styles[1]["files"].pop(INT8), "its styles have different files"),
             (lambda styles: styles[1]["files"].update({INT8: "x" * 64}), "is not a SHA-256"),
             (lambda styles: styles.clear(), "styles is"),
+            (lambda styles: styles[1].update(photograph="yes"), "photograph is"),
+            (
+                lambda styles: [own.update(photograph=True) for own in styles],
+                "two styles give the photograph",
+            ),
         ],
     )
     def test_styles_that_can_not_be(
