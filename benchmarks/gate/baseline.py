@@ -364,6 +364,8 @@ def _refuse_contradictions(read: BaselineContent) -> None:
         raise ValueError("it has no rows")
     if len(keys) < len(read.rows) or len(places) < len(read.models):
         raise ValueError("it has a row or a model twice")
+    if sizes := {key.size for key in keys} - {read.protocol.size}:
+        raise ValueError(f"pictures of a row are {min(sizes)} px and not {read.protocol.size}")
     if {key.model for key in keys} != places:
         raise ValueError("its rows and its models are not of the same names")
     if len({own.key for own in read.files}) < len(read.files):

@@ -10,11 +10,11 @@ from nstc.benchmarks.gate import verdicts
 from nstc.benchmarks.gate.baseline import Baseline, BaselineRow, files_of, log_entry
 from nstc.benchmarks.gate.check_models import Conditions, Remeasurement
 from nstc.benchmarks.gate.groups import joined
-from nstc.benchmarks.gate.pairing import pair_models
+from nstc.benchmarks.gate.pairing import Pairs, pair_models
 from nstc.benchmarks.gate.scope import FEWEST_ROUNDS, Scope
 from nstc.benchmarks.gate.verdicts import Measured, Verdict
 from nstc.benchmarks.result import BenchResult
-from nstc.benchmarks.subjects import Find, Model
+from nstc.benchmarks.subjects import Find, Model, Subject
 from nstc.benchmarks.targets import parse_target
 from nstc.benchmarks.targets.browser import refuse_baseline_of_another_device
 from nstc.benchmarks.timing.machine import machine_class, machine_facts
@@ -60,13 +60,7 @@ def update_baseline(
         targets=tuple(targets),
         artifacts=tuple(artifacts),
     )
-    pairs, strangers = pair_models(models, known, anew.find, only_one=False)
-    for own, model in pairs.items():
-        if baselines.known_model(model, known.folder).place != own.place:
-            raise OptionError(
-                f"{model} has the name of the baseline's {own.place}, {own.name}, and another "
-                "path: put it there to replace that one, or make it with another --name to add it."
-            )
+    pairs, strangers = _paired(models, known, anew.find)
     new = {baselines.known_model(model, known.folder): model for model in strangers}
     result = joined(anew.measure({**pairs, **new}, timed=True).values())
     update = baselines.from_result(result, known.folder, reason=reason, date=date, find=anew.find)
@@ -103,7 +97,7 @@ def add_hashes(
     known = _with_reason(baseline, reason)
     scope = Scope(facts_and_quality_only=True)
     anew = Remeasurement(known, conditions, FEWEST_ROUNDS, scope)
-    pairs, strangers = pair_models(models, known, anew.find, only_one=False)
+    pairs, strangers = _paired(models, known, anew.find)
     if strangers:
         raise OptionError(
             f"{strangers[0]} is none of the baseline's models, whose numbers --hashes-only keeps: "
@@ -122,6 +116,18 @@ def add_hashes(
         _with_hash(row, found[row.key], known, anew.find) for row in known.rows if row.key in found
     ]
     return known.updated(dataclasses.replace(update, rows=tuple(rows))), joined(found.values())
+
+
+def _paired(models: Sequence[Model], known: Baseline, find: Find) -> tuple[Pairs, list[Subject]]:
+    """See `pair_models`; `OptionError` for a model that has moved."""
+    pairs, strangers = pair_models(models, known, find, only_one=False)
+    for own, model in pairs.items():
+        if baselines.known_model(model, known.folder).place != own.place:
+            raise OptionError(
+                f"{model} has the name of the baseline's {own.place}, {own.name}, and another "
+                "path: put it there to replace that one, or make it with another --name to add it."
+            )
+    return pairs, strangers
 
 
 def _with_hash(old: BaselineRow, new: Measured, known: Baseline, find: Find) -> BaselineRow:

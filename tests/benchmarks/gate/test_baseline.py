@@ -211,6 +211,7 @@ def _with(path, value):
         _with(["rows", 0, "quality", "metrics", "ssim"], None),
         _with(["rows", 0, "quality", "metrics", "ssim"], "0.8"),
         _with(["rows", 0, "size"], "32"),
+        _with(["rows", 0, "size"], 300_000),
         _with(["rows", 1, "artifact"], "int8.onnx"),
         _with(["protocol", "photos"], None),
         _with(["protocol", "rounds"], None),

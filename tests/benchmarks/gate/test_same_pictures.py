@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -229,6 +230,9 @@ def test_no_hash_is_added_to_numbers_that_do_not_hold(real, photos, make_bundle,
         add_hashes([], path, "in vain", photos=photos)
     with pytest.raises(OptionError, match="--reason is empty"):
         add_hashes([], path, " ", photos=photos)
+    moved = shutil.copytree(path.parents[1] / "student", path.parents[1] / "moved")
+    with pytest.raises(OptionError, match=r"has the name of the baseline's .* and another path"):
+        add_hashes([moved], path, "in vain", photos=photos)
     wider = make_bundle("wider", {"int8.onnx": 0.8}, width=24, teacher=teacher.origin())
     with pytest.raises(OptionError, match="wider is none of the baseline's models"):
         add_hashes([wider.path], path, "in vain", photos=photos)
