@@ -19,7 +19,7 @@ _Instructions = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 class InstructionCount:
     """Of one file on a picture of one size, in ONNX Runtime on one thread."""
 
-    per_picture: _Instructions  # of a picture after the first one; start-up is subtracted
+    per_picture: _Instructions  # without start-up; where it ran before, not of the first one
     functions: Mapping[Name, Count]  # at least a thousandth of them each, the largest first
     operators: Mapping[Name, Count]  # how many of each type the graph has as it is run
     fewer: float | None = None  # the reference's divided by the file's; None if it was not counted

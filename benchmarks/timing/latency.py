@@ -84,6 +84,9 @@ def processor_clock() -> RunClock:
     as on an idle one, but for caches and the processor's own speed. Where its tick is coarse, as
     on Windows, it is the time of day.
     """
+    told_ns = time.get_clock_info("thread_time").resolution * 1e9
+    if told_ns > COARSEST_NS:  # to see 200 of its ticks would take seconds
+        return RunClock()
     tick_ns = timer_tick_ns(time.thread_time_ns)
     if tick_ns > COARSEST_NS:
         return RunClock()
