@@ -211,5 +211,5 @@ def receptive_field_of_two_scales(
     """
     of_block = kind_of(block).reach  # of two convolutions to each side, in positions of its input
     # in positions at a quarter, on the further side
-    away = of_block // 2 * details + _HALF * (of_block * sum(dilations) + 1) + 1
+    away = -(-of_block // 2) * details + _HALF * (of_block * sum(dilations) + 1) + 1
     return 2 * (away * SCALE + SCALE - 1) + 1

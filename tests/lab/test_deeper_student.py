@@ -9,6 +9,7 @@ from nstc.models.student import TwoScaleStudent
 
 
 def trained(**options: object) -> TwoScaleStudent:
+    torch.manual_seed(0)
     student = TwoScaleStudent(16, [8], 8, **options)  # type: ignore[arg-type]
     for parameter in student.parameters():
         nn.init.normal_(parameter, std=0.2)
@@ -23,7 +24,7 @@ def test_pictures_stay_and_the_new_layer_can_learn(options, channels):
     deeper = deepened(student, channels, seed=0)
 
     assert deeper.arguments()["details"] == [*options.get("details", []), channels]
-    torch.testing.assert_close(deeper(images), student(images), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(deeper(images), student(images), atol=1e-5, rtol=1e-4)
 
     deeper(images).square().sum().backward()
     assert deeper.details[-1][0].weight.grad.abs().sum() > 0
