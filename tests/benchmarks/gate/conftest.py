@@ -22,18 +22,27 @@ def student(make_bundle, teacher):
 
 
 @pytest.fixture
-def baseline(fake_bench, student, teacher, photos, tmp_path):
+def judged_student(fake_bench, student, teacher, photos):
+    """Makes a result of the student beside its teacher, with quality."""
+
+    def make(recipe=RECIPE, judged_by=None):
+        return fake_bench(
+            [student.path],
+            against=teacher.path,
+            artifacts=(),
+            photos=photos,
+            recipe=recipe,
+            quality=True,
+            teacher=judged_by,
+        )
+
+    return make
+
+
+@pytest.fixture
+def baseline(fake_bench, judged_student, tmp_path):
     """Of a student that is 10 times faster than its teacher."""
-    result = fake_bench(
-        [student.path],
-        against=teacher.path,
-        artifacts=(),
-        photos=photos,
-        recipe=RECIPE,
-        quality=True,
-        teacher=None,
-    )
     path = tmp_path / "ci" / "baseline.json"
-    save_baseline(from_result(result, path.parent), path)
+    save_baseline(from_result(judged_student(), path.parent), path)
     fake_bench.calls.clear()
     return path

@@ -1,7 +1,7 @@
 """What new rows of a baseline are judged by, on real bundles with made-up figures."""
 
 import pytest
-from gate_reports import RECIPE, verdicts
+from gate_reports import verdicts
 
 from nstc.benchmarks.gate.baseline import from_result, load_baseline, save_baseline
 from nstc.benchmarks.gate.check_models import check
@@ -9,20 +9,11 @@ from nstc.benchmarks.gate.update import update_baseline
 
 
 @pytest.fixture
-def judged_by_another(fake_bench, student, teacher, photos, tmp_path, make_bundle):
+def judged_by_another(judged_student, tmp_path, make_bundle):
     """A baseline that was made with --teacher, of a teacher that the student's manifest lacks."""
     other = make_bundle("other", {"onnx": 0.5}, width=24)
-    result = fake_bench(
-        [student.path],
-        against=teacher.path,
-        artifacts=(),
-        photos=photos,
-        recipe=RECIPE,
-        quality=True,
-        teacher=other.path,
-    )
     path = tmp_path / "ci" / "baseline.json"
-    save_baseline(from_result(result, path.parent), path)
+    save_baseline(from_result(judged_student(judged_by=other.path), path.parent), path)
     return path
 
 

@@ -12,21 +12,12 @@ pytestmark = pytest.mark.usefixtures("brush")
 
 
 @pytest.fixture
-def on_targets(fake_bench, student, teacher, photos, tmp_path):
+def on_targets(fake_bench, judged_student, tmp_path):
     """A baseline with a row on each of some targets."""
 
     def make(*targets):
         results = [
-            fake_bench(
-                [student.path],
-                against=teacher.path,
-                artifacts=(),
-                photos=photos,
-                recipe=dataclasses.replace(RECIPE, targets=(target,)),
-                quality=True,
-                teacher=None,
-            )
-            for target in targets
+            judged_student(dataclasses.replace(RECIPE, targets=(target,))) for target in targets
         ]
         first, *others = (from_result(result, tmp_path) for result in results)
         for other in others:
