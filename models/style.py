@@ -17,6 +17,7 @@ from nstc.core import decoding, manifest, unusable_models
 from nstc.core.bundle import STYLE_FILE, Bundle
 from nstc.core.errors import CorruptBundleError, OptionError
 from nstc.core.images import Pixels, read_picture, resize_longer_side
+from nstc.core.images.picture import scaled_size
 from nstc.models.losses import STYLE_LAYERS, gram_matrix
 from nstc.models.tensors import as_arrays, faults_of_shapes, images_to_tensor, load_tensors
 from nstc.models.vgg import VggFeatures, load_vgg
@@ -26,6 +27,7 @@ STYLE_SIZES: Final = (256, 512, 1024)
 _CHANNELS: Final = dict(zip(STYLE_LAYERS, (64, 128, 256, 512), strict=True))
 _SIZE: Final = re.compile(r"[1-9][0-9]{0,4}")
 _LEAST_LONG_SIDE: Final = 64  # of a painting, in pixels
+_LEAST_SCALED_SIDE: Final = 16  # of its short side, in pixels, at any of these sizes
 _LEAST_DEVIATION: Final = 1.5  # of its most varied channel, of 255: a wall has its camera's noise
 _SEEN: Final = 128  # opacity of 255 from which a pixel counts as seen
 _MEASURED: Final = 1024  # pixels along it that this is measured on: of all it would take gigabytes
@@ -83,11 +85,16 @@ def statistics_of_painting(
     """Gram matrices of a painting (H, W, 3) uint8, its long side scaled to sizes in pixels."""
     grams = {}
     for size in sizes:
-        scaled = resize_longer_side(painting, size)
-        if min(scaled.shape[:2]) < 16:
-            raise OptionError("the painting is too narrow to learn a style from: crop it wider.")
-        grams[size] = mean_grams([scaled], vgg)
+        _refuse_narrow(painting, size)
+        grams[size] = mean_grams([resize_longer_side(painting, size)], vgg)
     return StyleStatistics(grams)
+
+
+def _refuse_narrow(painting: Pixels, size: int) -> None:
+    """Raise `OptionError` for one that is narrow once its long side is scaled to pixels."""
+    height, width = painting.shape[:2]
+    if min(scaled_size(height, width, size / max(height, width))) < _LEAST_SCALED_SIDE:
+        raise OptionError("the painting is too narrow to learn a style from: crop it wider.")
 
 
 def statistics_of_outputs(
@@ -217,24 +224,37 @@ def read_painting(path: Path) -> Pixels:
     return pixels
 
 
-def painting_style(painting: Path, *, credit: str | None, vgg: str | VggFeatures) -> StyleSource:
-    """The style of a painting, by what `load_vgg` takes or gave, on the CPU.
+def usable_painting(path: Path) -> Pixels:
+    """As `read_painting`, of a painting that a style can be learned from.
 
-    `ImageError` if it can't be read; `OptionError` if it has no style to learn: it is too small,
-    too narrow, one colour, or transparent.
+    `ImageError` if it can't be read; `OptionError` if it is too small, too narrow, one colour, or
+    transparent.
     """
-    pixels = read_painting(painting)
+    pixels = read_painting(path)
     height, width = pixels.shape[:2]
     if max(height, width) < _LEAST_LONG_SIDE:
         raise OptionError(
-            f"{painting} is {width}x{height} pixels: a style needs {_LEAST_LONG_SIDE} at least on "
+            f"{path} is {width}x{height} pixels: a style needs {_LEAST_LONG_SIDE} at least on "
             "the long side. Give a larger picture of the painting."
         )
     every = max(1, max(height, width) // _MEASURED)
     if pixels[::every, ::every].std(axis=(0, 1)).max() < _LEAST_DEVIATION:
         raise OptionError(
-            f"{painting} is one colour throughout, which is no style: give a picture of a painting."
+            f"{path} is one colour throughout, which is no style: give a picture of a painting."
         )
+    _refuse_narrow(pixels, min(STYLE_SIZES))
+    return pixels
+
+
+def painting_style(
+    painting: Path, *, credit: str | None, vgg: str | VggFeatures, pixels: Pixels | None = None
+) -> StyleSource:
+    """The style of a painting, by what `load_vgg` takes or gave, on the CPU.
+
+    `pixels` are what `usable_painting` gave of it, where it was asked already. Raises as that.
+    """
+    if pixels is None:
+        pixels = usable_painting(painting)
     features = load_vgg(vgg) if isinstance(vgg, str) else vgg
     statistics = statistics_of_painting(pixels, features)
     record = manifest.Style(name=painting.stem, source="painting", credit=credit)

@@ -23,7 +23,7 @@ from nstc.core.photos import PhotoSet
 from nstc.core.recipe import RestyleRecipe
 from nstc.models.losses import gram_distance
 from nstc.models.student import StudentNetwork
-from nstc.models.style import StyleStatistics, painting_style, style_of
+from nstc.models.style import StyleStatistics, painting_style, style_of, usable_painting
 from nstc.models.tensors import best_device
 from nstc.models.vgg import load_vgg
 from nstc.runtime.session import open_session
@@ -61,14 +61,17 @@ def restyle(
     folder = loop.training_folder(output)
     logs.refuse_preview_interval(preview_every)
     loss_terms.refuse_unusable_terms(recipe.distillation, painting)
+    # What can't be is refused before VGG is loaded, which may be a download.
+    pixels = usable_painting(painting)
+    started_from = None if init is None else _start(init, recipe, progress)
     features = load_vgg(vgg)
-    source = painting_style(painting, credit=credit, vgg=features)
-    if init is None:
-        usual = vgg == "shipped"  # as the included styles' statistics are
-        known = source if usual else painting_style(painting, credit=credit, vgg="shipped")
-        init = nearest_student(known.statistics, progress)
-    start = open_bundle(init)
-    network = require_qat_student(student_of(start, recipe.distillation, progress))
+    source = painting_style(painting, credit=credit, vgg=features, pixels=pixels)
+    if started_from is None:
+        known = source
+        if vgg != "shipped":  # as the included styles' statistics are
+            known = painting_style(painting, credit=credit, vgg="shipped", pixels=pixels)
+        started_from = _start(nearest_student(known.statistics, progress), recipe, progress)
+    start, network = started_from
     identity = {"vgg": vgg, "init": start.identity, "painting": sha256_of(painting)}
     run = DistillationRun(
         teacher=None,
@@ -85,6 +88,14 @@ def restyle(
         preview_every=preview_every,
     )
     return _carried_out(run, recipe, network, start, output, name or output.name)
+
+
+def _start(
+    init: str | Path, recipe: RestyleRecipe, progress: Progress
+) -> tuple[Bundle, StudentNetwork]:
+    """The bundle that a training begins from, and its network."""
+    start = open_bundle(init)
+    return start, require_qat_student(student_of(start, recipe.distillation, progress))
 
 
 def nearest_student(style: StyleStatistics, progress: Progress) -> str:

@@ -16,9 +16,9 @@ from nstc.compress.quantization import aware_training
 from nstc.compress.restyling import restyle_painting
 from nstc.compress.restyling.restyle_painting import nearest_student, restyle
 from nstc.core.bundle import Bundle, open_bundle
-from nstc.core.errors import BundleError, Interrupted, OptionError
+from nstc.core.errors import BundleError, Interrupted, NstcError, OptionError
 from nstc.core.files import sha256_of
-from nstc.core.images import read_picture
+from nstc.core.images import Picture, read_picture, write_picture
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import QuantizeRecipe, RestyleRecipe, override
 from nstc.models import style
@@ -231,6 +231,40 @@ class TestStart:
         monkeypatch.setattr(restyle_painting, "_carried_out", lambda run, *_: run.source)
         run(tmp_path / "small")
         assert loaded == ["shipped"]
+
+    @pytest.mark.parametrize(
+        ("shape", "init", "told"),
+        [
+            ((80, 80), None, "painting.png is one colour throughout"),
+            ((40, 60), None, "painting.png is 60x40 pixels: a style needs 64 at least"),
+            ((4, 200), None, "too narrow to learn a style from"),
+            (None, "nothing", "nothing does not exist"),
+            (None, "zoo:udnie/teacher", "is not a student"),
+        ],
+    )
+    def test_what_can_not_be_is_refused_before_vgg_is_downloaded(
+        self,
+        run: Restyle,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        shape: tuple[int, int] | None,
+        init: str | None,
+        told: str,
+    ) -> None:
+        def unexpected(_source: str) -> None:
+            raise AssertionError("loaded")
+
+        for module in (restyle_painting, style):
+            monkeypatch.setattr(module, "load_vgg", unexpected)
+        given: dict[str, Any] = {} if init is None else {"init": init}
+        if shape is not None:
+            given["painting"] = tmp_path / "painting.png"
+            pixels = np.arange(3 * shape[0] * shape[1]).reshape(*shape, 3) % 251
+            wall = np.full((*shape, 3), 90)
+            rgb = wall if "colour" in told else pixels
+            write_picture(given["painting"], Picture(rgb=rgb.astype(np.uint8)))
+        with pytest.raises(NstcError, match=told):
+            run(tmp_path / "small", vgg="torchvision", **given)
 
     def test_it_is_where_a_run_without_another_starts(
         self, run: Restyle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
