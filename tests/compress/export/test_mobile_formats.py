@@ -65,9 +65,10 @@ def test_a_student_is_one_delegate_and_one_operator(student: Student, tmp_path) 
 
 
 @pytest.mark.executorch
-def test_a_student_of_two_scales_has_one_operator_more(tmp_path, pixels) -> None:
+@pytest.mark.parametrize("details", [[], [12]])
+def test_a_student_of_two_scales_has_one_operator_more(tmp_path, pixels, details) -> None:
     torch.manual_seed(3)
-    student = TwoScaleStudent(16, [16], 8).eval()
+    student = TwoScaleStudent(16, [16], 8, details=details).eval()
     nn.init.normal_(student.to_pixels.weight, std=0.1)
     contract = describe(student)[1]
     path = written(tmp_path / "model.pte", executorch_program(student, contract))

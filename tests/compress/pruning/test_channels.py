@@ -68,6 +68,21 @@ def test_channels_that_one_layer_writes_in_four_places_stay() -> None:
     )
 
 
+@pytest.mark.parametrize("block", ["separable", "plain"])
+def test_each_layer_of_details_has_channels_of_its_own(block: str) -> None:
+    network = TwoScaleStudent(16, [24], 8, block, details=[48, 32])
+    found = {own.name: own for own in channel_groups(network) if "details" in own.name}
+    names = {module: name for name, module in network.named_modules()}
+    # what they read, the sum of both scales, is made in several places and stays
+    end = ".1" if block == "separable" else ""
+    assert {name: own.width for name, own in found.items()} == {
+        f"details.0{end}": 48,
+        f"details.1{end}": 32,
+    }
+    reads = [[names[layer] for layer in own.reads] for own in found.values()]
+    assert reads == [[f"details.1{end}"], ["head.1"]]
+
+
 def test_instance_norms_of_a_full_size_network_go_with_their_channels() -> None:
     found = named(TransformerNet((8, 16, 24), (32,), (16, 8)))
     assert list(found) == [
@@ -93,6 +108,8 @@ def test_instance_norms_of_a_full_size_network_go_with_their_channels() -> None:
         Student(16, [16], "plain", norm="instance"),
         Student(16, [16], "separable", batch_norm=True),
         Student(16, [16], "plain", batch_norm=True),
+        TwoScaleStudent(16, [16], 8, details=[16, 16]),
+        TwoScaleStudent(16, [16], 8, "plain", head="plain", details=[16], batch_norm=True),
         TransformerNet((16, 16, 16), (16,), (16, 16)),
     ],
 )

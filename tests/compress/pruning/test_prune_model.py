@@ -24,7 +24,7 @@ from nstc.core.manifest import Origin, Step
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import DistillRecipe, PruneRecipe
 from nstc.models.architectures import count_macs, count_parameters, load
-from nstc.models.student import Student
+from nstc.models.student import Student, TwoScaleStudent
 from nstc.models.transformer import TransformerNet
 
 FINE_TUNING = DistillRecipe(size=64, perceptual_size=32, batch=1, perceptual_batch=1, balance=False)
@@ -162,6 +162,29 @@ def test_an_interrupted_run_that_is_resumed_ends_as_one_that_was_not(
     assert told.begun == [("perceptual", 3, 2)]
     assert resumed.identity == pruned.identity
     assert not checkpoint.exists()
+
+
+def test_layers_of_details_are_narrowed_with_the_others(
+    prune_small: Prune,
+    painter: Bundle,
+    make_styled_bundle: Callable[..., Bundle],
+    tmp_path: Path,
+    slim_down: Callable[..., None],
+) -> None:
+    torch.manual_seed(2)
+    network = TwoScaleStudent(32, [32], 16, details=[48, 32])
+    nn.init.normal_(network.to_pixels.weight, std=0.05)
+    whole = make_styled_bundle(
+        network, tmp_path / "detailed", stage="distilled", teacher=painter.origin()
+    )
+    recipe = PruneRecipe(ratio=0.5, steps=0)
+    made = prune_small(tmp_path / "smaller", model=whole.path, recipe=recipe)
+    told = made.manifest.architecture.arguments
+    assert (told["width"], told["inner"], told["skip"]) == (16, [16], 16)
+    assert told["details"] == [24, 16]
+    slim_down(expected := load(whole), recipe)
+    pictures = torch.rand(1, 3, 64, 64)
+    torch.testing.assert_close(painted(load(made), pictures), painted(expected, pictures))
 
 
 def test_what_was_removed_is_told(prune_small: Prune, tmp_path: Path, recorder: type) -> None:
