@@ -26,7 +26,7 @@ from nstc.core.images.picture import contact_sheet, with_colors
 from nstc.runtime import arrays, bounded, onnx_session
 from nstc.runtime.control import PLAIN, Control, ControlOptions, controlled
 from nstc.runtime.packs.blending import Blend
-from nstc.runtime.packs.style_pack import open_pack
+from nstc.runtime.packs.style_pack import Pack, open_pack
 from nstc.runtime.session import Session, open_session, usual_artifact
 
 StyleOrBlend = str | Mapping[str, float]  # of a pack: a name, or weights by name
@@ -44,7 +44,7 @@ class Stylizer:
     and opens the model there again.
 
     Args:
-        model: A bundle, its path or its zoo name.
+        model: A bundle or an opened pack, its path or its zoo name.
         style: Of a pack of styles: one of its names, or weights by name for a mixture, which are
             divided by their sum. None: its first style, or a bundle that has but one.
         precision: int8 or float; by default int8, of a bundle of weights alone float.
@@ -67,7 +67,7 @@ class Stylizer:
 
     def __init__(
         self,
-        model: str | Path | Bundle = DEFAULT_MODEL,
+        model: str | Path | Bundle | Pack = DEFAULT_MODEL,
         *,
         style: StyleOrBlend | None = None,
         precision: str | None = None,
@@ -78,6 +78,9 @@ class Stylizer:
         approximate_tiles: bool = False,
         trust: bool = False,
     ) -> None:
+        self._pack = model if isinstance(model, Pack) else None  # open once a style was asked for
+        if isinstance(model, Pack):
+            model = model.bundle
         if isinstance(model, Bundle):
             self._model: str | Path = model.path.absolute()
         else:  # a folder is called by another name from another working folder
@@ -129,7 +132,8 @@ class Stylizer:
     def _open(self, style: StyleOrBlend | None) -> "_Opened":
         if style is None:
             return self._opened_bundle(self._given)
-        pack, blend = open_pack(self._given), Blend.of(style)
+        pack, blend = open_pack(self._pack or self._given), Blend.of(style)
+        self._pack = pack
         if blend.warning is not None:  # a caller from Python sees no command line
             warnings.warn(blend.warning, stacklevel=4)
         with pack.as_bundle(blend) as made:

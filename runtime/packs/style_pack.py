@@ -260,12 +260,14 @@ class Pack:
         )
 
 
-def open_pack(model: str | Path | Bundle) -> Pack:
-    """Open a pack by its path or zoo name.
+def open_pack(model: str | Path | Bundle | Pack) -> Pack:
+    """Open a pack by its path or zoo name; one that is open is given back.
 
     `OptionError` for another bundle; `BundleError` and its kinds if it can't be opened, or a newer
     nstc wrote it.
     """
+    if isinstance(model, Pack):
+        return model
     bundle = model if isinstance(model, Bundle) else bundles.open_bundle(model)
     if not is_pack(bundle):
         raise OptionError(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from packed_students import *  # noqa: F403  (fixtures)
 
+from nstc.core import decoding
 from nstc.core.bundle import Bundle
 from nstc.core.images import Picture, read_picture, write_picture
 from nstc.runtime.packs.blending import Blend
@@ -113,6 +114,37 @@ class TestStrength:
         assert "none: the photograph itself" in nstc("pack", "show", path).out
         marks = [own["photograph"] for own in json.loads(nstc("pack", "show", path, "--json").out)]
         assert marks == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("verb", "flags"),
+    [
+        ("stylize", ["--style", "night"]),
+        ("stylize", ["--blend", "day=0.5,night=0.5"]),
+        ("stylize", ["--style", "night", "--strength", 0.5]),
+        ("pack", ["--style", "night"]),
+    ],
+)
+def test_a_pack_is_opened_once(
+    nstc,
+    pack_of_strengths: Pack,
+    photo: Path,
+    verb: str,
+    flags: list[object],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    opened: list[str] = []
+    read = decoding.read_file
+
+    def counted(path: Path, *limit: int, **options: bool) -> bytes:
+        opened.append(path.name)
+        return read(path, *limit, **options)
+
+    monkeypatch.setattr(decoding, "read_file", counted)
+    path = pack_of_strengths.bundle.path
+    words = [photo, "-m", path] if verb == "stylize" else ["extract", path]
+    assert nstc(verb, *words, *flags, "-o", photo.with_name("out.png")).code == 0
+    assert opened.count("styles.json") == 1
 
 
 def test_another_style_is_not_what_exists_already(nstc, pack: Path, photo: Path) -> None:

@@ -1,7 +1,7 @@
 """Which style of a pack runs."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from nstc.cli.options import flag
 from nstc.cli.output import tell
@@ -10,6 +10,7 @@ from nstc.core.errors import OptionError
 
 if TYPE_CHECKING:
     from nstc.runtime.packs.blending import Blend
+    from nstc.runtime.packs.style_pack import Pack
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,42 +24,52 @@ class StyleFlags:
         metavar="NAME=WEIGHT,...",
     )
 
-    def chosen(self, bundle: Bundle) -> "Blend | None":
-        """What is asked for of a pack, None if nothing is; says it if weights don't add up to 1.
-
-        `OptionError` if both are given, the blend can't be, or the bundle has no such style or is
-        no pack.
-        """
+    @property
+    def given(self) -> "Blend | None":
+        """As they were typed; `OptionError` if both were, or there can be no such blend."""
         from nstc.runtime.packs.blending import Blend
-        from nstc.runtime.packs.style_pack import open_pack
 
         if self.style is not None and self.blend is not None:
             raise OptionError(f"style is {self.style} and blend {self.blend}: give one of the two.")
         if self.style is not None:
-            chosen = Blend.of(self.style)
-        elif self.blend is not None:
-            chosen = Blend.parsed(self.blend)
-        else:
-            return None
-        open_pack(bundle).refuse_unknown(chosen)
-        if chosen.warning is not None:
-            tell(chosen.warning)
+            return Blend.of(self.style)
+        return None if self.blend is None else Blend.parsed(self.blend)
+
+    def chosen(self, pack: "Pack") -> "Blend | None":
+        """What is asked for of a pack, None if nothing is; says it if weights don't add up to 1.
+
+        `OptionError` as `given`, or if the pack has no such style.
+        """
+        chosen = self.given
+        if chosen is not None:
+            pack.refuse_unknown(chosen)
+            if chosen.warning is not None:
+                tell(chosen.warning)
         return chosen
 
-    def chosen_in_strength(
-        self, bundle: Bundle, strength: float, *, live: bool
-    ) -> "tuple[Blend | None, float]":
-        """As `chosen`, mixed with a pack's photograph, and the strength that is left for pixels.
+    def chosen_in_strength(self, bundle: Bundle, strength: float, *, live: bool) -> "ChosenStyle":
+        """What is asked for of a bundle, mixed with a pack's photograph by the strength.
 
-        Of a live picture, whose keys change the strength, all is left.
+        Of a live picture, whose keys change the strength, all is left for pixels. `OptionError` as
+        `chosen`, or if a style is asked for of what is no pack.
         """
         from nstc.runtime.packs.style_pack import is_pack, open_pack
 
-        chosen = self.chosen(bundle)
         between = 0 < strength < 1 and not live
-        pack = open_pack(bundle) if between and is_pack(bundle) else None
-        mixed = None if pack is None else pack.in_strength(chosen, strength)
-        if pack is None or mixed is None:
-            return chosen, strength
+        if self.given is None and not (between and is_pack(bundle)):
+            return ChosenStyle(bundle, None, strength)
+        pack = open_pack(bundle)
+        chosen = self.chosen(pack)
+        mixed = pack.in_strength(chosen, strength) if between else None
+        if mixed is None:
+            return ChosenStyle(pack, chosen, strength)
         tell(f"strength {strength:g} is a blend with {pack.photograph} of the pack, not of pixels")
-        return mixed, 1.0
+        return ChosenStyle(pack, mixed, 1.0)
+
+
+class ChosenStyle(NamedTuple):
+    """What runs."""
+
+    model: "Bundle | Pack"  # a pack where it was opened, so that nobody opens it again
+    blend: "Blend | None"  # None: what runs without one
+    strength: float  # that is left for pixels

@@ -5,13 +5,16 @@ import pickle
 import time
 import weakref
 from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from nstc.core import decoding
 from nstc.core.bundle import TILES_ARTIFACT, Bundle
-from nstc.core.errors import ArtifactError, OptionError
+from nstc.core.errors import ArtifactError, CorruptBundleError, ImageError, OptionError
 from nstc.runtime.arrays import check_picture
 from nstc.runtime.packs.style_pack import Pack
 from nstc.runtime.session import Session, open_session
@@ -62,6 +65,25 @@ def test_a_style_that_was_used_is_used_again_without_opening_it(
     assert stylizer.identity != identity
     stylizer.use("night")
     assert stylizer.identity == identity
+
+
+def test_a_pack_that_is_open_is_not_opened_again(
+    shared_pack: Pack, alone: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stylizer = Stylizer(shared_pack, style="day", threads=1)
+    expected = shared_pack.bundle.path.absolute()
+    assert pickle.loads(pickle.dumps(stylizer))._given.path == expected  # noqa: S301
+
+    read, names = decoding.read_file, []
+
+    def counted(path: Path, *limit: int, **options: bool) -> bytes:
+        names.append(path.name)
+        return read(path, *limit, **options)
+
+    monkeypatch.setattr(decoding, "read_file", counted)
+    stylizer.use("night")
+    assert "styles.json" not in names
+    np.testing.assert_array_equal(stylizer(PICTURE), alone[1])
 
 
 def test_a_style_that_is_open_is_changed_to_within_a_millisecond(shared_pack: Pack) -> None:

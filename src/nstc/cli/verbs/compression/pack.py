@@ -65,7 +65,7 @@ def extract(
     from nstc.runtime.packs.style_pack import INT8, open_pack
 
     pack = open_pack(model)
-    chosen = styles.chosen(pack.bundle)
+    chosen = styles.chosen(pack)
     if chosen is None:
         raise OptionError(
             f"no style is given: give --style or --blend, of {', '.join(pack.names)}."

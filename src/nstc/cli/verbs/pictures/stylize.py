@@ -11,7 +11,7 @@ import typer
 from nstc.cli.fetch_flags import FetchFlags
 from nstc.cli.options import TrustBundled, flag, with_flags
 from nstc.cli.output import say, say_json, tell
-from nstc.cli.style_flags import StyleFlags
+from nstc.cli.style_flags import ChosenStyle, StyleFlags
 from nstc.cli.video import VideoFlags, is_video, write_or_show_video
 from nstc.core import errors
 from nstc.core.bundle import Bundle, artifact_file, artifact_name, open_bundle
@@ -20,7 +20,6 @@ from nstc.core.terminal import refuse_terminal_output
 
 if TYPE_CHECKING:
     from nstc.runtime.files.batch import BatchOptions, PictureOutcome
-    from nstc.runtime.packs.blending import Blend
     from nstc.runtime.stylizer import Stylizer
 
 
@@ -161,12 +160,12 @@ def stylize(
             )
         refuse_terminal_output()
     bundle, strength = open_bundle(network.model), painting.strength
-    blend, left = styles.chosen_in_strength(bundle, strength, live=video.live)
-    options = replace(options, control=replace(options.control, strength=left))
-    stylizer = _opened(bundle, blend, network, limits)
+    chosen = styles.chosen_in_strength(bundle, strength, live=video.live)
+    options = replace(options, control=replace(options.control, strength=chosen.strength))
+    stylizer = _opened(bundle, chosen, network, limits)
     if options.control.warning is not None:
         tell(options.control.warning)
-    by = "pixels" if left == strength else "network"
+    by = "pixels" if chosen.strength == strength else "network"
     asked = {"model": network.model, "strength": strength, "strength_by": by}
     if of_video:
         write_or_show_video(inputs, output, stylizer, options, video, asked, json_output)
@@ -209,7 +208,7 @@ def _options(painting: ControlFlags, pictures: PictureFlags, limits: LimitFlags)
 
 
 def _opened(
-    bundle: Bundle, blend: "Blend | None", flags: ModelFlags, limits: LimitFlags
+    bundle: Bundle, chosen: ChosenStyle, flags: ModelFlags, limits: LimitFlags
 ) -> "Stylizer":
     from nstc.runtime.foreign.trial import current_limits, limited_to
     from nstc.runtime.stylizer import Stylizer, artifact_of
@@ -221,8 +220,8 @@ def _opened(
     ram = max(max_ram_bytes or 0, usual.max_ram_bytes)
     with limited_to(max_ram_bytes=ram, timeout_s=max(limits.timeout, usual.timeout_s)):
         return Stylizer(
-            bundle,
-            style=None if blend is None else blend.shares,
+            chosen.model,
+            style=None if chosen.blend is None else chosen.blend.shares,
             max_ram_bytes=max_ram_bytes,
             precision=flags.precision,
             artifact=flags.artifact,
