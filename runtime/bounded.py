@@ -183,6 +183,7 @@ def bounded_stylizer(
     limit_bytes: int,
     approximate: bool = False,
     trust: bool = False,
+    shown: str | None = None,
 ) -> "BoundedStylizer":
     """Open a network for stylising within a limit; see `BoundedStylizer` and `open_session`.
 
@@ -194,7 +195,9 @@ def bounded_stylizer(
     contract = bundle.manifest.contract
     if contract.locality == "exact" and artifact_name(artifact) == artifact_name("int8"):
         artifact = TILES_ARTIFACT
-    session = open_session(bundle, artifact=artifact, threads=threads, arena=False, trust=trust)
+    session = open_session(
+        bundle, artifact=artifact, threads=threads, arena=False, trust=trust, shown=shown
+    )
     return BoundedStylizer(session, contract, limit_bytes=limit_bytes, approximate=approximate)
 
 

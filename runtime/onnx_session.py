@@ -114,7 +114,8 @@ def first_line(error: Exception) -> str:
 class OnnxSession:
     """A graph of a bundle: uint8 NHWC as devices run it, or the float NCHW reference.
 
-    For `threads`, `providers`, `arena` and `optimized` see `load_graph`.
+    For `threads`, `providers`, `arena` and `optimized` see `load_graph`. `shown` is what messages
+    call the file, where it is a copy that goes once it is open.
 
     Attributes:
         batch: Pictures a run; None for any number.
@@ -138,8 +139,12 @@ class OnnxSession:
         providers: Sequence[str] = ON_CPU,
         arena: bool = True,
         optimized: Path | None = None,
+        shown: str | None = None,
     ) -> None:
         self.path = path
+        self._shown = shown or str(path)
+        # of a picture's failure, which is no fault of the file
+        self._shown_briefly = shown or path.name
         self.artifact = artifact
         self.weights_once = artifact.startswith("weights-")  # integers that compute in float
         self._threads = threads
@@ -158,7 +163,7 @@ class OnnxSession:
             if (no_memory := errors.out_of_memory(error)) is not None:
                 raise no_memory from error
             raise errors.CorruptBundleError(
-                f"{path} can't be loaded: {first_line(error)}. Delete it and make it again."
+                f"{self._shown} can't be loaded: {first_line(error)}. Delete it and make it again."
             ) from error
 
     def _take_form(self) -> None:
@@ -176,7 +181,7 @@ class OnnxSession:
             size = shape[2:4]
         else:
             raise errors.CorruptBundleError(
-                f"{self.path} is not a graph of nstc's: it takes "
+                f"{self._shown} is not a graph of nstc's: it takes "
                 f"{[(i.type, i.shape) for i in inputs]}, expected one uint8 picture "
                 "[1, H, W, 3] or one float picture [1, 3, H, W]."
             )
@@ -189,7 +194,7 @@ class OnnxSession:
         stored = self._session.get_modelmeta().custom_metadata_map.get(STATISTICS_ROWS, "1")
         if stored not in map(str, range(1, _MOST_STATISTICS_ROWS + 1)):
             raise errors.CorruptBundleError(
-                f"{self.path} is damaged: its {STATISTICS_ROWS} is {stored!r:.40}, expected 1 to "
+                f"{self._shown} is damaged: its {STATISTICS_ROWS} is {stored!r:.40}, expected 1 to "
                 f"{_MOST_STATISTICS_ROWS}. Delete it and make it again."
             )
         return int(stored)
@@ -208,8 +213,8 @@ class OnnxSession:
         size, fixed = checked(rgb).shape[:2], self.fixed_size
         if fixed is not None and fixed != size:
             raise errors.OptionError(
-                f"{self.path.name} takes pictures of {fixed[0]}x{fixed[1]} (height x width) only, "
-                f"this one is {size[0]}x{size[1]}: resize it, or choose another --artifact."
+                f"{self._shown_briefly} takes pictures of {fixed[0]}x{fixed[1]} (height x width) "
+                f"only, this one is {size[0]}x{size[1]}: resize it, or choose another --artifact."
             )
         feed = {self.input_name: self._values(rgb)}
         if self.takes_statistics:
@@ -231,12 +236,12 @@ class OnnxSession:
         except ORT_ERRORS as error:
             shape = "x".join(map(str, given))
             raise errors.ImageError(
-                f"{self.path.name} failed on a picture of shape {shape}, it may be too large for "
-                f"the memory: {first_line(error)}"
+                f"{self._shown_briefly} failed on a picture of shape {shape}, it may be too large "
+                f"for the memory: {first_line(error)}"
             ) from error
         if raw.shape != given:
             raise errors.CorruptBundleError(
-                f"{self.path} is not a style network: for {list(given)} it gives "
+                f"{self._shown} is not a style network: for {list(given)} it gives "
                 f"{list(raw.shape)}, expected a picture of the same size."
             )
         return raw
@@ -246,7 +251,7 @@ class OnnxSession:
         picture: Array = raw[0]
         if self.bytes_in_and_out:
             return picture
-        return unit_to_pixels(picture.transpose(1, 2, 0), self.path)
+        return unit_to_pixels(picture.transpose(1, 2, 0), self._shown)
 
     def run(self, rgb: Pixels) -> Pixels:
         """Stylise (H, W, 3) uint8; see `nstc.runtime.session.Session`."""

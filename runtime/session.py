@@ -136,6 +136,7 @@ def open_session(
     arena: bool = True,
     trust: bool = False,
     store: Artifacts = find_artifact,
+    shown: str | None = None,
 ) -> Session:
     """Open a file of a bundle, or one made for it in the user's cache.
 
@@ -148,6 +149,8 @@ def open_session(
         trust: Whether a program of the bundle, TorchScript or ExecuTorch, may be loaded; those of
             the zoo and those that this machine made itself always are.
         store: Where the file comes from.
+        shown: What messages of an ONNX session call the bundle, where it is a copy that goes once
+            the session is open.
 
     Raises:
         OptionError: `threads` is not from 1 to `MAX_THREADS`, no backend runs such an artifact, or
@@ -174,7 +177,8 @@ def open_session(
         raise MissingExtraError(missing)
     if backend is not _ONNX:
         return backend.open(path, name, threads)
-    session = OnnxSession(path, name, threads, providers=chain, arena=arena)
+    called = None if shown is None else f"{shown}/{path.name}"
+    session = OnnxSession(path, name, threads, providers=chain, arena=arena, shown=called)
     if session.provider != chain[0]:
         raise MissingExtraError(
             f"{chain[0]} is installed but does not start here, a driver or library of it is "

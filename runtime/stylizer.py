@@ -149,7 +149,12 @@ class Stylizer:
     def _opened_bundle(self, bundle: Bundle, shown: str | None = None) -> "_Opened":
         options = self._options
         limit, artifact = options["max_ram_bytes"], self._artifact or usual_artifact(bundle)
-        opening = {"artifact": artifact, "threads": options["threads"], "trust": options["trust"]}
+        opening = {
+            "artifact": artifact,
+            "threads": options["threads"],
+            "trust": options["trust"],
+            "shown": shown,
+        }
         if limit is None:
             session = open_session(bundle, provider=options["provider"], **opening)
             return _Opened(bundle, session, shown)

@@ -135,6 +135,37 @@ def test_weights_of_another_sum_are_said(shared_pack: Pack) -> None:
         stylizer.use({"day": 1, "night": 1})
 
 
+def test_errors_of_an_open_style_name_the_pack_and_the_style(
+    shared_pack: Pack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stylizer = Stylizer(shared_pack.bundle, style="night", threads=1)
+    broken = SimpleNamespace(run=lambda *_: [np.zeros((1, 2, 2, 3), np.uint8)])
+    monkeypatch.setattr(stylizer.session, "_session", broken)
+    with pytest.raises(CorruptBundleError) as raised:
+        stylizer(PICTURE)
+    file = f"{shared_pack.bundle.path} (night)/model.int8.onnx"
+    assert str(raised.value).startswith(f"{file} is not a style network: for [1, 64, 96, 3] it")
+    in_tiles = Stylizer(shared_pack.bundle, style="night", threads=1, max_ram_bytes=10**10)
+    monkeypatch.setattr(in_tiles.session, "_session", broken)
+    with pytest.raises(CorruptBundleError) as raised:
+        in_tiles(PICTURE)
+    assert str(raised.value).startswith(f"{shared_pack.bundle.path} (night)/model.{TILES_ARTIFACT}")
+
+
+def test_a_picture_that_a_style_fails_on_names_the_pack_and_the_style(
+    shared_pack: Pack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("no memory\nat all")
+
+    stylizer = Stylizer(shared_pack.bundle, style={"day": 0.5, "night": 0.5}, threads=1)
+    monkeypatch.setattr(stylizer.session, "_session", SimpleNamespace(run=fails))
+    file = f"{shared_pack.bundle.path} (day=0.5,night=0.5)/model.int8.onnx"
+    with pytest.raises(ImageError) as raised:
+        stylizer(PICTURE)
+    assert str(raised.value).startswith(f"{file} failed on a picture of shape 1x64x96x3")
+
+
 def test_what_is_refused_leaves_the_style_as_it_was(
     shared_pack: Pack, alone: list[np.ndarray]
 ) -> None:
