@@ -24,7 +24,8 @@ T = TypeVar("T")
 def find_models(asked: Sequence[str] = ()) -> tuple[OfferedModel, ...]:
     """The bundles that were asked for by path or zoo name; by default what the zoo has files of.
 
-    Those are the students, and full-size networks whose ONNX file is in the user's cache.
+    Those are the students, and full-size networks whose ONNX file is in the user's cache. Of a pack
+    every style is a model.
 
     Raises:
         BundleError: and its kinds, if there is no such bundle, it is damaged or has no ONNX file.
@@ -100,7 +101,7 @@ class ServedModels:
             if worker is None:
                 self._close_least_recent()
                 worker = ModelWorker(
-                    lambda: Stylizer(model.bundle, precision=precision, threads=self._threads),
+                    lambda: model.stylizer(precision, self._threads),
                     self._most_waiting,
                 )
                 self._workers[key] = worker

@@ -6,22 +6,26 @@ Addresses are relative: the page may lie in a folder of its host.
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
 from nstc.core import VERSION, zoo
 from nstc.core.bundle import Bundle, artifact_file, artifact_name
 from nstc.core.errors import CorruptBundleError
-from nstc.core.manifest import fault_of_name
+from nstc.core.manifest import Style, fault_of_name
 from nstc.core.photos import sample_photos
 from nstc.runtime.onnx_session import OnnxSession
+from nstc.runtime.packs.blending import Blend
+from nstc.runtime.packs.style_pack import Pack, PackedStyle, is_pack, open_pack
 from nstc.runtime.serving.web_runtime import WebRuntime, runtime_version
 from nstc.runtime.session import find_artifact
+from nstc.runtime.stylizer import Stylizer
 
 Content = bytes | Path  # of a file that is served or written, or where it is
 
@@ -131,30 +135,68 @@ class Site:
 
 @dataclass(frozen=True, kw_only=True)
 class OfferedModel:
-    """A model that visitors of a page can choose."""
+    """A model that visitors of a page can choose: a bundle, or a style of a pack."""
 
     name: str  # starry-night, starry-night/teacher, or the bundle's own; no other has it
     title: str  # for people
     bundle: Bundle
     precisions: tuple[str, ...]  # int8, float: those of which there is a file, the usual one first
+    pack: Pack | None = None  # which the bundle is
+    packed: PackedStyle | None = None  # which of its styles
+
+    @property
+    def style(self) -> Style | None:
+        """The painting, and who made it."""
+        return self.bundle.manifest.style if self.packed is None else self.packed.style
+
+    @contextmanager
+    def as_bundle(self) -> Iterator[Bundle]:
+        """The bundle of its files, in a folder that goes after the block if it is of a pack."""
+        if self.pack is None or self.packed is None:
+            yield self.bundle
+            return
+        with self.pack.as_bundle(Blend.of(self.packed.name)) as made:
+            yield made
+
+    def stylizer(self, precision: str, threads: int | None) -> Stylizer:
+        """Its network, opened; raises as `Stylizer`."""
+        style = None if self.packed is None else self.packed.name
+        return Stylizer(self.pack or self.bundle, style=style, precision=precision, threads=threads)
 
 
 def offered_models(
     bundles: Iterable[tuple[Bundle, tuple[str, ...]]],
 ) -> tuple[OfferedModel, ...]:
-    """Bundles and the precisions that they have a file of, each with a name of its own."""
+    """Bundles and the precisions that they have a file of, each with a name of its own.
+
+    A pack is a model for each of its styles, PACK/STYLE. Raises as `open_pack`.
+    """
     offered: dict[str, OfferedModel] = {}
-    for bundle, precisions in bundles:
-        included = zoo.zoo_name_of(bundle.path)
-        name = bundle.name if included is None else included.removeprefix(zoo.PREFIX)
-        style, _, role = name.partition("/")
-        title = ", ".join([style.replace("-", " ").title(), *_ROLES.get(role, [])])
+
+    def offer(name: str, title: str, **given: Any) -> None:
         number, free = 1, name
         while free in offered:
             number += 1
             free = f"{name}-{number}"
-        offered[free] = OfferedModel(name=free, title=title, bundle=bundle, precisions=precisions)
+        offered[free] = OfferedModel(name=free, title=title, **given)
+
+    for bundle, precisions in bundles:
+        included = zoo.zoo_name_of(bundle.path)
+        name = bundle.name if included is None else included.removeprefix(zoo.PREFIX)
+        given = {"bundle": bundle, "precisions": precisions}
+        if is_pack(bundle):
+            pack = open_pack(bundle)
+            for own in pack.styles:
+                title = f"{_in_words(own.name)}, {name}"
+                offer(f"{name}/{own.name}", title, **given, pack=pack, packed=own)
+            continue
+        style, _, role = name.partition("/")
+        offer(name, ", ".join([_in_words(style), *_ROLES.get(role, [])]), **given)
     return tuple(offered.values())
+
+
+def _in_words(name: str) -> str:
+    return name.replace("-", " ").title()
 
 
 def site_content(
@@ -261,11 +303,12 @@ def _shown(model: OfferedModel, content: dict[str, Content], *, server: bool) ->
     """A model of the page, whose graphs are put into the content."""
     folder = _folder_of(model.name, content)
     files = []
-    for precision in model.precisions if server else model.precisions[:1]:
-        path = find_artifact(model.bundle, precision)
-        address = folder + artifact_file(artifact_name(precision))
-        content[address] = path
-        files.append(_described(path, precision, address))
+    with model.as_bundle() as bundle:
+        for precision in model.precisions if server else model.precisions[:1]:
+            path = find_artifact(bundle, precision)
+            address = folder + artifact_file(artifact_name(precision))
+            content[address] = path if model.pack is None else path.read_bytes()
+            files.append(_described(path, precision, address))
     precisions = model.precisions if server else ()
     return SiteModel(name=model.name, title=model.title, server=precisions, browser=tuple(files))
 
@@ -306,7 +349,7 @@ def _licences(models: Sequence[OfferedModel], content: Mapping[str, Content]) ->
     """A table of what comes from where, in Markdown."""
     rows = [("the page", f"nstc {VERSION}", "Apache-2.0, see LICENSE.txt")]
     for model in models:
-        style, included = model.bundle.manifest.style, zoo.zoo_name_of(model.bundle.path)
+        style, included = model.style, zoo.zoo_name_of(model.bundle.path)
         source = f"included in nstc as {included}" if included else "made with nstc"
         credit = f"; style: {style.credit}" if style is not None and style.credit else ""
         licence = "Apache-2.0, see LICENSE.txt" if included else "its maker's"

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from packed_students import *  # noqa: F403  (fixtures)
 from PIL import Image
 
 import nstc
@@ -115,6 +116,17 @@ def test_two_models_of_one_name_and_one_without_int8(tmp_path, make_bundle):
     assert [file["dtype"] for file in (*first, *second)] == ["uint8", "float32"]
     for file in (*first, *second):
         assert (tmp_path / "page" / file["file"]).stat().st_size == file["bytes"]
+
+
+@pytest.mark.usefixtures("runtime")
+def test_every_style_of_a_pack(tmp_path, shared_pack, members):
+    export(shared_pack.bundle, tmp_path / "page")
+    models = json.loads((tmp_path / "page" / "site.json").read_text())["models"]
+    assert [model["name"] for model in models] == ["seasons/day", "seasons/night"]
+    for model, member in zip(models, members, strict=True):
+        (file,) = model["browser"]
+        made = (tmp_path / "page" / file["file"]).read_bytes()
+        assert made == member.artifact("int8").read_bytes()
 
 
 @pytest.mark.usefixtures("runtime")

@@ -1,13 +1,16 @@
 """Which models are served, and how many of them are open and at work."""
 
 import shutil
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from packed_students import *  # noqa: F403  (fixtures)
 
 from nstc.core import zoo
 from nstc.core.bundle import open_bundle
 from nstc.core.errors import ArtifactError, BundleError, OptionError
+from nstc.runtime.arrays import check_picture
 from nstc.runtime.serving.refusals import RefusedError
 from nstc.runtime.serving.served_models import ServedModels, find_models
 from nstc.runtime.session import cached_artifact
@@ -77,6 +80,31 @@ class TestWhichThereAre:
     def test_no_threads(self) -> None:
         with pytest.raises(OptionError, match="threads is 0: expected from 1"):
             ServedModels(find_models(["zoo:udnie"]), threads=0)
+
+
+class TestPack:
+    @pytest.fixture
+    def models(self, shared_pack) -> Iterator[ServedModels]:
+        served = ServedModels(find_models([str(shared_pack.bundle.path)]), threads=1)
+        yield served
+        assert served.close(10)
+
+    def test_each_style_gives_its_own_picture(self, models, shared_pack) -> None:
+        picture = check_picture(0, 64, 96)
+        for style in ("day", "night"):
+            made = models.submit(f"seasons/{style}", "int8", lambda own: own.transfer(picture))
+            expected = Stylizer(shared_pack, style=style, threads=1)(picture)
+            np.testing.assert_array_equal(made.result(60), expected)
+
+    def test_a_style_that_the_pack_does_not_have(self, models) -> None:
+        told = "there is no model 'seasons/dusk': expected one of seasons/day, seasons/night."
+        with pytest.raises(RefusedError, match=told) as raised:
+            models.find("seasons/dusk", "int8")
+        assert raised.value.status == 404
+
+    def test_a_style_has_the_precision_of_its_pack_alone(self, models) -> None:
+        with pytest.raises(RefusedError, match="precision is 'float': seasons/day has int8"):
+            models.find("seasons/day", "float")
 
 
 class TestWork:

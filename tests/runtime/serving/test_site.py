@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from packed_students import *  # noqa: F403  (fixtures)
 
 from nstc.core.bundle import Bundle, open_bundle
 from nstc.core.errors import CorruptBundleError
@@ -131,6 +132,37 @@ def test_names_of_models_lead_nowhere_else(udnie):
 def test_bundles_of_one_name_are_offered_by_numbers_from_2_on(udnie):
     found = site.offered_models([(udnie.bundle, ("int8",))] * 3)
     assert [own.name for own in found] == ["udnie", "udnie-2", "udnie-3"]
+
+
+class TestPack:
+    def test_every_style_is_a_model_with_a_file_of_its_own(self, shared_pack, members):
+        found = site.offered_models([(shared_pack.bundle, ("int8",))])
+        assert [(own.name, own.title) for own in found] == [
+            ("seasons/day", "Day, seasons"),
+            ("seasons/night", "Night, seasons"),
+        ]
+        content = of(found)
+        for member, model in zip(members, described(content)["models"], strict=True):
+            (file,) = model["browser"]
+            assert file["file"] == f"models/seasons-{member.name}/model.int8.onnx"
+            assert content[file["file"]] == member.artifact("int8").read_bytes()
+            assert file["bytes"] == len(content[file["file"]])
+        for style in ("day", "night"):
+            line = f"the model seasons/{style} | made with nstc; style: Nobody, 1900"
+            assert line in content["LICENSES.md"].decode()
+
+    def test_two_packs_of_one_name(self, shared_pack):
+        found = site.offered_models([(shared_pack.bundle, ("int8",))] * 2)
+        assert [own.name for own in found] == [
+            *("seasons/day", "seasons/night", "seasons/day-2", "seasons/night-2"),
+        ]
+
+    def test_a_style_that_is_damaged(self, copy_of_pack):
+        bundle = copy_of_pack()
+        table = bundle.file("style-night.safetensors")
+        table.write_bytes(bundle.file("style-day.safetensors").read_bytes())
+        with pytest.raises(CorruptBundleError, match="style-night"):
+            of(site.offered_models([(bundle, ("int8",))]))
 
 
 def worker(content) -> dict:
