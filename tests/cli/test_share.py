@@ -1,14 +1,24 @@
 """`nstc share`: its flags, what it prints, and what it refuses."""
 
+import json
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
 from graph_flags import GRAPH_FLAGS
 from recipe_flags import rows_of
+from small_networks import make_styled_bundle, style_statistics
 
+from nstc.compress.learning import balance
 from nstc.compress.learning.loop import CHECKPOINT_FILE
-from nstc.core.recipe import DistillRecipe, RestyleRecipe, ShareRecipe
+from nstc.compress.quantization import aware_training
+from nstc.core.images import Picture, read_picture, write_picture
+from nstc.core.recipe import DistillRecipe, QuantizeRecipe, RestyleRecipe, ShareRecipe
+from nstc.models.student import student_named
+from nstc.runtime.stylizer import Stylizer
 
+__all__ = ["make_styled_bundle", "style_statistics"]  # fixtures
 OF_FOREIGN_FILES = [
     *GRAPH_FLAGS,
     ("--key", "ema.net", "key", "ema.net"),
@@ -121,3 +131,43 @@ def test_what_can_not_be_is_refused_in_one_line(nstc, tmp_path, arguments, code,
     assert done.code == code, done.err
     assert told in done.error
     assert not (tmp_path / "out.training").exists()
+
+
+def test_from_a_painting_and_the_photograph_to_strength_inside_a_pack(
+    nstc, make_styled_bundle, photo_folder, save_picture, pixels, tmp_path, monkeypatch
+) -> None:
+    """`nstc share --photograph`, `quantize`, `pack join`, and what `stylize` does with the pack."""
+    few = QuantizeRecipe(calibration_photos=1, calibration_size=96)
+    monkeypatch.setattr(aware_training, "CALIBRATION", few)
+    monkeypatch.setattr(balance, "_TYPICAL_SIZE", 64)
+    student = student_named("tiny", width=16, blocks=1)
+    torch.nn.init.normal_(student.to_pixels.weight, std=0.05)
+    start = make_styled_bundle(student, tmp_path / "start", stage="distilled")
+    stripes = np.zeros((80, 96, 3), np.uint8)
+    stripes[::7, :, 0] = stripes[:, ::5, 2] = 230
+    save_picture(stripes, "stripes.png")
+
+    short = ["--steps", 2, "--size", 64, "--no-balance", "--quantize-aware"]
+    learned = [tmp_path / "stripes.png", "--photograph", "--init", start.path]
+    shared = ["--photos", photo_folder]
+    done = nstc("share", *learned, *shared, *short, "-o", tmp_path / "members")
+    assert done.code == 0, done.err
+    styles = ("stripes", "photograph")
+    for style in styles:
+        member, made = tmp_path / "members" / style, tmp_path / f"{style}-int8"
+        done = nstc("quantize", member, *shared, "--size", 64, "--allow-slower", "-o", made)
+        assert done.code == 0, done.err
+    pack, output = tmp_path / "pack", tmp_path / "half.png"
+    done = nstc("pack", "join", *(tmp_path / f"{style}-int8" for style in styles), "-o", pack)
+    assert (done.code, done.out) == (0, f"wrote {pack}: stripes, photograph\n"), done.err
+    shown = json.loads(nstc("pack", "show", pack, "--json").out)
+    assert [own["photograph"] for own in shown] == [False, True]
+
+    write_picture(tmp_path / "photo.png", Picture(rgb=pixels))
+    call = ["stylize", tmp_path / "photo.png", "-m", pack, "--strength", 0.5, "-o", output]
+    done = nstc(*call, "--json")
+    assert json.loads(done.out)["strength_by"] == "network", done.err
+    half = Stylizer(pack, style={"stripes": 0.5, "photograph": 0.5})(pixels)
+    np.testing.assert_array_equal(read_picture(output).rgb, half)
+    assert not np.array_equal(half, Stylizer(pack)(pixels))
+    assert nstc("verify", pack).code == 0
