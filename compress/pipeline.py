@@ -6,8 +6,6 @@ stage whose inputs changed is done again.
 
 import dataclasses
 import functools
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -23,12 +21,12 @@ from nstc.compress.distillation.teachers import Teacher, TeacherOptions, open_te
 from nstc.compress.export.export_model import bench, export, made_artifact
 from nstc.compress.importing.import_model import import_checkpoint
 from nstc.compress.learning.photo_sets import photos_of
+from nstc.compress.learning.stages import Stages
 from nstc.compress.pruning.prune_model import prune
 from nstc.compress.quantization.quantize_model import quantize
 from nstc.core import Progress, Silent, drafts, errors, zoo
 from nstc.core.bundle import Bundle, artifact_name, is_bundle, open_bundle
-from nstc.core.decoding import DecodingError, decode, parse_json, read_file
-from nstc.core.files import one_at_a_time, reported_as_output_error, sha256_of, write_text
+from nstc.core.files import one_at_a_time, reported_as_output_error, sha256_of
 from nstc.core.photos import PhotoSet, sample_photos
 from nstc.core.recipe import BenchRecipe, Recipe
 from nstc.core.recipe.recipe_files import shipped_recipe
@@ -37,7 +35,6 @@ from nstc.runtime.foreign import networks, probing
 PRESETS: Final = ("quick", "restyle-quick", "restyle", "full")
 _CONTINUED: Final = ("restyle-quick", "restyle")  # presets in which no new student learns
 NO_BUDGET: Final = Budget()
-_STATE_FILE: Final = "pipeline.json"
 _FLOAT: Final = artifact_name("float")
 _ROUNDS_BETWEEN_STAGES: Final = 3
 _PHOTOS_BETWEEN_STAGES: Final = 2
@@ -52,62 +49,6 @@ class Compression:
     bundle: Bundle  # the compressed model: int8 and float ONNX, TorchScript
     result: BenchResult  # its measurements, compared with the teacher
     comparison: Path  # the side-by-side picture
-
-
-class Stages:
-    """Work in stages that each leave a bundle in a folder: runs those that are not there yet.
-
-    `OutputError` if the folder can't be written, or holds files that are not nstc's.
-    """
-
-    def __init__(self, folder: Path, progress: Progress) -> None:
-        self._folder = folder
-        self._progress = progress
-        self._inputs: dict[str, Any] = {}
-        self._state: dict[str, str] = {}  # what each stage was made from, as a hash
-        with reported_as_output_error(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        drafts.remove_abandoned(folder)
-        path = folder / _STATE_FILE
-        if path.is_file():
-            try:
-                self._state = decode(parse_json(read_file(path)), dict[str, str])
-            except (OSError, DecodingError):
-                progress.note(f"{path} can't be read: all stages are done again")
-        elif any(folder.iterdir()):
-            raise errors.OutputError(
-                f"will not write into {folder}: it holds files that are not nstc's. "
-                "Give another folder, or empty it first."
-            )
-
-    def depend_on(self, **inputs: str | None) -> None:
-        """Add what all stages depend on: where it differs, they are done again."""
-        self._inputs |= inputs
-
-    def run(self, name: str, settings: Any, make: Callable[[Path], Bundle]) -> Bundle:
-        """The bundle of a stage, made now or by an earlier run with the same inputs.
-
-        Settings are a recipe or a dictionary of what JSON can hold.
-        """
-        plain = settings if isinstance(settings, dict) else dataclasses.asdict(settings)
-        self._inputs[name] = plain
-        text = json.dumps(self._inputs, sort_keys=True)
-        fingerprint = hashlib.sha256(text.encode()).hexdigest()
-        target = self._folder / name
-        if self._state.get(name) != fingerprint:
-            drafts.discard(target)
-            drafts.discard(self._folder / f"{name}.training")
-            self._state[name] = fingerprint
-            write_text(self._folder / _STATE_FILE, json.dumps(self._state, indent=1))
-            return make(target)
-        try:
-            bundle = open_bundle(target)
-            for file in bundle.manifest.files:
-                bundle.file(file)
-        except errors.BundleError:
-            return make(target)
-        self._progress.note(f"{name}: taken over from an earlier run")
-        return bundle
 
 
 def preset(name: str, init: str | Path | None = None) -> Recipe:

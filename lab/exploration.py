@@ -27,7 +27,7 @@ from nstc.cli.output import Bar
 from nstc.compress.distillation.distill_model import distill
 from nstc.compress.distillation.teachers import open_teacher
 from nstc.compress.export.export_model import made_artifact
-from nstc.compress.pipeline import Stages
+from nstc.compress.learning.stages import Stages
 from nstc.compress.quantization.quantize_model import quantize
 from nstc.core import Progress, Silent
 from nstc.core.bundle import Bundle, artifact_name, is_bundle, open_bundle

@@ -21,7 +21,7 @@ from nstc.benchmarks.result import Quality
 from nstc.benchmarks.table import count, fine
 from nstc.cli.output import Bar
 from nstc.compress.export.checking import eager_reference
-from nstc.compress.pipeline import Stages
+from nstc.compress.learning.stages import Stages
 from nstc.compress.pruning.prune_model import prune, teacher_of
 from nstc.core import Progress, Silent
 from nstc.core.bundle import Bundle, open_bundle

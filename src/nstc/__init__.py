@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from nstc.compress.pruning.analysis import analyze
     from nstc.compress.pruning.prune_model import prune
     from nstc.compress.quantization.quantize_model import quantize
+    from nstc.compress.restyling.catalogue import build_zoo
     from nstc.compress.restyling.restyle_painting import restyle
     from nstc.compress.training.train_model import train
     from nstc.core.bundle import Bundle, open_bundle
@@ -43,6 +44,7 @@ __all__ = [
     "__version__",
     "analyze",
     "bench",
+    "build_zoo",
     "check",
     "compress_model",
     "distill",
@@ -66,6 +68,7 @@ _HOMES: Final = {
     "Stylizer": "nstc.runtime.stylizer",
     "analyze": "nstc.compress.pruning.analysis",
     "bench": "nstc.compress.optimization.optimized_photos",
+    "build_zoo": "nstc.compress.restyling.catalogue",
     "check": "nstc.compress.export.export_model",
     "compress_model": "nstc.compress.pipeline",
     "distill": "nstc.compress.distillation.distill_model",

@@ -80,6 +80,7 @@ SHORT = {
     "distill": "--pixel-steps 1 --steps 1 --size 64 --crops 1 --no-balance",
     "share": "--steps 1 --size 64 --no-balance",
     "restyle": "--size 64 --steps 2",
+    "zoo build": "--size 64 --steps 2",
     "optimize": "--size 64 --steps 2",
     "prune": "--steps 1 --recipe short.toml",
     "quantize": "--calibration-photos 2 --calibration-size 64 --allow-slower",
@@ -88,6 +89,12 @@ SHORT = {
     "baseline update": "--rounds 3",
 }
 """Flags that make a command short, written after those of the page, which they override."""
+
+CATALOGUE = """
+[[styles]]
+name = "field"
+painting = "painting.jpg"
+"""
 
 RECIPE = """
 [distill]
@@ -169,6 +176,7 @@ def folder(tmp_path: Path, styled: Callable[..., Path], members: tuple[Bundle, B
     styled(tmp_path / "styles.onnx", "weights")
     styled(tmp_path / "any-style.onnx", "painting")
     (tmp_path / "short.toml").write_text(RECIPE)
+    (tmp_path / "catalogue.toml").write_text(CATALOGUE)
     (tmp_path / "docs").symlink_to(DOCS)  # programs that pages copy or compile
     return tmp_path
 

@@ -52,6 +52,8 @@ SECTIONS: Final = (
         {
             "compress": "Distill, prune, quantize, export and measure in one go.",
             "restyle": "Make a student of any painting, without a teacher.",
+            "zoo": "Make folders of models.",
+            "zoo build": "Make a student of each painting in a catalogue.",
             "train": "Train a full-size network from a painting and photographs.",
             "import": "Make a bundle from a fast_neural_style checkpoint.",
             "distill": "Train a tiny student network to reproduce a full-size teacher.",
@@ -97,23 +99,6 @@ SECTIONS: Final = (
 VERBS: Final = {verb: said for section in SECTIONS for verb, said in section.verbs.items()}
 
 GROUPS: Final = frozenset(verb.split()[0] for verb in VERBS if " " in verb)
-
-_MODULES_OF_EXTRAS: Final = {
-    "torch": "compress",
-    "torchvision": "compress",
-    "torch_pruning": "compress",
-    "onnx": "compress",
-    "onnxscript": "compress",
-    "safetensors": "compress",
-    "skimage": "compress",
-    "matplotlib": "report",
-    "jinja2": "report",
-    "av": "video",
-    "starlette": "serve",
-    "uvicorn": "serve",
-    "websockets": "serve",
-    "segno": "serve",
-}
 
 _EXIT_CODES: Final = (
     "Exit codes: 0 done, 1 and 3 to 6 wrong options or missing parts, 2 a command line that can't "
@@ -197,7 +182,9 @@ def _reporting(verb: Callable[..., None]) -> Callable[..., None]:
                 f"stopped; what was finished is kept. Run the same command {how} to go on."
             ) from interrupt
         except ModuleNotFoundError as error:
-            extra = _MODULES_OF_EXTRAS.get((error.name or "").partition(".")[0])
+            from nstc.core.extras import MODULES
+
+            extra = MODULES.get((error.name or "").partition(".")[0])
             if extra is None:
                 raise
             raise errors.MissingExtraError(

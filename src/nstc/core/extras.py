@@ -10,6 +10,23 @@ from packaging.version import InvalidVersion, Version
 
 PACKAGE: Final = "nstc"
 NOT_FOR_USERS: Final = frozenset({"dev"})
+MODULES: Final = {
+    "torch": "compress",
+    "torchvision": "compress",
+    "torch_pruning": "compress",
+    "onnx": "compress",
+    "onnxscript": "compress",
+    "safetensors": "compress",
+    "skimage": "compress",
+    "matplotlib": "report",
+    "jinja2": "report",
+    "av": "video",
+    "starlette": "serve",
+    "uvicorn": "serve",
+    "websockets": "serve",
+    "segno": "serve",
+}
+"""The extra that brings a module, by the name that is imported."""
 
 
 @dataclass(frozen=True, kw_only=True)

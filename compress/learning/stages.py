@@ -1,0 +1,76 @@
+"""Work in stages that each leave a bundle in a folder, and are not done again."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from nstc.core import Progress, drafts, errors
+from nstc.core.bundle import Bundle, open_bundle
+from nstc.core.decoding import DecodingError, decode, parse_json, read_file
+from nstc.core.files import reported_as_output_error, write_text
+
+STATE_FILE: Final = "pipeline.json"
+
+
+class Stages:
+    """Work in stages that each leave a bundle in a folder: runs those that are not there yet.
+
+    `OutputError` if the folder can't be written, or holds files that are not nstc's.
+    """
+
+    def __init__(self, folder: Path, progress: Progress) -> None:
+        self._folder = folder
+        self._progress = progress
+        self._inputs: dict[str, Any] = {}
+        self._state: dict[str, str] = {}  # what each stage was made from, as a hash
+        with reported_as_output_error(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        drafts.remove_abandoned(folder)
+        path = folder / STATE_FILE
+        if path.is_file():
+            try:
+                self._state = decode(parse_json(read_file(path)), dict[str, str])
+            except (OSError, DecodingError):
+                progress.note(f"{path} can't be read: all stages are done again")
+        elif any(folder.iterdir()):
+            raise errors.OutputError(
+                f"will not write into {folder}: it holds files that are not nstc's. "
+                "Give another folder, or empty it first."
+            )
+
+    def depend_on(self, **inputs: str | None) -> None:
+        """Add what all stages depend on: where it differs, they are done again."""
+        self._inputs |= inputs
+
+    def run(
+        self, name: str, settings: Any, make: Callable[[Path], Bundle], *, alone: bool = False
+    ) -> Bundle:
+        """The bundle of a stage, made now or by an earlier run with the same inputs.
+
+        Settings are a recipe or a dictionary of what JSON can hold. Later stages depend on them
+        too, unless it is `alone`.
+        """
+        plain = settings if isinstance(settings, dict) else dataclasses.asdict(settings)
+        inputs = self._inputs | {name: plain}
+        if not alone:
+            self._inputs = inputs
+        text = json.dumps(inputs, sort_keys=True)
+        fingerprint = hashlib.sha256(text.encode()).hexdigest()
+        target = self._folder / name
+        if self._state.get(name) != fingerprint:
+            drafts.discard(target)
+            drafts.discard(self._folder / f"{name}.training")
+            self._state[name] = fingerprint
+            write_text(self._folder / STATE_FILE, json.dumps(self._state, indent=1))
+            return make(target)
+        try:
+            bundle = open_bundle(target)
+            for file in bundle.manifest.files:
+                bundle.file(file)
+        except errors.BundleError:
+            return make(target)
+        self._progress.note(f"{name}: taken over from an earlier run")
+        return bundle

@@ -1,0 +1,217 @@
+"""A catalogue of paintings as a folder of models: a student of each, made by `restyle`.
+
+The catalogue is a TOML file with a table for each style, and is checked before anything is learned.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from msgspec import Meta
+
+from nstc.compress.learning.stages import STATE_FILE, Stages
+from nstc.compress.restyling.restyle_painting import restyle
+from nstc.core import Progress, Silent, errors
+from nstc.core.bundle import Bundle, open_bundle
+from nstc.core.decoding import DecodingError, Name, decode, parse_toml, read_file
+from nstc.core.files import one_at_a_time, sha256_of
+from nstc.core.manifest import fault_of_names
+from nstc.core.photos import PhotoSet
+from nstc.core.recipe import RestyleRecipe, recipe_from
+
+MAX_STYLES: Final = 10_000
+_TRAINING: Final = ".training"  # ends the name of the folder where a style's checkpoints are
+
+Year = Annotated[int, Meta(ge=-50_000, le=9999)]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Entry:
+    """A style as the file has it."""
+
+    name: Name
+    painting: Name
+    title: Name | None = None
+    artist: Name | None = None
+    year: Year | None = None
+    licence: Name | None = None
+    init: Name | None = None
+    restyle: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Catalogue:
+    """The whole file."""
+
+    styles: Annotated[tuple[_Entry, ...], Meta(min_length=1, max_length=MAX_STYLES)]
+    restyle: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # for all styles
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CatalogueStyle:
+    """A painting to be learned, and how."""
+
+    name: str  # of the model, and of its folder
+    painting: Path
+    credit: str | None  # who made it, what it is called, when, and its licence
+    init: str | None  # the student to start from; None for the included one that is nearest
+    recipe: RestyleRecipe
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StyleOutcome:
+    """What became of a style."""
+
+    name: str
+    status: Literal["made", "kept", "failed"]  # kept: by an earlier run
+    path: Path
+    error: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {**dataclasses.asdict(self), "path": str(self.path)}
+
+
+def read_catalogue(path: Path) -> tuple[CatalogueStyle, ...]:
+    """The styles of a catalogue; paintings and students are found from the file's own folder.
+
+    Raises:
+        RecipeError: the file can't be read, has unknown keys, wrong types, two styles of one name,
+            or one whose name can't be a folder's.
+        OptionError: a setting is out of range.
+        ImageError: there is no painting at a path.
+        BundleError: there is no bundle of a student to start from.
+    """
+    try:
+        content = parse_toml(read_file(path))
+        catalogue = decode(content, _Catalogue)
+    except (OSError, DecodingError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise errors.RecipeError(
+            f"can't read the catalogue {path}: {reason}. Give a TOML file with a table "
+            "[[styles]] for each style, with a name and a painting."
+        ) from error
+    _refuse_names([entry.name for entry in catalogue.styles], path)
+    return tuple(_style_of(entry, catalogue.restyle, path) for entry in catalogue.styles)
+
+
+def _refuse_names(names: Sequence[str], path: Path) -> None:
+    twice = next((name for name in names if names.count(name) > 1), None)
+    fault = f"two styles have the name {twice}" if twice else fault_of_names(names, STATE_FILE)
+    for name in names:
+        if name.startswith(".") or name.casefold().endswith(_TRAINING):
+            fault = fault or (
+                f"{name!r:.80} is not the name of a folder in it: it begins with a dot or ends "
+                f"with {_TRAINING}, as folders of unfinished work do"
+            )
+    if fault is not None:
+        raise errors.RecipeError(
+            f"{path}: {fault}. Each style needs a name of its own, which becomes a folder's."
+        )
+
+
+def _style_of(entry: _Entry, common: Mapping[str, Any], path: Path) -> CatalogueStyle:
+    where = f"{path}: {entry.name}"
+    own = dict(entry.restyle)
+    if "steps" in own and "time" not in own:  # the nearer of the two decides how long it learns
+        common = {key: value for key, value in common.items() if key != "time"}
+    painting = path.parent / entry.painting
+    if not painting.is_file():
+        raise errors.ImageError(
+            f"{where}: no picture at {painting}: give a path from the catalogue's folder."
+        )
+    init = entry.init
+    if init is not None:
+        here = path.parent / init
+        init = str(here) if here.is_dir() else init
+        open_bundle(init)
+    return CatalogueStyle(
+        name=entry.name,
+        painting=painting,
+        credit=_credit(entry),
+        init=init,
+        recipe=recipe_from({"restyle": {**common, **own}}, where).restyle,
+    )
+
+
+def _credit(entry: _Entry) -> str | None:
+    """As cards have it: "Francis Picabia, Udnie, 1913 (public domain)"."""
+    year = None if entry.year is None else str(entry.year)
+    known = ", ".join(filter(None, (entry.artist, entry.title, year)))
+    licence = f"({entry.licence})" if entry.licence else ""
+    return " ".join(filter(None, (known, licence))) or None
+
+
+@one_at_a_time("output")
+def build_zoo(
+    styles: Sequence[CatalogueStyle],
+    output: Path,
+    *,
+    photos: PhotoSet,
+    vgg: str = "shipped",
+    progress: Progress | None = None,
+    finished: Callable[[StyleOutcome], None] | None = None,
+) -> tuple[StyleOutcome, ...]:
+    """Make a student of each style of a catalogue, as `nstc.restyle` does, in `output`/NAME.
+
+    Styles that an earlier run made of the same inputs are kept, and one that was interrupted is
+    resumed. One that fails is an outcome too, and the others are made all the same. `finished`
+    receives each outcome as it comes; the other arguments are those of `nstc.restyle`.
+
+    Raises:
+        OutputError: the folder can't be written, or holds files that are not nstc's.
+        Interrupted: the run was stopped; running again resumes it.
+    """
+    progress = progress or Silent()
+    stages = Stages(output, progress)
+    stages.depend_on(photos=photos.list_sha256(), vgg=vgg)
+    outcomes = []
+    for number, style in enumerate(styles, start=1):
+        progress.note(f"style {number} of {len(styles)}: {style.name}")
+        outcome = _outcome(style, output / style.name, stages, photos, vgg, progress)
+        outcomes.append(outcome)
+        if finished is not None:
+            finished(outcome)
+    return tuple(outcomes)
+
+
+def _outcome(
+    style: CatalogueStyle,
+    target: Path,
+    stages: Stages,
+    photos: PhotoSet,
+    vgg: str,
+    progress: Progress,
+) -> StyleOutcome:
+    made = False
+
+    def make(folder: Path) -> Bundle:
+        nonlocal made
+        made = True
+        return restyle(
+            style.painting,
+            folder,
+            photos=photos,
+            recipe=style.recipe,
+            name=style.name,
+            credit=style.credit,
+            init=style.init,
+            vgg=vgg,
+            resume=True,
+            progress=progress,
+        )
+
+    try:
+        settings = {
+            **dataclasses.asdict(style.recipe),
+            "painting": sha256_of(style.painting),
+            "credit": style.credit,
+            "init": None if style.init is None else open_bundle(style.init).identity,
+        }
+        stages.run(style.name, settings, make, alone=True)
+    except errors.Interrupted:
+        raise
+    except (errors.NstcError, OSError) as error:
+        return StyleOutcome(name=style.name, status="failed", path=target, error=str(error))
+    return StyleOutcome(name=style.name, status="made" if made else "kept", path=target)
