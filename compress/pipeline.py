@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from nstc.benchmarks import subjects, table
 from nstc.benchmarks.gate.limits import Budget
-from nstc.benchmarks.result import BenchResult
+from nstc.benchmarks.result import BenchResult, Row
 from nstc.benchmarks.targets import parse_target
 from nstc.compress.card import with_card, write_comparison
 from nstc.compress.distillation.distill_model import distill
@@ -28,7 +28,7 @@ from nstc.core import Progress, Silent, drafts, errors, zoo
 from nstc.core.bundle import Bundle, artifact_name, is_bundle, open_bundle
 from nstc.core.files import one_at_a_time, reported_as_output_error, sha256_of
 from nstc.core.photos import PhotoSet, sample_photos
-from nstc.core.recipe import BenchRecipe, Recipe
+from nstc.core.recipe import BenchRecipe, Recipe, override
 from nstc.core.recipe.recipe_files import shipped_recipe
 from nstc.runtime.foreign import networks, probing
 
@@ -103,8 +103,8 @@ def compress_model(
     `output` is a folder for the stages' bundles, `bench.json` and `comparison.png`. `recipe` holds
     the settings of all steps, by default the preset "full"; `photos` are folders to learn from, see
     `split_photos`; `name` is by default the teacher's. `budget` limits quality from the first stage
-    on, parameters and MACs from pruning on, bytes and speed at the end. The other arguments are
-    those of `nstc.distill`.
+    on, parameters and MACs from pruning on, bytes, speed and latency at the end. The other
+    arguments are those of `nstc.distill`.
 
     Raises:
         OptionError: the recipe measures on a target that can't run here; nothing is done. Boards
@@ -114,6 +114,8 @@ def compress_model(
     """
     output, progress = Path(output), progress or Silent()
     recipe = recipe or preset("full")
+    targets = tuple(dict.fromkeys((*recipe.bench.targets, *budget.targets)))
+    recipe = override(recipe, bench=override(recipe.bench, targets=targets))
     for target in recipe.bench.targets:
         parse_target(target)  # one that can't run here would be found out after hours
     refuse_unusable_terms(recipe.distill, style)
@@ -221,9 +223,7 @@ class _Run:
         # the student's float graph is the pruned one's
         result = self.bench([distilled, student], recipe.bench)
         result.write(output / "bench.json")
-        rows = (row for row in result.rows if row.model == str(student.path))
-        quantized = next(row for row in rows if row.artifact != _FLOAT)
-        self.budget.hold("student", quantized, student.path)
+        self.budget.hold("student", quantized_rows(result, student), student.path)
         comparison = output / "comparison.png"
         write_comparison(comparison, self.teacher.stylize, student, judged)
         student = with_card(student, result, judged, self.teacher.stylize)
@@ -288,9 +288,9 @@ class _Run:
             photos = min(_PHOTOS_BETWEEN_STAGES, photos)
         rounds = min(_ROUNDS_BETWEEN_STAGES, recipe.rounds)
         briefly = dataclasses.replace(recipe, rounds=rounds, quality_photos=photos)
-        [row] = self.bench([bundle], briefly).rows
-        self.progress.note(f"{bundle.path.name}: {table.summary(row)}")
-        self.budget.hold(name, row, bundle.path)
+        rows = self.bench([bundle], briefly).rows
+        self.progress.note(f"{bundle.path.name}: {table.summary(rows[0])}")
+        self.budget.hold(name, rows, bundle.path)
         return bundle
 
     def bench(self, bundles: Sequence[Bundle], recipe: BenchRecipe) -> BenchResult:
@@ -316,6 +316,12 @@ class _Run:
     @functools.cached_property
     def reference(self) -> subjects.Subject:
         return subjects.find_subject(self.source, trust=self.trust, store=made_artifact)
+
+
+def quantized_rows(result: BenchResult, bundle: Bundle) -> tuple[Row, ...]:
+    """A bundle's rows of its quantized file, one for each target."""
+    rows = [row for row in result.rows if row.model == str(bundle.path) and row.artifact != _FLOAT]
+    return tuple(row for row in rows if row.artifact == rows[0].artifact)
 
 
 def _listed(photos: PhotoSet) -> str:

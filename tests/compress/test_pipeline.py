@@ -335,3 +335,11 @@ def test_a_budget_is_judged_by_the_quantized_file_at_the_end(
     with pytest.raises(BudgetError, match=f"'student': bytes {size} "):
         compress_model(finished.teacher, output, budget=parse_budget(f"bytes<={size - 1}"), **run)
     assert is_bundle(output / "student")
+    made = compress_model(  # and timed on the budget's target too
+        finished.teacher, output, budget=parse_budget("latency<=99999ms@cpu:2"), **run
+    )
+    assert {row.target for row in made.result.rows} == {"cpu:1", "cpu:2"}
+    with pytest.raises(BudgetError, match=r"'student': latency@cpu:2 .* \(latency<=0\.001ms@cpu:2"):
+        compress_model(
+            finished.teacher, output, budget=parse_budget("latency<=0.001ms@cpu:2"), **run
+        )

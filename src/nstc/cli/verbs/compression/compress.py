@@ -35,7 +35,7 @@ def compress(
     budget: str | None = flag(
         None,
         "Limits on the result; the command fails if one is broken: "
-        '"style_ratio<=1.1, speedup>=50, bytes<=100KB".',
+        '"style_ratio<=1.1, latency<=8ms@cpu:1, bytes<=100KB".',
         metavar="LIMITS",
     ),
     json_output: bool = flag(False, "Print the results as JSON instead of a table.", "--json"),
