@@ -22,7 +22,7 @@ from typing import Any, Final
 import numpy as np
 import onnx
 
-from lab.shape_times import QUICK, SHAPES, made
+from lab.shape_times import SHAPES, made
 from nstc.benchmarks.report.plots import plotting
 from nstc.benchmarks.subjects import FLOAT, Subject, find_subject
 from nstc.benchmarks.table import fine, three_digits
@@ -35,6 +35,7 @@ from nstc.cli.output import Bar
 from nstc.compress.export.checking import sample_picture
 from nstc.compress.export.export_model import made_artifact
 from nstc.compress.quantization.quantize_model import quantize
+from nstc.compress.quantization.untrained import QUICK
 from nstc.core import Progress
 from nstc.core.bundle import is_bundle, open_bundle
 from nstc.core.decoding import decode, parse_json, read_file

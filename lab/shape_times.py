@@ -14,17 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import torch
-
 from nstc.benchmarks.timing.latency import Run, alternate
 from nstc.compress.export.checking import sample_picture
 from nstc.compress.export.export_model import made_artifact
-from nstc.compress.quantization.quantize_model import quantize
+from nstc.compress.quantization.untrained import quantized_untrained
 from nstc.core.bundle import Bundle, open_bundle
-from nstc.core.manifest import Step
-from nstc.core.photos import sample_photos
-from nstc.core.recipe import QuantizeRecipe
-from nstc.models.architectures import complexity, network_bundle
+from nstc.models.architectures import complexity
 from nstc.models.student import student_named
 from nstc.runtime.session import open_session
 
@@ -52,9 +47,6 @@ SHAPES: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
     "plain 32 x 4, 32": _without_details(block="plain", width=32),
     "plain 48 x 2, 32": _without_details(block="plain", width=48, blocks=2),
 }
-# What weights and ranges are, times do not depend on.
-QUICK: Final = QuantizeRecipe(calibration_photos=2, calibration_size=128, size=64)
-SPREAD: Final = 0.05  # of the random weights, so that each layer has a range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,16 +100,7 @@ def made(name: str, folder: Path) -> Bundle:
     if path.is_dir():
         return open_bundle(path)
     shape, changes = SHAPES[name]
-    torch.manual_seed(0)
-    network = student_named(shape, **changes).eval()
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.add_(SPREAD * torch.randn_like(parameter))
-    unquantized = folder / f"float-{path.name}"
-    step = Step(verb="distill", recipe={})
-    with network_bundle(unquantized, network, None, name="n", stage="distilled", step=step):
-        pass
-    return quantize(unquantized, path, photos=sample_photos(), recipe=QUICK)[0]
+    return quantized_untrained(student_named(shape, **changes), path)
 
 
 def _row(bundle: Bundle, reference: Bundle, size: int, rounds: int) -> Row:

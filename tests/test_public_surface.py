@@ -32,6 +32,7 @@ PUBLIC = {
     "prune",
     "quantize",
     "restyle",
+    "search",
     "share",
     "train",
 }
@@ -41,6 +42,7 @@ VERBS = [
     "mask",
     "serve",
     "compress",
+    "search",
     "restyle",
     "zoo",
     "train",
@@ -78,6 +80,7 @@ HEAVY = {
     "uvicorn",
     "websockets",
     "segno",
+    "optuna",
 }
 
 

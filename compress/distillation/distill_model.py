@@ -377,10 +377,10 @@ def _packages_used(recipe: DistillRecipe) -> dict[str, Any]:
     return {EXTENSIONS: packages} if packages else {}
 
 
-def fresh_student(recipe: DistillRecipe) -> StudentNetwork:
-    """A student of the recipe's shape with random weights."""
+def fresh_student(recipe: DistillRecipe, *, learning: bool = True) -> StudentNetwork:
+    """A student of the recipe's shape with random weights; see `student_named`."""
     shape = {name: getattr(recipe, name) for name in SHAPE}
-    return student_named(recipe.student, learning=True, **shape)
+    return student_named(recipe.student, learning=learning, **shape)
 
 
 def student_of(start: Bundle, recipe: DistillRecipe, progress: Progress) -> StudentNetwork:

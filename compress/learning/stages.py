@@ -10,7 +10,7 @@ from typing import Any, Final
 from nstc.core import Progress, drafts, errors
 from nstc.core.bundle import Bundle, open_bundle
 from nstc.core.decoding import DecodingError, decode, parse_json, read_file
-from nstc.core.files import reported_as_output_error, write_text
+from nstc.core.files import own_folder, write_text
 
 STATE_FILE: Final = "pipeline.json"
 
@@ -26,20 +26,12 @@ class Stages:
         self._progress = progress
         self._inputs: dict[str, Any] = {}
         self._state: dict[str, str] = {}  # what each stage was made from, as a hash
-        with reported_as_output_error(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        drafts.remove_abandoned(folder)
         path = folder / STATE_FILE
-        if path.is_file():
+        if own_folder(folder, STATE_FILE):
             try:
                 self._state = decode(parse_json(read_file(path)), dict[str, str])
             except (OSError, DecodingError):
                 progress.note(f"{path} can't be read: all stages are done again")
-        elif any(folder.iterdir()):
-            raise errors.OutputError(
-                f"will not write into {folder}: it holds files that are not nstc's. "
-                "Give another folder, or empty it first."
-            )
 
     def depend_on(self, **inputs: str | None) -> None:
         """Add what all stages depend on: where it differs, they are done again."""

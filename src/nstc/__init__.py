@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from nstc.compress.quantization.quantize_model import quantize
     from nstc.compress.restyling.catalogue import build_zoo
     from nstc.compress.restyling.restyle_painting import restyle
+    from nstc.compress.searching.search_students import search
     from nstc.compress.training.train_model import train
     from nstc.core.bundle import Bundle, open_bundle
     from nstc.core.errors import NstcError
@@ -58,6 +59,7 @@ __all__ = [
     "prune",
     "quantize",
     "restyle",
+    "search",
     "share",
     "train",
 ]
@@ -82,6 +84,7 @@ _HOMES: Final = {
     "prune": "nstc.compress.pruning.prune_model",
     "quantize": "nstc.compress.quantization.quantize_model",
     "restyle": "nstc.compress.restyling.restyle_painting",
+    "search": "nstc.compress.searching.search_students",
     "share": "nstc.compress.distillation.share_weights",
     "train": "nstc.compress.training.train_model",
 }

@@ -68,6 +68,26 @@ REFUSED: dict[str, dict[str, list[Any]]] = {
         "--preview-every": [0, -1],
         "--seed": [-1, 2**63, HUGE],
     },
+    "search": {
+        "--trials": [0, -1, 10_001, HUGE],
+        "--steps": [0, -1],
+        "--input-range": [0, 2, -255, HUGE],
+        "--value-range": [0, 2, -255, HUGE],
+        "--output-range": [0, 2, -255, HUGE],
+        "--size-multiple": [0, -1, 1025, HUGE],
+        "--seed": [-1, 2**63, HUGE],
+    },
+    "zoo build": {
+        **{
+            f"--{name}-weight": [-1, math.nan, math.inf]
+            for name in ("style", "checkerboard", "flicker")
+        },
+        "--steps": [0, -1],
+        "--size": [0, -8, 56, 100, 1032, HUGE],
+        "--batch": [0, -1, 65, HUGE],
+        "--style-strength": [-0.1, 2.1, math.nan, math.inf],
+        "--seed": [-1, 2**63, HUGE],
+    },
     "share": {
         "--steps": [0, -1],
         "--size": [0, -8, 56, 100, 1032, HUGE],
@@ -164,6 +184,8 @@ CALLS = {
     "train": ["--style", "missing.png", "-o", "out"],
     "distill": ["missing", "-o", "out"],
     "restyle": ["missing.png", "-o", "out"],
+    "search": ["missing", "-o", "out", "--budget", "bytes<=1KB"],
+    "zoo build": ["missing.toml", "-o", "out"],
     "share": ["missing", "missing", "-o", "out", "--init", "missing"],
     "prune": ["missing", "-o", "out"],
     "quantize": ["missing", "-o", "out"],
@@ -192,7 +214,7 @@ class TestNumbers:
                 container.mux(stream.encode(None))
             call = [str(clip), "-o", str(tmp_path / "out.mp4")]
         for value in REFUSED[verb][flag]:
-            done = nstc(verb, *call, f"{flag}={value}")
+            done = nstc(*verb.split(), *call, f"{flag}={value}")
             assert done.code == 3, (value, done.err)
             assert f"{flag.removeprefix('--')} is " in done.error
             assert "expected" in done.error
@@ -200,7 +222,7 @@ class TestNumbers:
 
     @pytest.mark.parametrize(("verb", "flag"), [(v, f) for v in REFUSED for f in REFUSED[v]])
     def test_no_number(self, nstc, verb, flag) -> None:
-        done = nstc(verb, *CALLS[verb], f"{flag}=many")
+        done = nstc(*verb.split(), *CALLS[verb], f"{flag}=many")
         assert done.code == 2
         assert f"{flag} is many: expected a " in done.error
 

@@ -57,6 +57,7 @@ NOT_RUN = {
     "./stylize ": "is built by the line above: make test-deploy runs it",
     "python -m http.server": "serves until it is stopped: make test-deploy opens the page",
     "nstc serve": "serves until it is stopped: tests/cli/test_serve.py opens the page",
+    "nstc search": "takes hours: tests/compress/searching searches in small",
     "jupyter ": "serves until it is stopped: make test-notebook runs the notebook",
     "torchrun ": "tests/end_to_end trains on several processes",
     "nstc web-setup": "downloads from npm: make test-web",

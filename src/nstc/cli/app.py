@@ -51,6 +51,7 @@ SECTIONS: Final = (
         "compression",
         {
             "compress": "Distill, prune, quantize, export and measure in one go.",
+            "search": "Look for the best student within a budget of speed, size and quality.",
             "restyle": "Make a student of any painting, without a teacher.",
             "zoo": "Make folders of models.",
             "zoo build": "Make a student of each painting in a catalogue.",

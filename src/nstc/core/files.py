@@ -17,7 +17,14 @@ from typing import Final, ParamSpec, TypeVar
 import platformdirs
 from filelock import FileLock, Timeout
 
-from nstc.core.drafts import draft_file, draft_folder, lies_in_draft, put_in_place, restore
+from nstc.core.drafts import (
+    draft_file,
+    draft_folder,
+    lies_in_draft,
+    put_in_place,
+    remove_abandoned,
+    restore,
+)
 from nstc.core.errors import OutputError
 
 P = ParamSpec("P")
@@ -155,6 +162,24 @@ def refuse_foreign_folder(target: Path, *, replaceable: str) -> None:
                 f"will not replace {target}: it holds files that are not a bundle. "
                 "Give another name, or empty it first."
             )
+
+
+def own_folder(folder: Path, mark: str) -> bool:
+    """Make a folder for work in several parts: whether it has the file `mark`, of an earlier run.
+
+    `OutputError` if it can't be written, or holds files and not that one.
+    """
+    with reported_as_output_error(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_abandoned(folder)
+        if (folder / mark).is_file():
+            return True
+        if any(folder.iterdir()):
+            raise OutputError(
+                f"will not write into {folder}: it holds files that are not nstc's. "
+                "Give another folder, or empty it first."
+            )
+    return False
 
 
 def _refuse_folder(target: Path) -> None:

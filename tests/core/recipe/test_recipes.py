@@ -434,7 +434,8 @@ def test_flags_out_of_range_are_refused():
 
 
 def test_the_shipped_presets_are_whole_recipes():
-    presets = {path.stem: load_recipe(path) for path in PRESETS.glob("*.toml")}
+    paths = [path for path in PRESETS.glob("*.toml") if path.stem != "search"]  # a space
+    presets = {path.stem: load_recipe(path) for path in paths}
 
     trainings = {"train-draft", "train-good", "train-best"}
     assert set(presets) == {"quick", "full", "restyle-quick", "restyle", *trainings}

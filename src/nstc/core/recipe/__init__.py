@@ -16,6 +16,9 @@ from nstc.core.recipe.recipes import QuantizeRecipe as QuantizeRecipe
 from nstc.core.recipe.recipes import TrainRecipe as TrainRecipe
 from nstc.core.recipe.restyling import RestyleRecipe as RestyleRecipe
 from nstc.core.recipe.sharing import ShareRecipe as ShareRecipe
+from nstc.core.recipe.space import SearchRecipe as SearchRecipe
+from nstc.core.recipe.space import Space as Space
+from nstc.core.recipe.space import load_space as load_space
 from nstc.core.recipe.students import BLOCKS as BLOCKS
 from nstc.core.recipe.students import SHAPE as SHAPE
 from nstc.core.recipe.students import SIZES as SIZES

@@ -124,8 +124,13 @@ def train_preset(name: str) -> Recipe:
 
 def shipped_recipe(name: str, known: Sequence[str], *, prefix: str = "") -> Recipe:
     """The included recipe of the prefix and a name; `OptionError` if the name is not known."""
-    from importlib import resources  # too heavy for --help
-
     if name not in known:
         raise OptionError(f"no preset {name}: there is {', '.join(known)}.")
-    return load_recipe(Path(str(resources.files("nstc.core") / "presets" / f"{prefix}{name}.toml")))
+    return load_recipe(shipped_file(f"{prefix}{name}"))
+
+
+def shipped_file(name: str) -> Path:
+    """The path of an included file of settings."""
+    from importlib import resources  # too heavy for --help
+
+    return Path(str(resources.files("nstc.core") / "presets" / f"{name}.toml"))

@@ -49,6 +49,7 @@ def build(
     from nstc.compress.learning.photo_sets import photos_of
     from nstc.compress.restyling.catalogue import read_catalogue
 
+    given.over(RestyleRecipe())  # or a flag is out of range, whatever the catalogue is
     styles = [
         dataclasses.replace(style, recipe=with_steps_or_time(style.recipe, given))
         for style in read_catalogue(catalogue)

@@ -1,0 +1,247 @@
+"""The search: what is tried, what is not trained, and how it goes on after a stop."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("optuna", reason='not installed: pip install "nstc[search]"')
+
+from nstc.benchmarks.gate.limits import parse_budget
+from nstc.compress.searching import search_students
+from nstc.compress.searching.outcomes import SearchResult
+from nstc.compress.searching.search_students import FRONT_FILE, RESULT_FILE, Search
+from nstc.compress.searching.study import STUDY_FILE, Study
+from nstc.compress.searching.trials import Report, TrialResult
+from nstc.core import Silent
+from nstc.core.errors import BudgetError, DivergedError, Interrupted, OptionError, OutputError
+from nstc.core.images import read_picture
+from nstc.core.recipe import Recipe, Space
+from nstc.core.recipe.space import space_from
+
+PLANTED = space_from(
+    {"distill": {"width": [16, 32, 48, 64], "blocks": [2, 3, 4], "head": ["plain", "separable"]}},
+    "planted",
+)
+BEST = {"distill.width": 32, "distill.blocks": 4, "distill.head": "separable"}
+BUDGET = parse_budget("latency<=8ms@cpu:1, style_ratio<=1.15, bytes<=100KB")
+
+
+@dataclasses.dataclass
+class Planted:
+    """Trials of which one shape is clearly the best; widths of 48 and more are too slow."""
+
+    fails: Mapping[int, Exception] = dataclasses.field(default_factory=dict)  # by trials begun
+    timed: list[Recipe] = dataclasses.field(default_factory=list)
+    begun: list[Path] = dataclasses.field(default_factory=list)
+    ended: list[Path] = dataclasses.field(default_factory=list)
+    within: bool = True  # whether the best keeps the budget
+
+    def costs(self, recipe: Recipe) -> Mapping[str, float]:
+        self.timed.append(recipe)
+        own = recipe.distill
+        return {"latency@cpu:1": (own.width or 0) / 4.5, "bytes": 1000.0 * (own.width or 0)}
+
+    def trained(self, recipe: Recipe, folder: Path, report: Report) -> TrialResult:
+        own = recipe.distill
+        folder.mkdir(parents=True, exist_ok=True)
+        self.begun.append(folder)
+        far = abs((own.width or 0) - 32) / 16 + abs((own.blocks or 0) - 4)
+        far += own.head != "separable"
+        if len(self.begun) in self.fails:
+            raise self.fails[len(self.begun)]
+        for percent in (25, 50, 75, 100):
+            report(percent, 1.0 + far)
+        self.ended.append(folder)
+        ratio = 1.1 + 0.2 * far if self.within else 1.2 + 0.2 * far
+        numbers = {**self.costs(recipe), "style_ratio": ratio, "content_ratio": 1.2}
+        return TrialResult(numbers, folder / "student")
+
+
+def searched(
+    folder: Path,
+    work: Planted,
+    trials: int = 8,
+    *,
+    space: Space = PLANTED,
+    seed: int = 0,
+    deadline: float | None = None,
+    told: Any = None,
+) -> SearchResult:
+    folder.mkdir(exist_ok=True)
+    study = Study(folder, space, seed, {"seed": seed})
+    run = Search(study, work, space, BUDGET, folder, told or Silent())
+    run.carry_out(trials, deadline)
+    return run.written()
+
+
+@dataclasses.dataclass(frozen=True)
+class Searched:
+    """A search of eight trials that came to its end. Not to be changed."""
+
+    folder: Path
+    work: Planted
+    result: SearchResult
+    notes: list[str]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, recorder: type) -> Searched:
+    folder, work, told = tmp_path_factory.mktemp("whole"), Planted(), recorder()
+    return Searched(folder, work, searched(folder, work, told=told), told.notes)
+
+
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_eight_trials_find_the_best_of_a_planted_space(tmp_path: Path, seed: int) -> None:
+    work = Planted()
+    result = searched(tmp_path, work, seed=seed)
+    assert result.best is not None
+    assert result.best.chosen == BEST
+    assert result.keeps_budget
+    assert result.best in result.front
+    assert len(work.begun) == 8
+
+
+def test_another_seed_tries_something_else(whole: Searched, tmp_path: Path) -> None:
+    assert whole.result.best is not None
+    assert whole.result.best.chosen == BEST
+    other = searched(tmp_path, Planted(), 3, seed=5)
+    first = [own.chosen for own in whole.result.outcomes[: len(other.outcomes)]]
+    assert [own.chosen for own in other.outcomes] != first
+
+
+def test_shapes_that_are_too_slow_untrained_are_not_trained(whole: Searched) -> None:
+    hopeless = [own for own in whole.result.outcomes if own.state == "hopeless"]
+    assert hopeless
+    assert all(own.chosen["distill.width"] in (48, 64) for own in hopeless)
+    assert not any(own.bundle for own in hopeless)
+    trained = [own for own in whole.result.outcomes if own.state != "hopeless"]
+    assert all(own.chosen["distill.width"] in (16, 32) for own in trained)
+    assert any("latency<=8ms@cpu:1 can't be kept by this shape" in note for note in whole.notes)
+
+
+def test_worse_trials_are_stopped_early(whole: Searched) -> None:
+    states = [own.state for own in whole.result.outcomes]
+    assert "stopped" in states
+    assert len(whole.work.ended) == states.count("measured") < len(whole.work.begun) == 8
+
+
+def test_the_same_seed_tries_the_same_also_after_a_stop(whole: Searched, tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        searched(tmp_path, Planted(fails={3: Interrupted("stopped")}))
+    work = Planted()
+    result = searched(tmp_path, work)
+    outcomes = whole.result.outcomes
+    assert [own.chosen for own in result.outcomes] == [own.chosen for own in outcomes]
+    assert [own.state for own in result.outcomes] == [own.state for own in outcomes]
+    trained = [own.number for own in outcomes if own.state != "hopeless"]
+    assert [folder.name for folder in work.begun] == [f"{number:03}" for number in trained[2:]]
+    again = Planted()
+    assert searched(tmp_path, again) == result
+    assert again.begun == again.timed == []
+
+
+def test_more_trials_go_on(tmp_path: Path) -> None:
+    searched(tmp_path, Planted(), 3)
+    work = Planted()
+    result = searched(tmp_path, work, 5)
+    assert len(work.begun) == 2
+    assert sum(own.state != "hopeless" for own in result.outcomes) == 5
+
+
+def test_what_fails_by_itself_is_an_outcome(tmp_path: Path) -> None:
+    work = Planted(fails={1: DivergedError("the loss became nan")})
+    result = searched(tmp_path, work)
+    (failed,) = [own for own in result.outcomes if own.state == "failed"]
+    assert failed.reason == "the loss became nan"
+    assert result.best is not None
+    with pytest.raises(OptionError, match=r"no trial came to its end\. The last one: the loss"):
+        searched(tmp_path / "all", Planted(fails={1: DivergedError("the loss became nan")}), 1)
+
+
+def test_a_small_space_is_tried_once_and_no_more(tmp_path: Path, recorder: type) -> None:
+    told, work = recorder(), Planted()
+    small = space_from({"distill": {"width": [16, 32], "blocks": [2, 3]}}, "small")
+    result = searched(tmp_path, work, 20, space=small, told=told)
+    assert len(result.outcomes) == len(work.begun) == small.size == 4
+    assert told.notes[-1] == "the space holds nothing more that was not tried"
+
+
+def test_settings_that_contradict_each_other_are_left_out(tmp_path: Path) -> None:
+    space = space_from(
+        {"distill": {"student": ["fast", "tiny"], "norm": ["none", "instance"]}}, "s"
+    )
+    result = searched(tmp_path, Planted(), 20, space=space)
+    chosen = [
+        (own.chosen["distill.student"], own.chosen["distill.norm"]) for own in result.outcomes
+    ]
+    assert sorted(chosen) == [("fast", "none"), ("tiny", "instance"), ("tiny", "none")]
+
+
+def test_hopeless_spaces_come_to_an_end(tmp_path: Path, recorder: type, monkeypatch: Any) -> None:
+    monkeypatch.setattr(search_students, "_MOST_HOPELESS", 3)
+    told, work = recorder(), Planted()
+    space = space_from({"distill": {"width": [64, 72, 80, 88, 96]}}, "slow")
+    result = searched(tmp_path, work, space=space, told=told)
+    assert (len(result.outcomes), work.begun) == (3, [])
+    assert "3 shapes one after another break the budget untrained" in told.notes[-1]
+    with pytest.raises(BudgetError, match=r"nearest is trial .*, which was not trained: latency@"):
+        result.hold(tmp_path)
+
+
+def test_no_trial_begins_after_its_time(tmp_path: Path) -> None:
+    work = Planted()
+    result = searched(tmp_path, work, deadline=0.0)
+    assert (result.outcomes, work.timed) == ((), [])
+    with pytest.raises(BudgetError, match="no trial was measured"):
+        result.hold(tmp_path)
+
+
+def test_a_budget_that_nothing_keeps_shows_the_nearest(tmp_path: Path) -> None:
+    result = searched(tmp_path, Planted(within=False))
+    assert result.best is not None
+    assert result.best.chosen == BEST
+    assert not result.keeps_budget
+    with pytest.raises(BudgetError) as caught:
+        result.hold(tmp_path)
+    place = tmp_path / "trials" / f"{result.best.number:03}" / "student"
+    assert f"nearest is trial {result.best.number:03}, {place}: latency@cpu:1 7.111" in str(
+        caught.value
+    )
+    assert "style_ratio 1.2 (style_ratio<=1.15)" in str(caught.value)
+
+
+def test_the_result_is_written(whole: Searched) -> None:
+    content = json.loads((whole.folder / RESULT_FILE).read_text())
+    assert content == json.loads(json.dumps(whole.result.to_dict()))
+    assert content["schema"] == "nstc.search/1"
+    assert content["budget"] == ["latency<=8ms@cpu:1", "style_ratio<=1.15", "bytes<=100000"]
+    assert content["best"] in content["front"]
+    assert read_picture(whole.folder / FRONT_FILE).rgb.std() > 0
+
+
+def test_a_folder_of_another_search_is_not_mixed(tmp_path: Path) -> None:
+    Study(tmp_path, PLANTED, 0, {"teacher": "a", "space": [1]})
+    Study(tmp_path, PLANTED, 0, {"teacher": "a", "space": (1,)})  # as JSON has it
+    with pytest.raises(OptionError, match="a search with other settings: teacher differ"):
+        Study(tmp_path, PLANTED, 0, {"teacher": "b", "space": [1]})
+
+
+@pytest.mark.parametrize("damage", [b"{", b"[1]\n", b"\xff\n", b'{"op_code": 99}\n'])
+def test_a_damaged_journal_is_one_line(tmp_path: Path, damage: bytes) -> None:
+    Study(tmp_path, PLANTED, 0, {})
+    path = tmp_path / STUDY_FILE
+    path.write_bytes(damage + path.read_bytes())
+    with pytest.raises(OutputError, match=r"study\.journal is damaged"):
+        Study(tmp_path, PLANTED, 0, {})
+
+
+def test_an_outcome_that_was_changed_is_refused(tmp_path: Path) -> None:
+    searched(tmp_path, Planted(), 1)
+    path = tmp_path / STUDY_FILE
+    path.write_text(path.read_text().replace('"measured"', '"mended"'))
+    with pytest.raises(OutputError, match=r"study\.journal is damaged \(state"):
+        searched(tmp_path, Planted(), 1)
