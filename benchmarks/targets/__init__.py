@@ -43,7 +43,10 @@ def parse_target(text: str) -> Target:
         raise OptionError(f"no target {text!r}: expected one of {names}, as in cpu:2.")
     if (reason := known.availability()) is not None:
         raise OptionError(f"target {kind} can't run here: {reason}.")
-    return known.make(None if text == kind else text.removeprefix(f"{kind}:"))
+    target = known.make(None if text == kind else text.removeprefix(f"{kind}:"))
+    if kind not in TARGETS:
+        ADDED.refuse_incomplete(kind, target, Target)
+    return target
 
 
 def chosen_targets(targets: Sequence[str], threads: int | None) -> tuple[str, ...] | None:

@@ -75,6 +75,17 @@ class Extensions(Generic[T]):
             )
         return part
 
+    def refuse_incomplete(self, name: str, made: object, protocol: type) -> None:
+        """Raise `ExtensionError` if what the part of a name made lacks members of a protocol."""
+        missing = [own for own in vars(protocol) if own[0] != "_" and not hasattr(made, own)]
+        if missing:
+            point = self._points()[name]
+            raise ExtensionError(
+                f"{_words(point)} makes a {type(made).__name__} without {', '.join(missing)}: "
+                f"expected all of a {protocol.__module__}.{protocol.__name__}. Upgrade or "
+                f"uninstall {_package(point)}."
+            )
+
     def all(self) -> Mapping[str, T]:
         """Every part by its name, imported; raises what `get` raises."""
         return {name: part for name in self.names() if (part := self.get(name)) is not None}

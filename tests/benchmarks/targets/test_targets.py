@@ -30,15 +30,19 @@ def test_threads_are_short_for_cpu():
 
 class TestOfOtherPackages:
     CODE = (
+        "from types import SimpleNamespace\n"
         "from nstc.benchmarks.targets.base import TargetKind\n"
-        "KIND = TargetKind(form='board[:N]', summary='', make=lambda argument: argument,"
-        " availability=lambda: None)\n"
+        "PARTS = ('reference_artifact', 'draws_on', 'reports_memory', 'artifacts', 'open',"
+        " 'measure')\n"
+        "def make(argument):\n"
+        "    return SimpleNamespace(name=argument, **dict.fromkeys(PARTS))\n"
+        "KIND = TargetKind(form='board[:N]', summary='', make=make, availability=lambda: None)\n"
     )
 
     def test_are_found_by_what_stands_before_the_colon(self, install_extension) -> None:
         install_extension("nstc-board", {"nstc.targets": {"board": "KIND"}}, self.CODE)
-        assert parse_target("board:a:2") == "a:2"
-        assert parse_target("board") is None
+        assert parse_target("board:a:2").name == "a:2"
+        assert parse_target("board").name is None
         with pytest.raises(OptionError, match=r"no target 'bored': expected one of .*, board, as"):
             parse_target("bored")
 
@@ -47,3 +51,16 @@ class TestOfOtherPackages:
         assert parse_target("cpu:1").name == "cpu:1"
         with pytest.raises(ExtensionError, match="has the name of one that nstc has"):
             all_targets()
+
+    @pytest.mark.parametrize("part", ["draws_on", "reports_memory", "measure"])
+    def test_one_that_lacks_a_part_of_a_target_is_named(self, install_extension, part) -> None:
+        # as those that were made for an nstc that did not ask for it yet
+        code = self.CODE.replace(f"'{part}'", "'other'")
+        install_extension("nstc-board", {"nstc.targets": {"board": "KIND"}}, code)
+        with pytest.raises(ExtensionError) as caught:
+            parse_target("board:a")
+        assert str(caught.value) == (
+            "the extension board = nstc_board:KIND in nstc.targets of nstc-board 1.0 makes a "
+            f"SimpleNamespace without {part}: expected all of a "
+            "nstc.benchmarks.targets.base.Target. Upgrade or uninstall nstc-board."
+        )
