@@ -14,6 +14,7 @@ from nstc.core.graph_form import GraphForm
 from nstc.runtime.foreign import contracts, networks
 from nstc.runtime.foreign.probing import probe_contract
 from nstc.runtime.model_files import model_sha256
+from nstc.runtime.packs.style_pack import is_pack
 from nstc.runtime.session import Artifacts, Session, find_artifact, open_session
 
 FLOAT: Final = "onnx"  # the artifact that references and teachers are run as
@@ -85,15 +86,24 @@ Find = Callable[[Model], Subject]
 
 
 def find_subject(model: Model, *, trust: bool = False, store: Artifacts = find_artifact) -> Subject:
-    """A bundle by path or zoo name, or an ONNX file, or `BundleError`; a subject stays as it is."""
+    """A bundle by path or zoo name, or an ONNX file; a subject stays as it is.
+
+    `BundleError` and its kinds if it can't be opened; `OptionError` for a pack of styles.
+    """
     if isinstance(model, Subject):
         return model
-    if isinstance(model, Bundle):
-        return Subject(model.path, model, trust, store=store)
-    path = zoo.resolve_model_path(model)
-    if path.suffix.lower() == ".onnx" and path.is_file():
-        return Subject(path, None, trust)
-    return Subject(path, open_bundle(model), trust, store=store)
+    if not isinstance(model, Bundle):
+        path = zoo.resolve_model_path(model)
+        if path.suffix.lower() == ".onnx" and path.is_file():
+            return Subject(path, None, trust)
+        model = open_bundle(model)
+    if is_pack(model):
+        place = zoo.named(model.path)
+        raise errors.OptionError(
+            f"{place} is a pack of styles, and one style is measured at a time: write its file "
+            f"with nstc pack extract {place} --style NAME -o FILE.onnx, and give that."
+        )
+    return Subject(model.path, model, trust, store=store)
 
 
 def finder(*, trust: bool = False, store: Artifacts = find_artifact) -> Find:

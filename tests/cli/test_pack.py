@@ -9,7 +9,9 @@ from packed_students import *  # noqa: F403  (fixtures)
 
 from nstc.core import decoding
 from nstc.core.bundle import Bundle
+from nstc.core.errors import OptionError
 from nstc.core.images import Picture, read_picture, write_picture
+from nstc.core.zoo import zoo_folder
 from nstc.runtime.packs.blending import Blend
 from nstc.runtime.packs.style_pack import INT8, Pack, open_pack
 from nstc.runtime.stylizer import Stylizer
@@ -209,3 +211,18 @@ def test_verify_checks_each_style(nstc, pack: Path) -> None:
     assert done.code == 0
     assert "day: model.int8.onnx" in done.out
     assert "night: model.int8.tiles.onnx" in done.out
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        ("bench",),
+        ("check", "--baseline", zoo_folder() / "baseline.json"),
+        ("bench", "zoo:starry-night", "--against"),
+    ],
+)
+def test_a_pack_is_measured_by_the_file_of_one_style(nstc, pack: Path, verb) -> None:
+    done = nstc(*verb, pack)
+    assert done.code == OptionError.exit_code
+    assert done.err.count("\n") == 1
+    assert f"with nstc pack extract {pack} --style NAME -o FILE.onnx, and give that." in done.err
