@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from nstc.benchmarks.gate.baseline import Baseline, BaselineRow, KnownModel
+from nstc.benchmarks.gate.baseline import Baseline, BaselineQuality, BaselineRow, KnownModel
 from nstc.benchmarks.gate.keys import RowKey
 from nstc.benchmarks.subjects import Model, Subject
 from nstc.benchmarks.targets import parse_target
@@ -49,12 +49,14 @@ class ChosenRows:
 
         A new row is judged as the model's other rows are: they are of the same pictures.
         """
-        if self.teacher is not None:
-            return self.teacher
         qualities = [own.quality for own in (row, *self.baseline.rows_of(known))]
         quality = next((own for own in qualities if own is not None), None)
-        if quality is None:
-            return None
+        return self.teacher if quality is None else self.judge_of(quality, model)
+
+    def judge_of(self, quality: BaselineQuality, model: Subject) -> Model:
+        """What pictures of a model are judged by whose quality the baseline has."""
+        if self.teacher is not None:
+            return self.teacher
         # a model that was judged by itself is again
         return model if quality.teacher is None else self.baseline.locate(quality.teacher)
 

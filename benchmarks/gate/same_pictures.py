@@ -47,7 +47,7 @@ def rows_of_same_pictures(
         NstcError: what `Target.open`, `Session.run` and reading a photograph raise.
     """
     asked = [
-        (known, model, row)
+        (known, model, row, row.quality)
         for known, model in pairs.items()
         for row in chosen.of(known, model)
         if row.quality is not None and row.quality.pictures is not None
@@ -55,10 +55,8 @@ def rows_of_same_pictures(
     same = set()
     drawn: dict[tuple[str, str, int, str], str] = {}
     progress.begin("pictures", len(asked), 0)
-    for number, (known, model, row) in enumerate(asked, start=1):
-        judge = chosen.teacher_of(row, known, model)
-        if judge is None or row.quality is None:
-            continue
+    for number, (known, model, row, quality) in enumerate(asked, start=1):
+        judge = chosen.judge_of(quality, model)
         compared_by = judge_of(model, find_teacher(judge, f"--teacher {judge}", find), vgg)
         if compared_by is not None:
             target = target_of(row)
@@ -66,7 +64,7 @@ def rows_of_same_pictures(
             if place not in drawn:
                 session = target.open(model, row.artifact, probe)
                 drawn[place] = drawn_pictures(session, photos, row.size)
-            if row.quality.pictures == row.quality.pictures_of(evidence(compared_by, drawn[place])):
+            if quality.pictures == quality.pictures_of(evidence(compared_by, drawn[place])):
                 same.add(row.key)
         progress.advance(number, {})
     return frozenset(same)
