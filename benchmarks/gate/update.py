@@ -3,13 +3,14 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Unpack
+from typing import Final, Unpack
 
 from nstc.benchmarks.gate import baseline as baselines
 from nstc.benchmarks.gate import verdicts
 from nstc.benchmarks.gate.baseline import Baseline, BaselineRow, files_of, log_entry
 from nstc.benchmarks.gate.check_models import Conditions, Remeasurement
 from nstc.benchmarks.gate.groups import joined
+from nstc.benchmarks.gate.keys import RowKey
 from nstc.benchmarks.gate.pairing import Pairs, pair_models
 from nstc.benchmarks.gate.scope import FEWEST_ROUNDS, Scope
 from nstc.benchmarks.gate.verdicts import Measured, Verdict
@@ -19,6 +20,11 @@ from nstc.benchmarks.targets import parse_target
 from nstc.benchmarks.targets.browser import refuse_baseline_of_another_device
 from nstc.benchmarks.timing.machine import machine_class, machine_facts
 from nstc.core.errors import OptionError
+
+NO_HASH: Final = (
+    "a row has a hash where its quality was measured, its teacher is a bundle, all figures are "
+    "numbers, and no metrics of other packages are installed. Others are measured in every check."
+)
 
 
 def update_baseline(
@@ -80,18 +86,19 @@ def add_hashes(
     *,
     date: str | None = None,
     **conditions: Unpack[Conditions],
-) -> tuple[Baseline, BenchResult]:
+) -> tuple[Baseline, BenchResult, Sequence[RowKey]]:
     """A baseline with its own numbers, and hashes of the pictures here. Nothing is written.
 
     The pictures are judged: only where all facts and quality PASS do the numbers hold for them. The
     models are as in `update_baseline`, but none is new. Instructions are not counted.
 
     Returns:
-        The new baseline and what its pictures were found to be.
+        The new baseline, what its pictures were found to be, and the rows that can't have a hash.
 
     Raises:
         BaselineError: and its kinds, for a baseline that can't be used.
-        OptionError: no reason, or a model or a number that is not as the baseline has it.
+        OptionError: no reason, or a model or a number that is not as the baseline has it, or there
+            is no hash to add.
         NstcError: whatever `nstc.benchmarks.bench.bench` raises.
     """
     known = _with_reason(baseline, reason)
@@ -115,7 +122,11 @@ def add_hashes(
     rows = [
         _with_hash(row, found[row.key], known, anew.find) for row in known.rows if row.key in found
     ]
-    return known.updated(dataclasses.replace(update, rows=tuple(rows))), joined(found.values())
+    without = [row.key for row in rows if row.quality is None or row.quality.pictures is None]
+    if len(without) == len(rows) and all(own in known.files for own in update.files):
+        raise OptionError(f"--hashes-only has nothing to add to {baseline}: {NO_HASH}")
+    new = known.updated(dataclasses.replace(update, rows=tuple(rows)))
+    return new, joined(found.values()), without
 
 
 def _paired(models: Sequence[Model], known: Baseline, find: Find) -> tuple[Pairs, list[Subject]]:

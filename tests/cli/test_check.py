@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -207,6 +208,22 @@ def test_hashes_alone_are_added_on_request(monkeypatch, tmp_path):
         assert isinstance(refused.exception, OptionError)
         assert f"leave {flag} out" in str(refused.exception)
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("without", "said"),
+    [
+        ([], "b.json: 2 rows have a hash\n"),
+        ([KEY], f"b.json: 1 of 2 rows have a hash, and not {KEY}: "),
+    ],
+)
+def test_rows_that_got_no_hash_are_named(monkeypatch, tmp_path, without, said):
+    found = (None, SimpleNamespace(rows=(1, 2)), without)
+    monkeypatch.setattr("nstc.benchmarks.gate.update.add_hashes", lambda *_, **__: found)
+    monkeypatch.setattr("nstc.benchmarks.gate.baseline.save_baseline", lambda *_: None)
+    monkeypatch.setattr("nstc.cli.output.print_result", lambda *_, **__: None)
+    update = ("baseline", "update", tmp_path / "b.json", "--reason", "because", "--hashes-only")
+    assert said in nstc(*update).output
 
 
 @pytest.mark.slow

@@ -210,7 +210,8 @@ def stale(path):
 
 def test_hashes_are_added_to_numbers_that_stay(real, photos, judging):
     before = load_baseline(stale(real))
-    after, _ = add_hashes([], real, "hashes of pictures", photos=photos, date="2026-02-03")
+    after, _, without = add_hashes([], real, "hashes of pictures", photos=photos, date="2026-02-03")
+    assert without == []
     [old], [new] = before.rows, after.rows
     assert old.quality.pictures is None
     assert new.quality.pictures is not None
@@ -222,6 +223,25 @@ def test_hashes_are_added_to_numbers_that_stay(real, photos, judging):
     judging.clear()
     assert check([], real, photos=photos).verdict is Verdict.PASS
     assert not judging
+
+
+@pytest.fixture
+def of_others(student, foreign_file, photos, tmp_path):
+    """A baseline by a teacher that others made, whose int8 file has no check pictures yet."""
+    result = bench(
+        [student.path], against=foreign_file, teacher=foreign_file, photos=photos, recipe=RECIPE
+    )
+    path = tmp_path / "ci" / "baseline.json"
+    save_baseline(dataclasses.replace(from_result(result, path.parent), files=()), path)
+    return path
+
+
+def test_where_no_row_can_have_a_hash_none_is_added(of_others, photos):
+    with_files, _, without = add_hashes([], of_others, "why", photos=photos)
+    assert [own.artifact for own in without] == ["int8.onnx"]
+    save_baseline(with_files, of_others)
+    with pytest.raises(OptionError, match=r"nothing to add to .*json: a row has a hash where"):
+        add_hashes([], of_others, "why", photos=photos)
 
 
 def test_no_hash_is_added_to_numbers_that_do_not_hold(real, photos, make_bundle, teacher):

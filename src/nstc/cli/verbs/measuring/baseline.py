@@ -1,13 +1,16 @@
 """nstc baseline."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nstc.cli import options, output
 from nstc.core.errors import OptionError
+
+if TYPE_CHECKING:
+    from nstc.benchmarks.gate.keys import RowKey
 
 
 @options.with_flags
@@ -51,12 +54,12 @@ def update(
     from nstc.compress.export.export_model import made_artifact
     from nstc.core.files import locked
 
-    if hashes_only:
-        _refuse_in_vain({"--target": target, "--artifact": artifact, "--rounds": rounds})
     with locked(file), output.Bar() as bar:  # from reading it to writing it
         common = {"store": made_artifact, "progress": bar, **anew.conditions()}
         if hashes_only:
-            updated, result = add_hashes(models or (), file, reason, **common)
+            _refuse_in_vain({"--target": target, "--artifact": artifact, "--rounds": rounds})
+            updated, result, without = add_hashes(models or (), file, reason, **common)
+            said = _hashed(len(result.rows), without)
         else:
             updated, result = update_baseline(
                 models or (),
@@ -67,9 +70,20 @@ def update(
                 rounds=rounds,
                 **common,
             )
+            said = f"{len(result.rows)} rows accepted"
         save_baseline(updated, file)
     output.print_result(result, costs=False)
-    output.say(f"{file}: {len(result.rows)} rows accepted")
+    output.say(f"{file}: {said}")
+
+
+def _hashed(rows: int, without: "Sequence[RowKey]") -> str:
+    """How many of so many rows have a hash, and why those that are `without` have none."""
+    from nstc.benchmarks.gate.update import NO_HASH
+
+    if not without:
+        return f"{rows} rows have a hash"
+    names = ", ".join(map(str, without))
+    return f"{rows - len(without)} of {rows} rows have a hash, and not {names}: {NO_HASH}"
 
 
 def _refuse_in_vain(given: Mapping[str, object]) -> None:
