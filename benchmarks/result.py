@@ -68,14 +68,16 @@ class BenchProtocol:
 class LatencySummary:
     """Milliseconds of a picture."""
 
-    median: Milliseconds  # of the samples
+    median: Milliseconds  # of the samples; not a number where nothing was timed
     iqr: Milliseconds | None = None  # their interquartile range; None in old files, as the others
     p95: float | None = None  # what 95 % of them do not exceed
     samples: tuple[float, ...] = ()  # one a round; empty where only the summary was kept
 
     @staticmethod
     def of(samples_ms: Sequence[float]) -> "LatencySummary":
-        """Of one time a round."""
+        """Of one time a round; there may be none."""
+        if not samples_ms:
+            return LatencySummary(median=math.nan)
         return LatencySummary(
             median=statistics.median(samples_ms),
             iqr=statistics.iqr(samples_ms),
@@ -138,9 +140,16 @@ class Reference:
     watch: MachineNoise | None = None  # how the machine drifted meanwhile; None if not measured
     peaks: Peaks | None = None  # what it could do at most; None if not measured
 
+    @property
+    def timed(self) -> bool:
+        """As `Row.timed`."""
+        return not math.isnan(self.latency_ms.median)
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it, without what was not measured."""
         own = dataclasses.asdict(self)
+        if not self.timed:
+            del own["latency_ms"]
         measured = {"watch": own.pop("watch"), "roofline": own.pop("peaks")}
         return own | {name: part for name, part in measured.items() if part is not None}
 
@@ -169,6 +178,11 @@ class Row:
     instructions: InstructionCount | None = None  # that a picture takes
 
     @property
+    def timed(self) -> bool:
+        """Whether there are times. `nstc check` takes none that it does not judge."""
+        return not math.isnan(self.latency_ms.median)
+
+    @property
     def conclusive(self) -> bool:
         """Whether the interval of the speed-up is narrow enough to say anything."""
         return statistics.is_precise(self.speedup)
@@ -191,13 +205,16 @@ class Row:
         if self.instructions is not None:  # whose functions a baseline keeps
             count = {"per_picture": self.instructions.per_picture, "fewer": self.instructions.fewer}
             own["instructions"] = {name: part for name, part in count.items() if part is not None}
-        own["precision"] = {
-            "verdict": "CONCLUSIVE" if self.conclusive else "INCONCLUSIVE",
-            "tolerance": statistics.PRECISION,
-            "more_rounds": self.more_rounds,
-        }
+        times: tuple[str, ...] = ()
+        if self.timed:
+            times = ("latency_ms", "speedup", "precision")
+            own["precision"] = {
+                "verdict": "CONCLUSIVE" if self.conclusive else "INCONCLUSIVE",
+                "tolerance": statistics.PRECISION,
+                "more_rounds": self.more_rounds,
+            }
         own["quality"] = None if self.quality is None else self.quality.to_dict()
-        first = ("model", "artifact", "target", "size", "latency_ms", "speedup", "precision")
+        first = ("model", "artifact", "target", "size", *times)
         always = (*first, "params", "macs", "bytes", "counts", "quality")
         reported = (name for name in _REPORTED if own.get(name) is not None)
         return {name: own[name] for name in (*always, *reported)}

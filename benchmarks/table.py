@@ -180,7 +180,7 @@ def result_table(
     metrics = [metric for metric in shown if metric.narrow or wide or every]
     shows_memory = not narrow and any(row.footprint is not None for row in result.rows)
     columns = (
-        _Column("ms", lambda row: three_digits(row.latency_ms.median)),
+        _Column("ms", lambda row: three_digits(row.latency_ms.median) if row.timed else None),
         _Column("times faster\n(95 %)", _faster),
         *(() if narrow else _SIZES),
         _Column("KB", lambda row: three_digits(row.size_bytes / 1000)),
@@ -207,7 +207,9 @@ def _table(rows: Sequence[Row | OptimizedRow], columns: Sequence[_Column], capti
     return table
 
 
-def _faster(row: Row) -> str:
+def _faster(row: Row) -> str | None:
+    if not row.timed:
+        return None
     ends = (row.speedup.median, row.speedup.low, row.speedup.high)
     median, low, high = map(three_digits, ends)
     return f"{median} ({low}-{high}){'' if row.conclusive else '‡'}"
@@ -298,7 +300,7 @@ def summary(row: Row) -> str:
 def _caption(result: BenchResult) -> str:
     protocol = result.protocol
     lines = [
-        *map(_reference, result.references),
+        *(_reference(own) for own in result.references if own.timed),
         f"{protocol.size}x{protocol.size} px, {protocol.rounds} rounds, protocol {protocol.id}",
     ]
     judged = [row.quality for row in result.rows if row.quality is not None]
@@ -312,7 +314,7 @@ def _caption(result: BenchResult) -> str:
         f"{three_digits(row.seconds)} s each: the floor of the style loss"
         for row in result.optimized
     ]
-    if noisy := [row for row in result.rows if not row.conclusive]:
+    if noisy := [row for row in result.rows if row.timed and not row.conclusive]:
         # None for a time that no number of rounds would settle
         more = [row.more_rounds and len(row.latency_ms.samples) + row.more_rounds for row in noisy]
         advice = (

@@ -17,7 +17,14 @@ from nstc.benchmarks.gate.keys import RowKey
 from nstc.benchmarks.gate.more_rounds import rounds_to_add
 from nstc.benchmarks.gate.pairing import Pairs, pair_models
 from nstc.benchmarks.gate.same_pictures import rows_of_same_pictures
-from nstc.benchmarks.gate.scope import COUNTED, FEWEST_ROUNDS, Scope, chosen_scope
+from nstc.benchmarks.gate.scope import (
+    COUNTED,
+    FEWEST_ROUNDS,
+    Scope,
+    UntimedRecipe,
+    chosen_scope,
+    least_rounds,
+)
 from nstc.benchmarks.gate.verdicts import CheckReport, ComparedWith, Finding, Measured, Verdict
 from nstc.benchmarks.result import BenchProtocol, BenchResult
 from nstc.benchmarks.subjects import Find, Model, Probe, Subject, find_teacher, finder
@@ -153,10 +160,11 @@ class Remeasurement:
     ) -> dict[RowKey, Measured]:
         """Measure the baseline's rows of some models, see `pair_models`, and all of new ones.
 
-        Unless they are `timed`, which is to say that times will be compared, as few rounds as
-        possible are taken. Pictures that several rows are of are judged once. With `bases`, the
-        models as they were before the change, rows are timed in the same run as the bases' files,
-        and not judged; those that a base does not have are left out. Raises what `bench` raises.
+        Unless they are `timed`, which is to say that times will be compared, no time is taken where
+        that can be left out: see `least_rounds`. Pictures that several rows are of are judged once.
+        With `bases`, the models as they were before the change, rows are timed in the same run as
+        the bases' files, and not judged; those that a base does not have are left out. Raises what
+        `bench` raises.
         """
         protocol = self.baseline.protocol
         judged = bases is None and protocol.vgg is not None
@@ -168,7 +176,7 @@ class Remeasurement:
             models = [pairs[known] for known in members]
             models += [] if bases is None else [bases[known] for known in members]
             run = functools.partial(self._bench, group, models)
-            rounds = self.rounds if anew else FEWEST_ROUNDS
+            rounds = self.rounds if anew else least_rounds(self.scope.target_here(group.target))
             quality = judged and group.judged
             result = run(rounds=rounds, quality=quality, seed=protocol.seed)
             if judged and not quality:
@@ -249,7 +257,7 @@ class Remeasurement:
         if teacher is not None:
             teacher = find_teacher(teacher, f"--teacher {teacher}", self.find)
         options: Conditions = {**self.conditions, "against": self._reference, "teacher": teacher}
-        recipe = BenchRecipe(
+        recipe = (BenchRecipe if rounds else UntimedRecipe)(
             size=group.size,
             rounds=rounds,
             targets=(self.scope.target_here(group.target),),

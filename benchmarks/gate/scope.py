@@ -5,17 +5,36 @@ from typing import Final
 
 from nstc.benchmarks.gate.baseline import Baseline
 from nstc.benchmarks.gate.verdicts import ComparedWith
-from nstc.benchmarks.targets import instructions, parse_target
+from nstc.benchmarks.targets import cpu, instructions, parse_target
 from nstc.benchmarks.timing.machine import usable_cores
 from nstc.core.errors import OptionError
+from nstc.core.recipe import BenchRecipe
+from nstc.core.recipe.settings import setting, within
 
 COUNTED: Final = instructions.NAME  # the target of rows that have a count in the place of a time
 ADD_COUNTS: Final = (
     f"nstc baseline update FILE --target {COUNTED} --artifact int8 --reason TEXT adds them"
 )
-FEWEST_ROUNDS: Final = 3  # what `bench` takes at least: for runs whose times are not compared
+FEWEST_ROUNDS: Final = 3  # what `bench` takes at least
 _UNCOUNTED: Final = "cpu:1"  # runs the files of such rows where instructions are not counted
 _OF_THREADS: Final = ("cpu", "torchscript")  # targets whose name ends in a number of threads
+
+
+@dataclass(frozen=True, kw_only=True)
+class UntimedRecipe(BenchRecipe):
+    """Settings of a run that takes no times."""
+
+    rounds: int = setting(0, within(0, 0))
+
+
+def least_rounds(target: str) -> int:
+    """Rounds of a run on such a target whose times are not compared.
+
+    None on this machine's processor. A device, or a target of another package, may report its
+    facts with times alone.
+    """
+    takes_none = isinstance(parse_target(target), cpu.CpuTarget | cpu.ProgramTarget)
+    return 0 if takes_none else FEWEST_ROUNDS
 
 
 @dataclass(frozen=True, kw_only=True)

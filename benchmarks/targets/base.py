@@ -182,8 +182,10 @@ def alternate_sessions(
     """The rounds of `nstc.benchmarks.timing.latency.alternate` on a picture (H, W, 3) uint8.
 
     The reference is the first session. For each turn a session is reopened if it is `Reopenable`.
-    The time is real unless a clock is given.
+    The time is real unless a clock is given. For no rounds nothing is run.
     """
+    if not recipe.rounds:
+        return Timings(reference_ms=(), candidates_ms=((),) * (len(sessions) - 1))
 
     def run_of(session: Session) -> Run:
         return partial(session.infer, session.prepare(picture))

@@ -58,7 +58,9 @@ class CpuTarget:
                 if wants_memory and not isinstance(session, ForeignSession):
                     path, threads = session.path, self.threads
                     footprint = measure_footprint(path, size=recipe.size, threads=threads)
-                throughput = measure_throughput(session, picture)
+                throughput = None
+                if recipe.rounds:
+                    throughput = measure_throughput(session, picture)
                 provider = session.provider if isinstance(session, OnnxSession) else None
                 row = RowFacts(footprint=footprint, throughput=throughput, provider=provider)
                 rows.append(row)

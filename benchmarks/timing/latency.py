@@ -24,7 +24,7 @@ from typing import Any, Final, Protocol, runtime_checkable
 
 import numpy as np
 
-from nstc.benchmarks.timing.statistics import Interval, bootstrap_speedup, median
+from nstc.benchmarks.timing.statistics import UNKNOWN, Interval, bootstrap_speedup, median
 from nstc.core import Progress, Silent, images
 from nstc.runtime.session import Session
 
@@ -113,6 +113,8 @@ class Timings:
 
     def speedup(self, candidate: int, *, seed: int) -> Interval:
         """How many times faster than the reference the candidate at a position is."""
+        if not self.reference_ms:
+            return UNKNOWN
         return bootstrap_speedup(self.reference_ms, self.candidates_ms[candidate], seed=seed)
 
 
@@ -146,8 +148,11 @@ def alternate(
     is measured before the first round. Rounds in which the reference drifts are void and timed
     again, at most half as many as were asked for. Garbage is not collected meanwhile.
 
-    A turn runs what `reopen` gives; without it, the same session every time.
+    A turn runs what `reopen` gives; without it, the same session every time. For no rounds nothing
+    is run.
     """
+    if not rounds:
+        return Timings(reference_ms=(), candidates_ms=((),) * len(candidates))
     clock, progress = clock or RunClock(), progress or Silent()
     runs = [reference, *candidates]
     orders = iter(turn_orders(len(runs), rounds + rounds // 2, seed=seed))

@@ -34,6 +34,9 @@ class Interval:
     high: float  # its upper end
 
 
+UNKNOWN: Final = Interval(median=math.nan, low=math.nan, high=math.nan)  # of no samples
+
+
 @dataclass(frozen=True, kw_only=True)
 class Tail:
     """The bad end of a number of which less is better, over photographs."""

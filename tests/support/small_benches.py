@@ -28,7 +28,7 @@ from nstc.benchmarks.targets import TARGETS
 from nstc.benchmarks.targets.base import TargetKind
 from nstc.benchmarks.targets.cpu import CpuTarget
 from nstc.benchmarks.timing.machine import usable_cores
-from nstc.benchmarks.timing.statistics import Interval, Tail, bootstrap_median
+from nstc.benchmarks.timing.statistics import UNKNOWN, Interval, Tail, bootstrap_median
 from nstc.core.bundle import (
     STYLE_FILE,
     WEIGHTS_FILE,
@@ -262,7 +262,11 @@ class FakeBench:
             target=recipe.targets[0],
             size=recipe.size,
             latency_ms=LatencySummary.of(tuple(samples)),
-            speedup=bootstrap_median([self.reference_ms / ms for ms in samples], seed=0),
+            speedup=(
+                bootstrap_median([self.reference_ms / ms for ms in samples], seed=0)
+                if samples
+                else UNKNOWN
+            ),
             params=1000,
             macs=2_000_000,
             size_bytes=30_000,

@@ -321,6 +321,10 @@ def test_on_real_bundles(quick, student, teacher, make_bundle, photos, tmp_path)
     assert same.verdict is Verdict.PASS
     assert all(finding.baseline == finding.value for finding in same.findings)
     assert {"params", "macs", "bytes", "ssim", "psnr_db"} <= set(verdicts(same))
+    [result] = json.loads(to_json(same))["results"]  # nothing was timed
+    [row] = result["rows"]
+    assert not {"latency_ms", "speedup", "precision", "throughput"} & row.keys()
+    assert (result["protocol"]["rounds"], "latency_ms" in result["references"][0]) == (0, False)
 
     brighter = make_bundle("brighter", {"int8.onnx": 0.816}, teacher=teacher.origin())
     caught = check([brighter.path], path, photos=photos, facts_and_quality_only=True)

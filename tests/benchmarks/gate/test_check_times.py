@@ -7,6 +7,7 @@ import pytest
 from gate_reports import ALL_PASS, explained, verdicts
 
 from nstc.benchmarks.gate.check_models import check
+from nstc.benchmarks.gate.scope import least_rounds
 from nstc.benchmarks.gate.verdicts import ComparedWith, Verdict
 from nstc.core.errors import OptionError
 
@@ -111,7 +112,7 @@ def test_beside_the_base_the_class_of_machine_does_not_matter(
     timed, judged = fake_bench.calls
     assert (timed["models"], timed["quality"]) == ([student.path, base], False)
     assert (judged["models"], judged["quality"]) == ([student.path], True)
-    assert judged["recipe"].rounds == 3  # its times are not looked at
+    assert judged["recipe"].rounds == 0  # its times are not looked at
 
 
 @pytest.mark.parametrize(("speed", "verdict"), [(18.0, "REGRESSED"), (22.0, "IMPROVED")])
@@ -158,7 +159,14 @@ def test_time_left_out_is_said(baseline, photos, fake_bench):
     assert "speedup" not in verdicts(report)
     assert report.exit_status == 0
     assert report.notes == ("time was left out, as --facts-and-quality-only asks",)
-    assert fake_bench.calls[0]["recipe"].rounds == 3
+    assert fake_bench.calls[0]["recipe"].rounds == 0
+
+
+@pytest.mark.parametrize(
+    ("target", "rounds"), [("cpu:1", 0), ("torchscript:1", 0), ("ssh://board", 3)]
+)
+def test_a_device_may_tell_its_facts_with_times_alone(target, rounds):
+    assert least_rounds(target) == rounds
 
 
 def test_time_is_judged_on_request_alone_and_that_is_said(baseline, photos, fake_bench):
@@ -166,7 +174,7 @@ def test_time_is_judged_on_request_alone_and_that_is_said(baseline, photos, fake
     report = check([], baseline, photos=photos)
     assert "speedup" not in verdicts(report)
     assert (report.verdict, report.times_compared_with) == (Verdict.PASS, ComparedWith.NOTHING)
-    assert [call["recipe"].rounds for call in fake_bench.calls] == [3]
+    assert [call["recipe"].rounds for call in fake_bench.calls] == [0]
     [note] = report.notes
     assert note.startswith("not judged: time, which --time judges on an idle machine; instructions")
     assert "nstc baseline update FILE --target instructions" in note
