@@ -60,11 +60,11 @@ class CpuTarget:
                     footprint = measure_footprint(path, size=recipe.size, threads=threads)
                 throughput = None
                 if recipe.rounds:
-                    throughput = measure_throughput(session, picture)
+                    throughput = measure_throughput(session, picture, clock=clock)
                 provider = session.provider if isinstance(session, OnnxSession) else None
                 row = RowFacts(footprint=footprint, throughput=throughput, provider=provider)
                 rows.append(row)
-            peaks = measure_peaks(self.cores) if recipe.roofline else None
+            peaks = measure_peaks(self.cores, clock) if recipe.roofline else None
         return Measurement(
             timings=timings,
             place={"provider": "CPUExecutionProvider", "threads": self.threads},

@@ -178,7 +178,10 @@ def roofline(
 
 
 def measure_peaks(cores: Sequence[int], clock: RunClock | None = None) -> Peaks:
-    """Time matrix products and copies on one thread a core; the process must be pinned to them."""
+    """Time matrix products and copies on one thread a core; the process must be pinned to them.
+
+    By the clock that times the files that are compared with them; by the time of day without one.
+    """
     clock = clock or RunClock()
     threads = len(cores)
     fastest_s = []
@@ -247,8 +250,13 @@ def _product(
 
 
 def _copy(threads: int) -> Run:
-    """A copy in as many parts as there are threads; numpy releases the interpreter's lock."""
+    """A copy in as many parts as there are threads; numpy releases the interpreter's lock.
+
+    One part is copied by the thread that calls it, whose processor time is its time then.
+    """
     source = np.ones(COPIED_BYTES, np.uint8)
+    if threads == 1:
+        return partial(np.copyto, np.zeros_like(source), source)
     parts = [np.array_split(array, threads) for array in (np.zeros_like(source), source)]
     pool = ThreadPoolExecutor(threads)
     return lambda: list(pool.map(np.copyto, *parts))

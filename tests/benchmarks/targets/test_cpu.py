@@ -104,6 +104,21 @@ def test_what_a_thread_waits_for_counts_on_several_threads_alone(threads, counts
     picture = np.zeros((32, 32, 3), np.uint8)
     reading = target.measure([_Waiting(), _Waiting()], picture, recipe, Silent())
     assert all((own > 1.9) is counts for own in reading.timings.candidates_ms[0])
+    [row] = reading.rows  # whose other figures are of the same meaning of time
+    assert (row.throughput.frames_per_second < 1000 / 1.9) is counts
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_rooflines_peaks_are_timed_by_the_clock_of_its_files(threads, monkeypatch):
+    clocks = []
+    monkeypatch.setattr(latency, "STRETCH_S", 0.0)
+    monkeypatch.setattr(base, "alternate_sessions", lambda *given: clocks.append(given[-1]))
+    monkeypatch.setattr(cpu, "measure_peaks", lambda _, clock: clocks.append(clock))
+    target = CpuTarget(name=f"cpu:{threads}", threads=threads, cores=usable_cores()[:1])
+    recipe = BenchRecipe(size=32, rounds=3, roofline=True)
+    target.measure([_Waiting()], np.zeros((32, 32, 3), np.uint8), recipe, Silent())
+    files, peaks = clocks
+    assert files is peaks
 
 
 def test_a_session_opened_anew_computes_the_same_on_as_many_threads(make_bundle):

@@ -2,6 +2,7 @@ import json
 import os
 import threading
 
+import numpy as np
 import pytest
 from torch import nn
 
@@ -195,6 +196,17 @@ def test_the_peaks_of_this_machine(monkeypatch):
     assert peaks.threads == 1
     for value in (peaks.int8_gmac_s, peaks.float_gmac_s, peaks.bandwidth_gb_s):
         assert 0.1 < value < 10_000
+
+
+def test_one_part_is_copied_by_the_thread_whose_time_is_taken(monkeypatch):
+    copying = []
+    monkeypatch.setattr(machine, "COPIED_BYTES", 1024)
+    monkeypatch.setattr(np, "copyto", lambda *_: copying.append(threading.get_ident()))
+    machine._copy(1)()
+    assert copying == [threading.get_ident()]
+    machine._copy(2)()
+    assert len(copying) == 3
+    assert threading.get_ident() not in copying[1:]
 
 
 def test_the_products_are_what_they_are_said_to_be(monkeypatch):
