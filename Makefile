@@ -16,7 +16,7 @@ ZOO_BASELINE := models/zoo/baseline.json
 TARGETS := cpu:1 cpu:2 mobile executorch web
 ZOO := $(patsubst models/zoo/%,zoo:%,$(patsubst %/student,%,$(wildcard models/zoo/*/student models/zoo/*/fast)))
 
-.PHONY: demo test docs docs-serve house lint typetree types imports unit test-base base-sizes gate gate-instructions explore format clean web-setup \
+.PHONY: demo test docs docs-serve house lint typetree types imports unit test-base base-sizes gate gate-quality gate-instructions explore format clean web-setup \
 	zoo-baseline zoo-report readme-pictures test-slow test-docs test-notebook test-ssh test-web test-cuda test-executorch \
 	test-lowest test-lowest-compress test-gate-proof test-fuzz test-kills test-batch test-deploy \
 	test-memory emulators test-emulated \
@@ -81,6 +81,9 @@ house: $(READY)  ## how large the source is, and where it is past its limits
 
 gate: $(READY)  ## the zoo's facts and quality beside its baseline
 	$(BIN)/nstc check --baseline $(ZOO_BASELINE) --facts-and-quality-only
+
+gate-quality: $(READY)  ## and its quality measured, also where the pictures are the baseline's; minutes
+	$(BIN)/nstc check --baseline $(ZOO_BASELINE) --facts-and-quality-only --measure-quality
 
 gate-instructions: $(READY)  ## its instructions too, on a machine that may be busy; needs Valgrind
 	$(BIN)/nstc check --baseline $(ZOO_BASELINE)

@@ -12,7 +12,8 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 ACTION = ROOT / ".github" / "actions" / "nstc-check" / "action.yml"
 GUIDE = ROOT / "docs" / "guides" / "ci.md"
-WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+WORKFLOWS_FOLDER = ROOT / ".github" / "workflows"
+WORKFLOWS = sorted(WORKFLOWS_FOLDER.glob("*.yml"))
 PINNED = re.compile(r"[\w.-]+/[\w./-]+@[0-9a-f]{40}  # v\d+\.\d+\.\d+")
 
 
@@ -46,6 +47,13 @@ def test_no_job_may_do_more_than_it_needs():
     assert not [own for own in used if "checkout" in own or "nstc-check" in own]
     for path in WORKFLOWS:
         assert yaml.safe_load(path.read_text())["permissions"] == {"contents": "read"}, path
+
+
+def test_quality_is_measured_each_week_whatever_the_hashes_say():
+    [job] = yaml.safe_load((WORKFLOWS_FOLDER / "quality.yml").read_text())["jobs"].values()
+    [target] = [own["run"].removeprefix("make ") for own in job["steps"] if "run" in own]
+    recipe = re.search(rf"^{target}:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.M)
+    assert "--measure-quality" in recipe[1]
 
 
 def test_inputs_reach_scripts_as_variables_alone():
@@ -144,6 +152,7 @@ def test_every_input_reaches_the_check(action):
         BASE="old/one\n",
         PHOTOS="photos",
         TIME="true",
+        MEASURE_QUALITY="true",
         STRICT="true",
         ROUNDS="9",
         FACTS_AND_QUALITY_ONLY="true",
@@ -151,7 +160,8 @@ def test_every_input_reaches_the_check(action):
     asked = json.loads(action.read("asked.json"))
     assert asked[7:] == [
         *("--baseline", "b.json", "--base", "old/one", "--photos", "photos", "--time"),
-        *("--facts-and-quality-only", "--strict", "--rounds", "9", "--", "one", "two words"),
+        *("--facts-and-quality-only", "--measure-quality", "--strict"),
+        *("--rounds", "9", "--", "one", "two words"),
     ]
 
 
