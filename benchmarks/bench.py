@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from nstc.benchmarks import provenance
 from nstc.benchmarks import result as results
 from nstc.benchmarks.quality import judging
 from nstc.benchmarks.quality.judged_pictures import judge_of
@@ -283,7 +284,7 @@ class _Run:
             references=(),
             rows=(),
             unfinished=tuple(run.target.name for run in runs),
-            taken=results.taken_now(),
+            taken=provenance.taken_now(),
         )
         picture = next(self.photos.squares(recipe.size))
         for run in runs:

@@ -4,11 +4,8 @@ import dataclasses
 import hashlib
 import json
 import math
-import re
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
@@ -18,10 +15,17 @@ import msgspec
 from nstc.benchmarks.metric_names import with_current_names
 from nstc.benchmarks.timing import statistics
 from nstc.benchmarks.timing.instruction_counts import InstructionCount
-from nstc.benchmarks.timing.latency import MOST_REPEATS, PAUSE_S, TURN_MS, MachineNoise, Throughput
+from nstc.benchmarks.timing.latency import (
+    FEWEST_REPEATS,
+    MOST_REPEATS,
+    PAUSE_S,
+    TURN_MS,
+    MachineNoise,
+    Throughput,
+)
 from nstc.benchmarks.timing.machine import Peaks, Roofline
-from nstc.benchmarks.timing.statistics import Interval, Tail, tail_numbers
-from nstc.core import child_processes, files, manifest
+from nstc.benchmarks.timing.statistics import UNDISTURBED, Interval, Tail, tail_numbers
+from nstc.core import files, manifest
 from nstc.core.decoding import Count, DecodingError, Name, Text
 from nstc.runtime.footprint import Footprint
 
@@ -30,10 +34,8 @@ _ONE_TARGET: Final = "nstc.bench/1"  # of one target a run, and so of one refere
 SCHEMAS: Final = (_ONE_TARGET, SCHEMA)  # what can be read, oldest first
 
 FEW_PHOTOS: Final = 20  # intervals over fewer photographs than this are marked
-GIT_TIMEOUT_S: Final = 10  # a repository on a disk that is slower than this goes unnamed
 # The way of measuring. It changes with the numbers, and not with the form of the file.
 _PROTOCOL: Final = "nstc.timing/3"
-_COMMIT: Final = re.compile(r"[0-9a-f]{40,64}")
 # Keys of a row that are there where its target reports them.
 _REPORTED: Final = ("provider", "memory", "cold_start_ms", "throughput", "roofline", "instructions")
 
@@ -60,8 +62,16 @@ class BenchProtocol:
         are in each row, so these are left out.
         """
         what = [_PROTOCOL, self.size, self.photos.list_sha256, self.vgg, self.reference]
-        content = [*what, [PAUSE_S, TURN_MS, MOST_REPEATS]]
-        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
+        return _short_hash([*what, [PAUSE_S, TURN_MS, MOST_REPEATS]])
+
+    @property
+    def times_id(self) -> str:
+        """The same for speed-ups, which other statistics or turns change, and no figure else."""
+        return _short_hash([self.id, [UNDISTURBED, FEWEST_REPEATS]])
+
+
+def _short_hash(content: object) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,7 +260,7 @@ class BenchResult:
     # One for each target and model's artifact, in the order they were asked for.
     rows: tuple[Row, ...]
     unfinished: tuple[str, ...] = ()  # targets that a stopped run has not measured
-    taken: Mapping[str, str | bool] = field(default_factory=dict)  # see `taken_now`
+    taken: Mapping[str, str | bool] = field(default_factory=dict)  # see `provenance.taken_now`
     optimized: tuple[OptimizedRow, ...] = ()  # one for each style, where they were asked for
 
     def reference_of(self, row: Row) -> Reference:
@@ -306,33 +316,6 @@ class BenchResult:
     def write(self, path: Path) -> None:
         """Write the JSON, whole or not at all; `OutputError` if the path can't be written."""
         files.write_text(path, self.to_json())
-
-
-def taken_now(folder: Path | None = None) -> dict[str, str | bool]:
-    """When and of which commit a result is.
-
-    Its date, ISO in UTC to the second. Where `folder`, the working folder unless given, is inside a
-    git repository also its commit, a full hash, commit_date, and modified, whether tracked files
-    differ from it.
-    """
-
-    def git(*arguments: str) -> str | None:
-        """What git says; None if there is no git, no repository, or no answer in time."""
-        command = ["git", "--no-optional-locks", *arguments]
-        try:
-            ran = child_processes.run_to_end(command, cwd=folder, timeout_s=GIT_TIMEOUT_S)
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        return ran.output if ran.status == 0 else None
-
-    taken: dict[str, str | bool] = {"date": datetime.now(UTC).isoformat(timespec="seconds")}
-    head = git("log", "-1", "--no-show-signature", "--format=%H %cI")
-    commit, _, commit_date = (head or "").strip().partition(" ")
-    if _COMMIT.fullmatch(commit):
-        changes = git("status", "--porcelain", "--untracked-files=no")
-        modified = changes is None or bool(changes.strip())
-        taken |= {"commit": commit, "commit_date": commit_date, "modified": modified}
-    return taken
 
 
 def _finite(value: Any) -> Any:

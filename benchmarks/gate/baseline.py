@@ -100,10 +100,10 @@ class BaselineTime(RowKey):
     """The speed-up of one file, which holds on machines of one class."""
 
     machine_class: Name  # architecture/int8 instructions/runtime, of where it was run
-    protocol: Name  # the `id` of the protocol it was taken by
+    protocol: Name  # the `times_id` of the protocol it was taken by
     rounds: Count  # number of rounds in it
     speedup: Interval  # the reference's time divided by the file's
-    latency_ms: float  # milliseconds of a picture: lower quartile of the rounds
+    latency_ms: float  # milliseconds of a picture: mean of the rounds' lowest quarter
     cpu: Name  # the processor's name
 
     @property
@@ -219,7 +219,7 @@ def from_result(
         time = BaselineTime(
             **vars(key),
             machine_class=here,
-            protocol=result.protocol.id,
+            protocol=result.protocol.times_id,
             rounds=len(row.latency_ms.samples),
             speedup=row.speedup,
             latency_ms=undisturbed(row.latency_ms.samples),

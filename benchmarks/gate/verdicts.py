@@ -212,6 +212,8 @@ def _quality_obstacle(
 
 def _protocol_difference(baseline: Baseline, result: BenchResult) -> str:
     old, new = baseline.protocol, result.protocol
+    if old.id == new.id:  # and `times_id` differs
+        return "this nstc takes times in another way than the one that took the baseline's"
     pairs = {
         "other photographs": (old.photos.list_sha256, new.photos.list_sha256),
         "another size": (old.size, new.size),
@@ -291,7 +293,7 @@ def time_since_stored(
         verdict = Verdict.MISSING_BASELINE
         others = f", only of {', '.join(stored)}" if stored else ""
         why = f"no time of {here}{others}: {_NO_TIME}"
-    elif time.protocol != new.result.protocol.id:
+    elif time.protocol != new.result.protocol.times_id:
         why = f"{_protocol_difference(baseline, new.result)}: {_NO_TIME}"
     else:
         reference_ms = undisturbed(new.result.reference_of(new.row).latency_ms.samples)

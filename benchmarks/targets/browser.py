@@ -235,6 +235,7 @@ def site_of(
         "threads": threads,
         "pauseMs": latency.PAUSE_S * 1000,
         "turnMs": latency.TURN_MS,
+        "fewestRepeats": latency.FEWEST_REPEATS,
         "mostRepeats": latency.MOST_REPEATS,
         "maxWarmUps": latency.MAX_WARM_UPS,
         "steady": latency.STEADY,

@@ -8,9 +8,9 @@ that for their interval to hold in another process. See Mytkowicz et al., "Produ
 without doing anything obviously wrong!", ASPLOS 2009.
 
 Whatever else a machine does only adds to a run's time. So a turn gives its lowest time, and a
-speed-up compares lower quartiles of the rounds. See Chen and Revels, "Robust benchmarking in noisy
-environments", 2016, arXiv:1608.04295, and docs/adr/0006. Sessions of one thread are timed by the
-processor time of that thread, which leaves out what other processes take: docs/adr/0019.
+speed-up compares the lowest quarters of the rounds. See Chen and Revels, "Robust benchmarking in
+noisy environments", 2016, arXiv:1608.04295, and docs/adr/0006. Sessions of one thread are timed by
+the processor time of that thread, which leaves out what other processes take: docs/adr/0019.
 """
 
 import contextlib
@@ -31,8 +31,9 @@ from nstc.runtime.session import Session
 # Before each session's turn: ONNX Runtime's threads spin for some tens of milliseconds after a run
 # and would occupy the next session's cores.
 PAUSE_S: Final = 0.05
-# A turn times about as many runs as fit into this: at least one, at most `MOST_REPEATS`.
+# A turn times about as many runs as fit into this: from `FEWEST_REPEATS` to `MOST_REPEATS`.
 TURN_MS: Final = 50.0
+FEWEST_REPEATS: Final = 3  # most of the noise came from single runs of a slow reference
 MOST_REPEATS: Final = 15
 MAX_WARM_UPS: Final = 10  # a session that still gets faster after so many runs is timed as it is
 STEADY: Final = 0.05  # a run is warm once the next one is not faster by more than this share
@@ -120,7 +121,9 @@ class Timings:
 
 def repeats(run_ms: float) -> int:
     """How many runs of `run_ms` a turn times; the lowest time is its sample."""
-    return min(MOST_REPEATS, max(1, int(TURN_MS / run_ms))) if run_ms > 0 else MOST_REPEATS
+    if run_ms <= 0:
+        return MOST_REPEATS
+    return min(MOST_REPEATS, max(FEWEST_REPEATS, int(TURN_MS / run_ms)))
 
 
 def turn_orders(sessions: int, rounds: int, *, seed: int) -> list[list[int]]:
@@ -148,11 +151,8 @@ def alternate(
     is measured before the first round. Rounds in which the reference drifts are void and timed
     again, at most half as many as were asked for. Garbage is not collected meanwhile.
 
-    A turn runs what `reopen` gives; without it, the same session every time. For no rounds nothing
-    is run.
+    A turn runs what `reopen` gives; without it, the same session every time.
     """
-    if not rounds:
-        return Timings(reference_ms=(), candidates_ms=((),) * len(candidates))
     clock, progress = clock or RunClock(), progress or Silent()
     runs = [reference, *candidates]
     orders = iter(turn_orders(len(runs), rounds + rounds // 2, seed=seed))

@@ -7,12 +7,14 @@ from statistics import NormalDist
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 LEVEL: Final = 0.95  # share of resampled medians that an interval holds
 RESAMPLES: Final = 5000
-# On a machine that is loaded three quarters of the time the lower quartile is of an idle one. In
-# blocks of 20 rounds on a shared host it scattered by 1.1 %, where the median did by 5 %.
-UNDISTURBED_PERCENT: Final = 25
+# On a machine that is loaded three quarters of the time the lowest quarter is of an idle one. Its
+# mean scatters less than its upper end, the lower quartile, and than the median: docs/adr/0019.
+UNDISTURBED_SHARE: Final = 0.25
+UNDISTURBED: Final = f"mean of the lowest {UNDISTURBED_SHARE}"  # changes with `undisturbed`
 FEWEST_FOR_CORRELATION: Final = 8  # samples; the correlation of fewer neighbours is chance
 # Widens an interval by 4.4. A series with a higher correlation is a trend, and no width is right.
 MOST_CORRELATION: Final = 0.9
@@ -114,11 +116,20 @@ def bootstrap_median(samples: Sequence[float], *, seed: int) -> Interval:
 
 
 def undisturbed(times: Sequence[float]) -> float:
-    """The lower quartile, as the time on an idle machine.
+    """The mean of the lowest quarter, rounded up, as the time on an idle machine.
 
     Other work only ever adds to a time. The minimum would depend on a single sample.
     """
-    return percentile(times, UNDISTURBED_PERCENT)
+    _refuse_none(times)
+    return float(_mean_of_lowest(np.asarray(times, np.float64)))
+
+
+def _mean_of_lowest(times: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Of the `UNDISTURBED_SHARE` of times along the last axis."""
+    count = math.ceil(UNDISTURBED_SHARE * times.shape[-1])
+    lowest = np.partition(times, count - 1, axis=-1)[..., :count]
+    mean: npt.NDArray[np.float64] = lowest.mean(axis=-1)
+    return mean
 
 
 def bootstrap_speedup(reference: Sequence[float], own: Sequence[float], *, seed: int) -> Interval:
@@ -144,8 +155,7 @@ def bootstrap_speedup(reference: Sequence[float], own: Sequence[float], *, seed:
     rng = np.random.default_rng(seed)
     rounds = rng.integers(0, count, (RESAMPLES, count))
     one, other = (
-        np.percentile(np.asarray(times, np.float64)[rounds], UNDISTURBED_PERCENT, axis=1)
-        for times in (reference, own)
+        _mean_of_lowest(np.asarray(times, np.float64)[rounds]) for times in (reference, own)
     )
     tail = NormalDist().cdf(-math.sqrt(count / (count - 1)) * student_t(count - 1))
     low, middle, high = np.quantile(one / other, [tail, 0.5, 1 - tail])
@@ -317,8 +327,8 @@ def rounds_to_settle(
 def rounds_to_outweigh(change: SpeedChange, tolerance: float) -> int:
     """About how many rounds would do if the machine were as it was for the baseline from now on.
 
-    As many undisturbed rounds as there are disturbed ones: half of all, which is more than a lower
-    quartile needs.
+    As many undisturbed rounds as there are disturbed ones: half of all, which is more than the
+    lowest quarter needs.
     """
     undisturbed = replace(change, reference_ratio=1.0)
     return max(2 * change.rounds, rounds_to_settle(undisturbed, tolerance) or 0)

@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from nstc.benchmarks.result import taken_now
+from nstc.benchmarks.provenance import taken_now
 
 
 def git(folder, *arguments):

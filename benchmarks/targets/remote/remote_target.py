@@ -119,6 +119,7 @@ class RemoteJob:
             "orders": self.orders,
             "pause_s": latency.PAUSE_S,
             "turn_ms": latency.TURN_MS,
+            "fewest_repeats": latency.FEWEST_REPEATS,
             "most_repeats": latency.MOST_REPEATS,
             "max_warm_ups": latency.MAX_WARM_UPS,
             "steady": latency.STEADY,

@@ -146,7 +146,7 @@ def timed(job: dict[str, Any], graphs: list[FedGraph]) -> list[list[float]]:
         time.sleep(job["pause_s"])
         runs, warm_ms = warm_up(job, graph)
         fitting = int(job["turn_ms"] / warm_ms) if warm_ms > 0 else job["most_repeats"]
-        repeats.append(min(job["most_repeats"], max(1, fitting)))
+        repeats.append(min(job["most_repeats"], max(job["fewest_repeats"], fitting)))
         warm_ups.append(max(1, runs))
         say(job, "turn")
     samples: list[list[float]] = [[] for _ in graphs]

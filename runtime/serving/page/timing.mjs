@@ -9,13 +9,21 @@ const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
  * @typedef {object} Pace
  * @property {number} pauseMs Before a session's turn.
  * @property {number} turnMs A turn times about as many runs as fit into this.
+ * @property {number} fewestRepeats At least so many.
  * @property {number} mostRepeats At most so many.
  * @property {number} maxWarmUps Runs after which a session that still gets faster is timed as it is.
  * @property {number} steady A run is warm once the next is not faster by more than this share.
  */
 
 /** @type {Pace} That of latency.py. */
-export const PACE = { pauseMs: 50, turnMs: 50, mostRepeats: 15, maxWarmUps: 10, steady: 0.05 };
+export const PACE = {
+  pauseMs: 50,
+  turnMs: 50,
+  fewestRepeats: 3,
+  mostRepeats: 15,
+  maxWarmUps: 10,
+  steady: 0.05,
+};
 
 /**
  * @typedef {object} Session
@@ -69,7 +77,10 @@ export async function planOf(session, pace, clockStepMs) {
   const { runs, warmMs } = await warmUp(session, pace);
   const seen = Math.max(warmMs, clockStepMs);
   return {
-    repeats: Math.min(pace.mostRepeats, Math.max(1, Math.floor(pace.turnMs / seen))),
+    repeats: Math.min(
+      pace.mostRepeats,
+      Math.max(pace.fewestRepeats, Math.floor(pace.turnMs / seen)),
+    ),
     warmUps: Math.max(1, runs),
     stretch: Math.ceil((STEPS_OF_CLOCK * clockStepMs) / seen),
   };

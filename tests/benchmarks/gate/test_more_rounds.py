@@ -103,7 +103,7 @@ def test_pooled_rounds_keep_their_own_references():
     [row] = both.rows
     assert row.latency_ms.samples == (5, 5, 5, 10, 10)
     assert both.reference_of(row).latency_ms.samples == (10, 10, 10, 40, 40)
-    assert row.speedup.median == 2.0  # lower quartiles: 10 of 10 10 10 40 40, 5 of 5 5 5 10 10
+    assert row.speedup.median == 2.0  # lowest quarters: 10 of 10 10 10 40 40, 5 of 5 5 5 10 10
     assert (both.protocol.rounds, both.protocol.seed) == (5, 0)
 
 

@@ -21,7 +21,7 @@ from nstc.runtime.serving.web_runtime import WebRuntime
 
 RUNTIME = WebRuntime(Path("installed"))
 TIMING = PAGE["timing.mjs"].read_text(encoding="utf-8")
-PACE = re.compile(r"export const PACE = .*")
+PACE = re.compile(r"export const PACE = \{[^}]*\}")
 
 
 @pytest.fixture
@@ -84,6 +84,7 @@ def test_the_rounds_are_those_of_latency(sessions, pixels):
     )
     assert job["pauseMs"] == latency.PAUSE_S * 1000
     assert (job["turnMs"], job["mostRepeats"]) == (latency.TURN_MS, latency.MOST_REPEATS)
+    assert job["fewestRepeats"] == latency.FEWEST_REPEATS
     assert (job["maxWarmUps"], job["steady"]) == (latency.MAX_WARM_UPS, latency.STEADY)
     turns: list[int] = []
     clock = latency.RunClock(now_ns=lambda: len(turns) * 30_000_000, sleep=lambda _: None)
@@ -91,7 +92,7 @@ def test_the_rounds_are_those_of_latency(sessions, pixels):
     latency.alternate(runs[0], runs[1:], rounds=5, seed=7, clock=clock)
     steady_at_once = 2
     in_rounds = turns[3 * steady_at_once :]
-    assert [i for order in job["orders"] for i in order for _ in "12"] == in_rounds
+    assert [i for order in job["orders"] for i in order for _ in "1234"] == in_rounds
 
 
 def test_the_pace_of_the_live_page_is_that_of_latency():
@@ -99,6 +100,7 @@ def test_the_pace_of_the_live_page_is_that_of_latency():
     assert {name: float(value) for name, value in given.items()} == {
         "pauseMs": latency.PAUSE_S * 1000,
         "turnMs": latency.TURN_MS,
+        "fewestRepeats": latency.FEWEST_REPEATS,
         "mostRepeats": latency.MOST_REPEATS,
         "maxWarmUps": latency.MAX_WARM_UPS,
         "steady": latency.STEADY,

@@ -192,6 +192,7 @@ def test_the_far_side_measures_as_this_machine_does(monkeypatch, make):
         "orders": job.orders,
         "pause_s": latency.PAUSE_S,
         "turn_ms": latency.TURN_MS,
+        "fewest_repeats": latency.FEWEST_REPEATS,
         "most_repeats": latency.MOST_REPEATS,
         "max_warm_ups": latency.MAX_WARM_UPS,
         "steady": latency.STEADY,
