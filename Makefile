@@ -105,8 +105,8 @@ zoo-report: $(READY) web-setup  ## the zoo on every target of this machine, in s
 		--rounds 5 --json docs/reports/zoo-report-node.json
 	$(BIN)/nstc report docs/reports/zoo-report.json docs/reports/zoo-report-node.json -o docs/reports/zoo-report.html
 
-test-gate-proof: $(READY)  ## an hour on a quiet machine; NSTC_GATE_PROOF=short tries it, =instructions on any machine
-	$(BIN)/python -m pytest -m gate_proof tests/gate_proof
+test-gate-proof: $(READY)  ## half an hour on a quiet machine; resumes; NSTC_GATE_PROOF=short tries it, =instructions on any machine
+	$(BIN)/python -m lab.gate_proof
 
 bench-startup: $(READY)  ## how long `nstc --help` takes
 	$(BIN)/python -m lab.startup

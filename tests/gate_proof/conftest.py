@@ -1,28 +1,30 @@
-"""Baselines of the shipped student, a copy of it to do harm to, and a ledger of all verdicts."""
+"""Baselines of the shipped student, copies of it to do harm to, and a ledger of all verdicts."""
 
 import contextlib
 import dataclasses
 import functools
 import shutil
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 from gate_proof.graph_faults import GRAPH_FAULTS, make_copy, make_spoilt
-from gate_proof.ledger import Case, Trial, table, write
-from gate_proof.plan import Plan, chosen_plan, output_file, photos_of_run
+from gate_proof.ledger import Case, Kept, Trial, write
+from gate_proof.plan import Plan, chosen_plan, output_folder, photos_of_run
+from gate_proof.slowness import Slower
 from whole_copies import whole_copy
 
 from nstc.benchmarks import subjects
 from nstc.benchmarks.bench import bench
-from nstc.benchmarks.gate.baseline import from_result, save_baseline
+from nstc.benchmarks.gate.baseline import files_of, from_result, known_model, save_baseline
 from nstc.benchmarks.gate.check_models import check
 from nstc.benchmarks.gate.scope import COUNTED
 from nstc.benchmarks.gate.verdicts import CheckReport
 from nstc.benchmarks.result import BenchResult
+from nstc.benchmarks.subjects import find_subject
 from nstc.benchmarks.targets.instructions import INSTRUCTIONS
 from nstc.compress.export.export_model import made_artifact
 from nstc.core.photos import PhotoSet, sample_photos
@@ -34,14 +36,9 @@ ARTIFACT: Final = "int8.onnx"
 TARGET: Final = "cpu:1"
 """One core, so that the other one is left for a load."""
 
-_CASES: list[Case] = []
+SLOW: Final = "slower"
 
 Wrap = Callable[[Session], Session]
-
-
-@pytest.fixture(scope="session")
-def _cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("proof-cache")
 
 
 @pytest.fixture(scope="session")
@@ -49,10 +46,12 @@ def _baselines(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("baselines")
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All of the proof shares one: the teacher's graph takes a while to make."""
-    monkeypatch.setenv("NSTC_CACHE", str(_cache))
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """All of a part shares one: the teacher's graph takes a while to make."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NSTC_CACHE", str(tmp_path_factory.mktemp("proof-cache")))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -82,40 +81,96 @@ class Gate:
         """Facts alone."""
         return check(
             [candidate],
-            _time_baseline(self.folder, self.plan),
-            photos=sample_photos(),
+            _quality_baseline(self.folder, self.plan, 0),
+            photos=self._photos(0),
             facts_and_quality_only=True,
             store=made_artifact,
         )
 
-    def timed(self) -> CheckReport:
-        """Facts and time."""
-        return check(
-            [self.candidate],
-            _time_baseline(self.folder, self.plan),
-            photos=sample_photos(),
-            time=True,
-            rounds=self.plan.rounds,
-            max_rounds=self.plan.max_rounds,
-            store=made_artifact,
-        )
-
-    @contextlib.contextmanager
-    def opening_as(self, wrap: Wrap) -> Iterator[None]:
-        """Open the candidate, and nothing else, as another session inside the block."""
-        real = subjects.open_session
-        place = self.candidate.resolve()
-
-        def opened(model: Any, **options: Any) -> Session:
-            session = real(model, **options)
-            return wrap(session) if model.path.resolve() == place else session
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(subjects, "open_session", opened)
-            yield
+    def opening_as(self, wrap: Wrap) -> AbstractContextManager[None]:
+        """See `opening_as`."""
+        return opening_as(self.candidate, wrap)
 
     def _photos(self, run: int) -> PhotoSet:
         return photos_of_run(run, sample_photos(), self.plan.photos)
+
+
+@contextlib.contextmanager
+def opening_as(candidate: Path, wrap: Wrap) -> Iterator[None]:
+    """Open a candidate, and nothing else, as another session inside the block."""
+    real, place = subjects.open_session, candidate.resolve()
+
+    def opened(model: Any, **options: Any) -> Session:
+        session = real(model, **options)
+        return wrap(session) if model.path.resolve() == place else session
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subjects, "open_session", opened)
+        yield
+
+
+def by_model(report: CheckReport, models: Sequence[Path]) -> dict[str, CheckReport]:
+    """What a check says of each of the models that it was of."""
+    found = {model.name: [] for model in models}
+    for finding in report.findings:
+        found[finding.row.model].append(finding)
+    return {name: replace(report, findings=tuple(own)) for name, own in found.items()}
+
+
+@dataclass(frozen=True)
+class TimingGate:
+    """The gate over copies of the shipped student, which are timed in the same rounds."""
+
+    plan: Plan
+    folder: Path
+
+    def checked(self, share: float | None) -> dict[str, CheckReport]:
+        """What one check says of unchanged copies, and of one that takes longer by a share."""
+        names = self.plan.unchanged if share is None else [SLOW, *self.plan.unchanged]
+        models = [self._copies[name] for name in names]
+        with opening_as(self._copies[SLOW], lambda session: Slower(session, share or 0.0)):
+            report = check(
+                models,
+                self._baseline,
+                photos=sample_photos(),
+                time=True,
+                rounds=self.plan.rounds,
+                max_rounds=self.plan.max_rounds,
+                store=made_artifact,
+            )
+        return by_model(report, models)
+
+    @functools.cached_property
+    def _copies(self) -> dict[str, Path]:
+        names = [SLOW, *self.plan.unchanged]
+        return {name: make_copy(STUDENT, self.folder / name, name) for name in names}
+
+    @functools.cached_property
+    def _baseline(self) -> Path:
+        """The student's, entered under the name of each copy: it is the same file."""
+        rounds = self.plan.baseline_rounds
+        runs = [
+            _measured(self.plan, sample_photos(), rounds=rounds, seed=seed, quality=False)
+            for seed in range(self.plan.openings)
+        ]
+        whole = from_result(functools.reduce(BenchResult.pooled, runs), self.folder)
+        copies = [find_subject(path) for path in self._copies.values()]
+        models = {known_model(own, self.folder): own for own in copies}
+
+        def of_each(parts: Sequence[Any]) -> tuple[Any, ...]:
+            places = (own.place for own in models)
+            return tuple(replace(own, model=place) for place in places for own in parts)
+
+        path = self.folder / "time.json"
+        baseline = replace(
+            whole,
+            models=tuple(models),
+            rows=of_each(whole.rows),
+            times=of_each(whole.times),
+            files=tuple(file for known, own in models.items() for file in files_of(own, known)),
+        )
+        save_baseline(baseline, path)
+        return path
 
 
 @dataclass(frozen=True)
@@ -129,25 +184,14 @@ class CountingGate:
         """One check of a student of each fault, and of unchanged ones: what it says of each."""
         folder = self.folder / str(run)
         models = [make_spoilt(STUDENT, folder, fault, run) for fault in GRAPH_FAULTS]
-        models += [make_copy(STUDENT, folder / name, name) for name in self.unchanged]
+        models += [make_copy(STUDENT, folder / name, name) for name in self.plan.unchanged]
         report = check(models, self._baseline, photos=sample_photos(), store=made_artifact)
         shutil.rmtree(folder)
-        by_model = {model.name: [] for model in models}
-        for finding in report.findings:
-            by_model[finding.row.model].append(finding)
-        return {
-            name: dataclasses.replace(report, findings=tuple(found))
-            for name, found in by_model.items()
-        }
-
-    @property
-    def unchanged(self) -> list[str]:
-        """Names of the students that are as they were."""
-        return [f"unchanged-{number}" for number in range(self.plan.together)]
+        return by_model(report, models)
 
     @functools.cached_property
     def _baseline(self) -> Path:
-        names = [*(fault.model for fault in GRAPH_FAULTS), *self.unchanged]
+        names = [*(fault.model for fault in GRAPH_FAULTS), *self.plan.unchanged]
         models = [make_copy(STUDENT, self.folder / name, name) for name in names]
         result = bench(
             models,
@@ -168,39 +212,36 @@ def counting_gate(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Count
     return CountingGate(plan, tmp_path_factory.mktemp("counted"))
 
 
+@pytest.fixture(scope="session")
+def timing_gate(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> TimingGate:
+    return TimingGate(plan, tmp_path_factory.mktemp("timed"))
+
+
 @pytest.fixture
 def gate(plan: Plan, tmp_path: Path, _baselines: Path) -> Gate:
-    if plan.counts_alone:
-        pytest.skip("instructions alone were asked for")
     candidate = whole_copy(STUDENT, tmp_path / "candidate")
     return Gate(plan, _baselines, candidate)
 
 
-@pytest.fixture
-def tried() -> Callable[..., Case]:
-    """Runs a case so many times and enters it in the ledger, whatever comes of it."""
-
-    def run(name: str, runs: int, once: Callable[[int], Trial], *, needed: int) -> Case:
-        case = Case(name, needed)
-        _CASES.append(case)
-        start = time.monotonic()
-        for number in range(runs):
-            case.trials.append(once(number))
-            case.seconds = time.monotonic() - start
-        return case
-
-    return run
+@pytest.fixture(scope="module")
+def kept(request: pytest.FixtureRequest, plan: Plan) -> Kept:
+    """Trials of the part that a module is, `PART`; it makes so many `CHECKS` of each number."""
+    path = output_folder() / f"{request.module.PART}.jsonl"
+    return Kept(path, dataclasses.asdict(plan), request.module.CHECKS * plan.faulty)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if not _CASES:
-        return
-    plan = chosen_plan()
-    terminalreporter.section(f"proof of the gate, {plan.name}")
-    for line in table(_CASES):
-        terminalreporter.write_line(line)
-    write(_CASES, output_file(), plan=dataclasses.asdict(plan))
-    terminalreporter.write_line(f"written to {output_file()}")
+@pytest.fixture(scope="module")
+def entered(request: pytest.FixtureRequest, plan: Plan) -> Iterator[Callable[..., Case]]:
+    """Enters a case in the part's ledger: its trials, and the seconds that they took."""
+    cases: list[Case] = []
+
+    def enter(name: str, found: Sequence[tuple[Trial, float]], *, needed: int) -> Case:
+        trials = [trial for trial, _ in found]
+        cases.append(Case(name, needed, trials, sum(seconds for _, seconds in found)))
+        return cases[-1]
+
+    yield enter
+    write(cases, output_folder() / f"{request.module.PART}.json", plan=dataclasses.asdict(plan))
 
 
 @functools.cache
@@ -208,15 +249,6 @@ def _quality_baseline(folder: Path, plan: Plan, run: int) -> Path:
     photos = photos_of_run(run, sample_photos(), plan.photos)
     result = _measured(plan, photos, rounds=3, seed=run, quality=True)
     return _saved(result, folder / f"quality-{run}.json")
-
-
-@functools.cache
-def _time_baseline(folder: Path, plan: Plan) -> Path:
-    runs = [
-        _measured(plan, sample_photos(), rounds=plan.baseline_rounds, seed=seed, quality=False)
-        for seed in range(plan.openings)
-    ]
-    return _saved(functools.reduce(BenchResult.pooled, runs), folder / "time.json")
 
 
 def _measured(

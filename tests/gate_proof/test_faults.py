@@ -6,9 +6,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from gate_proof import ledger
 from gate_proof.faults import PICTURE_FAULTS, Changed, scaled, swapped, with_checkerboard
 from gate_proof.graph_faults import GRAPH_FAULTS, make_copy, make_spoilt
 from gate_proof.heavier import make_heavier
+from gate_proof.ledger import Kept, Trial
 from gate_proof.plan import FULL, INSTRUCTIONS, SHORT, chosen_plan, photos_of_run
 from gate_proof.slowness import Slower, busy_core
 
@@ -21,6 +23,9 @@ from nstc.runtime.session import open_session
 
 def rgb_of(path: Path) -> np.ndarray:
     return read_picture(path).rgb
+
+
+TRIAL = Trial(verdict="PASS", named={}, right=True, rounds_needed=None, time=None)
 
 
 class Negative:
@@ -101,6 +106,23 @@ def test_a_spoilt_graph_is_another_in_each_run_and_gives_much_the_same_picture(
     before, *after = (open_session(own, artifact="int8").run(pixels) for own in bundles)
     for picture in after:
         assert np.abs(picture.astype(np.int16) - before).mean() < 1
+
+
+def test_checks_that_were_made_are_not_made_again_on_the_same_commit(tmp_path, monkeypatch):
+    taken = {"commit": "a" * 40, "modified": False}
+    monkeypatch.setattr(ledger, "taken_now", lambda: taken)
+    path, found = tmp_path / "times.jsonl", {"slower": TRIAL}
+    first = Kept(path, {"name": "full"}, 2)
+    assert first.trials("0", lambda: found)[0] == found
+    with path.open("a") as file:
+        file.write('{"check": "1", "seconds": 3, "trials": {}')  # it was killed meanwhile
+    resumed = Kept(path, {"name": "full"}, 2)
+    assert resumed.trials("0", dict)[0] == found
+    assert resumed.trials("1", dict)[0] == {}
+    assert len(path.read_text().splitlines()) == 3
+    assert Kept(path, {"name": "short"}, 2).trials("0", dict)[0] == {}
+    taken["modified"] = True
+    assert Kept(path, {"name": "short"}, 2).trials("0", lambda: found)[0] == found
 
 
 @pytest.mark.skipif(len(usable_cores()) < 2, reason="a load needs a second core")

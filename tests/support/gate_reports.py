@@ -1,7 +1,7 @@
 """What a check found, in short, and the recipe of the baselines that it is compared with."""
 
 from nstc.benchmarks.gate.keys import RowKey
-from nstc.benchmarks.gate.verdicts import CheckReport
+from nstc.benchmarks.gate.verdicts import CheckReport, Verdict
 from nstc.core.recipe import BenchRecipe
 
 RECIPE = BenchRecipe(size=32, rounds=5, targets=("cpu:1",))
@@ -13,6 +13,16 @@ def verdicts(report: CheckReport) -> dict[str, str]:
     """Of rows, by fact."""
     rows = [finding for finding in report.findings if isinstance(finding.row, RowKey)]
     return {finding.fact: str(finding.verdict) for finding in rows}
+
+
+def regressed(report: CheckReport) -> set[str]:
+    """Facts of rows that are REGRESSED."""
+    return {fact for fact, verdict in verdicts(report).items() if verdict == Verdict.REGRESSED}
+
+
+def passed(report: CheckReport) -> set[str]:
+    """Facts of rows that PASS."""
+    return {fact for fact, verdict in verdicts(report).items() if verdict == Verdict.PASS}
 
 
 def verdicts_on_files(report: CheckReport) -> dict[tuple[str, str], str]:

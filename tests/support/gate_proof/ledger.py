@@ -1,14 +1,17 @@
-"""What became of every run: a table of counts, and all of it as JSON."""
+"""What became of every check, as JSON; checks that were made already are not made again."""
 
+import contextlib
 import json
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from nstc.benchmarks.gate import instruction_verdicts
 from nstc.benchmarks.gate.verdicts import CheckReport, Finding, Verdict
+from nstc.benchmarks.provenance import taken_now
 from nstc.benchmarks.timing.machine import machine_facts
 from nstc.benchmarks.timing.statistics import median
 
@@ -56,12 +59,15 @@ class Case:
     def right(self) -> int:
         return sum(trial.right for trial in self.trials)
 
-    def named(self) -> str:
+    def named(self) -> dict[str, int]:
         """Which numbers spoke up, and how often."""
-        counts = Counter(
-            f"{name} {verdict}" for trial in self.trials for name, verdict in trial.named.items()
+        return dict(
+            Counter(
+                f"{name} {verdict}"
+                for trial in self.trials
+                for name, verdict in trial.named.items()
+            ).most_common()
         )
-        return ", ".join(f"{words} {count}" for words, count in counts.most_common())
 
 
 def trial(report: CheckReport, *, right: bool) -> Trial:
@@ -82,7 +88,7 @@ def trial(report: CheckReport, *, right: bool) -> Trial:
 
 def _time(found: Finding, report: CheckReport) -> dict[str, Any]:
     result = report.results[0]
-    row = result.rows[0]
+    row = next(own for own in result.rows if Path(own.model).name == found.row.model)
     return {
         "speedup": found.value,
         "baseline": found.baseline,
@@ -102,23 +108,6 @@ def _instructions(found: Finding) -> dict[str, Any]:
     }
 
 
-def table(cases: Sequence[Case]) -> list[str]:
-    """Lines: of each case the counts and who spoke up."""
-    lines = [
-        f"{'case':<24}{'right':>12}{'needed':>8}{'PASS':>6}{'REGR.':>7}{'INCONCL.':>10}{'s':>7}"
-    ]
-    for case in cases:
-        counts = [case.count(verdict) for verdict in ("PASS", "REGRESSED", "INCONCLUSIVE")]
-        right = f"{case.right} of {len(case.trials)}"
-        lines.append(
-            f"{case.name:<24}{right:>12}{case.needed:>8}{counts[0]:>6}{counts[1]:>7}"
-            f"{counts[2]:>10}{case.seconds:>7.0f}"
-        )
-        if case.named():
-            lines.append(f"    {case.named()}")
-    return lines
-
-
 def write(cases: Sequence[Case], path: Path, *, plan: dict[str, Any]) -> None:
     """Everything as JSON."""
     content = {
@@ -132,6 +121,7 @@ def write(cases: Sequence[Case], path: Path, *, plan: dict[str, Any]) -> None:
                 "right": case.right,
                 "seconds": case.seconds,
                 "verdicts": dict(Counter(trial.verdict for trial in case.trials)),
+                "named": case.named(),
                 "trials": [vars(trial) for trial in case.trials],
             }
             for case in cases
@@ -139,3 +129,44 @@ def write(cases: Sequence[Case], path: Path, *, plan: dict[str, Any]) -> None:
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+class Kept:
+    """Trials in a file, a line for each check, so that an interrupted proof goes on.
+
+    The first line says what they are of, and how many checks there will be. A file that says
+    another thing is begun anew, and so is one of files that no commit has.
+    """
+
+    def __init__(self, path: Path, plan: dict[str, Any], checks: int) -> None:
+        taken = taken_now()
+        head = {"plan": plan, "commit": taken.get("commit"), "checks": checks}
+        self._path = path
+        self._known: dict[str, dict[str, Any]] = {}
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        if lines and json.loads(lines[0]) == head and taken.get("modified") is False:
+            for line in lines[1:]:
+                with contextlib.suppress(ValueError):  # the last one may be torn
+                    own = json.loads(line)
+                    self._known[own["check"]] = own
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(head) + "\n", encoding="utf-8")
+        for own in self._known.values():
+            self._append(own)
+
+    def trials(
+        self, check: str, make: Callable[[], Mapping[str, Trial]]
+    ) -> tuple[dict[str, Trial], float]:
+        """Those of a check by name, made unless they are there, and the seconds they took."""
+        if check not in self._known:
+            start = time.monotonic()
+            made = {name: vars(own) for name, own in make().items()}
+            seconds = time.monotonic() - start
+            self._known[check] = {"check": check, "seconds": seconds, "trials": made}
+            self._append(self._known[check])
+        known = self._known[check]
+        return {name: Trial(**own) for name, own in known["trials"].items()}, known["seconds"]
+
+    def _append(self, line: dict[str, Any]) -> None:
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")

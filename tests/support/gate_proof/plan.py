@@ -16,34 +16,32 @@ _COLORED: Final = 8
 """Levels between red and blue, on average."""
 
 LENGTH_VARIABLE: Final = "NSTC_GATE_PROOF"
-OUTPUT_VARIABLE: Final = "NSTC_GATE_PROOF_JSON"
+FOLDER_VARIABLE: Final = "NSTC_GATE_PROOF_FOLDER"
+LOWEST_PRIORITY: Final = 19
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Numbers of runs and what one of them takes.
+    """Numbers of checks and what one of them takes.
 
     Attributes:
         name: "full", "short" or "instructions".
-        faulty: Runs of each fault.
-        unchanged: Runs of the unchanged model on a quiet machine.
-        loaded: Runs of it beside a load.
-        together: Unchanged copies beside the faults in one check of instructions.
-        counted_size: Side in pixels of the pictures whose instructions are counted.
-        counts_alone: Whether instructions are all that is tried.
+        faulty: Checks of each fault.
+        together: Unchanged copies in one check of times or instructions.
         size: Side of the pictures in pixels.
-        photos: How many photographs a run judges, another choice in each.
+        photos: How many photographs a check judges, another choice in each.
         rounds: Timed rounds to begin with.
         max_rounds: In all.
         openings: The timed baseline is pooled from so many runs, each with sessions of its own.
         baseline_rounds: Of each of them.
-        counts_hold: Whether there are enough runs for the counts to mean something.
+        counts_hold: Whether there are enough checks for the counts to mean something.
+        counted_size: Side in pixels of the pictures whose instructions are counted.
+        niceness: Of the load: 19 takes what the proof's own parts leave of the cores.
     """
 
     name: str
     faulty: int
-    unchanged: int
-    loaded: int
+    together: int = 5
     size: int = 256
     photos: int = 2
     rounds: int = 20
@@ -51,18 +49,21 @@ class Plan:
     openings: int = 4
     baseline_rounds: int = 60
     counts_hold: bool = True
-    together: int = 5
     counted_size: int = 128
-    counts_alone: bool = False
+    niceness: int = LOWEST_PRIORITY
+
+    @property
+    def unchanged(self) -> list[str]:
+        """Names of the copies that are as the student is."""
+        return [f"unchanged-{number}" for number in range(self.together)]
 
 
-FULL: Final = Plan(name="full", faulty=20, unchanged=100, loaded=100)
-INSTRUCTIONS: Final = dataclasses.replace(FULL, name="instructions", counts_alone=True)
+FULL: Final = Plan(name="full", faulty=20)
+INSTRUCTIONS: Final = dataclasses.replace(FULL, name="instructions", niceness=0)
 SHORT: Final = Plan(
     name="short",
     faulty=2,
-    unchanged=2,
-    loaded=2,
+    together=2,
     rounds=10,
     max_rounds=40,
     openings=2,
@@ -77,9 +78,9 @@ def chosen_plan() -> Plan:
     return plans[os.environ.get(LENGTH_VARIABLE, FULL.name)]
 
 
-def output_file() -> Path:
-    """Where the JSON goes."""
-    return Path(os.environ.get(OUTPUT_VARIABLE, "runs/gate-proof.json"))
+def output_folder() -> Path:
+    """Where `lab.gate_proof` looks for what each part found."""
+    return Path(os.environ.get(FOLDER_VARIABLE, "runs/gate-proof"))
 
 
 def photos_of_run(run: int, photos: PhotoSet, count: int) -> PhotoSet:

@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from statistics import median
 from typing import Any, Final
 
+from nstc.benchmarks.timing.machine import usable_cores
 from nstc.runtime.session import Session
 
 _REMEMBERED: Final = 101
 _LOAD: Final = """
 import os, sys
 os.sched_setaffinity(0, {int(sys.argv[1])})
+os.nice(int(sys.argv[2]))
 import numpy as np
 a = np.ones((512, 512), np.float32)
 print("busy", flush=True)
@@ -51,11 +53,20 @@ class Slower:
 
 
 @contextlib.contextmanager
-def busy_core(core: int) -> Iterator[None]:
+def busy_cores(niceness: int) -> Iterator[None]:
+    """Such a process on every core."""
+    with contextlib.ExitStack() as loads:
+        for core in usable_cores():
+            loads.enter_context(busy_core(core, niceness))
+        yield
+
+
+@contextlib.contextmanager
+def busy_core(core: int, niceness: int = 0) -> Iterator[None]:
     """A process that multiplies matrices on one core for as long as the block runs."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     process = subprocess.Popen(
-        [sys.executable, "-c", _LOAD, str(core)],
+        [sys.executable, "-c", _LOAD, str(core), str(niceness)],
         env={**os.environ, **threads},
         stdout=subprocess.PIPE,
     )

@@ -1,0 +1,36 @@
+"""The proof of times while every core is busy: a slower file is caught, and others are not accused.
+
+What keeps the cores busy are the proofs of pictures and of instructions, and a load of the lowest
+priority for what these leave.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+from gate_proof.slowness import busy_cores
+from gate_proof.time_trials import assert_no_false_alarm, time_trials
+
+pytestmark = pytest.mark.gate_proof
+
+PART = "times"
+CHECKS = 1
+SLOWER = 0.08
+
+
+@pytest.fixture(scope="module")
+def found(timing_gate, plan, kept) -> Iterator[dict[str, list]]:
+    with busy_cores(plan.niceness):
+        yield time_trials(timing_gate, plan, kept, share=SLOWER)
+
+
+def test_a_slower_model_is_caught(found, plan, entered) -> None:
+    case = entered("8 % slower, loaded", found["slower"], needed=plan.faulty)
+    if plan.counts_hold:
+        assert case.right == plan.faulty
+
+
+def test_unchanged_models_are_never_accused(found, plan, entered) -> None:
+    unchanged = [own for name in plan.unchanged for own in found[name]]
+    needed = round(0.5 * len(unchanged))
+    case = entered("unchanged, loaded", unchanged, needed=needed)
+    assert_no_false_alarm(case, plan, needed)

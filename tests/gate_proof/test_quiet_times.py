@@ -1,0 +1,17 @@
+"""The proof of times on a machine that does nothing else: unchanged files pass."""
+
+import pytest
+from gate_proof.time_trials import assert_no_false_alarm, time_trials
+
+pytestmark = pytest.mark.gate_proof
+
+PART = "quiet"
+CHECKS = 1
+
+
+def test_unchanged_models_pass_on_a_quiet_machine(timing_gate, plan, kept, entered) -> None:
+    found = time_trials(timing_gate, plan, kept, share=None)
+    unchanged = [own for name in plan.unchanged for own in found[name]]
+    needed = round(0.95 * len(unchanged))
+    case = entered("unchanged, quiet", unchanged, needed=needed)
+    assert_no_false_alarm(case, plan, needed)

@@ -1,0 +1,76 @@
+"""The proof's parts, here of programs that make their checks at once."""
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from lab import gate_proof
+from lab.gate_proof import _MODULES, STAGES, Part, carried_out, progress, table
+
+CASE = {
+    "name": "a fault",
+    "right": 1,
+    "needed": 2,
+    "seconds": 3.0,
+    "verdicts": {"REGRESSED": 1, "PASS": 1},
+    "named": {"bytes REGRESSED": 1},
+    "trials": [{}, {}],
+}
+PROGRAM = """
+import json, os, pathlib, sys, time
+name, code, order = sys.argv[1:]
+folder = pathlib.Path(os.environ["NSTC_GATE_PROOF_FOLDER"])
+with open(order, "a") as file:
+    file.write(name + "\\n")
+(folder / (name + ".jsonl")).write_text(json.dumps({"checks": 4}) + "\\n{}\\n")
+time.sleep(0.5)
+print("said by", name)
+(folder / (name + ".json")).write_text(json.dumps({"cases": [CASE]}))
+sys.exit(int(code))
+""".replace("CASE", json.dumps(CASE))
+
+
+@pytest.fixture
+def make(tmp_path: Path):
+    def part(name: str, code: int = 0) -> Part:
+        command = (sys.executable, "-c", PROGRAM, name, str(code), str(tmp_path / "order"))
+        return Part(name, command, tmp_path)
+
+    return part
+
+
+def test_stages_run_one_after_another_and_tell_how_far_they_are(make, tmp_path, monkeypatch):
+    monkeypatch.setattr(gate_proof, "EVERY_S", 0.05)
+    (tmp_path / "b.json").write_text(json.dumps({"cases": []}))  # of an earlier run
+    out = io.StringIO()
+    first, *others = make("a"), make("b", 1), make("c")
+    assert carried_out([[first], others], out) == {"a": 0, "b": 1, "c": 0}
+    assert (tmp_path / "order").read_text().split()[0] == "a"
+    assert "b 1 of 4, c 1 of 4" in out.getvalue()
+    assert others[0].cases == [CASE]
+    assert others[0].log.read_text() == "said by b\n"
+
+
+def test_time_left_is_that_of_the_slowest_part(make, tmp_path):
+    (tmp_path / "a.jsonl").write_text(json.dumps({"checks": 4}) + "\n{}\n{}\n")
+    (tmp_path / "b.jsonl").write_text(json.dumps({"checks": 9}) + "\n{}\n{}\n{}\n")
+    stage = [make("a"), make("b"), make("c")]
+    told = progress(stage, {"a": 0, "b": 2, "c": 0}, 60.0)
+    assert told == "a 2 of 4, b 3 of 9, c 0 of ?; about 6 min left of this stage"
+    assert progress(stage, {"a": 2, "b": 3, "c": 0}, 60.0) == "a 2 of 4, b 3 of 9, c 0 of ?"
+
+
+def test_the_table_counts_verdicts():
+    head, line, named = table([CASE])
+    assert line.split() == ["a", "fault", "1", "of", "2", "2", "1", "1", "0", "3"]
+    assert named.strip() == "bytes REGRESSED 1"
+    assert len(head) == len(line)
+
+
+def test_every_part_is_a_module_and_of_one_stage():
+    assert sorted(name for stage in STAGES for name in stage) == sorted(_MODULES)
+    folder = Path(__file__).parents[1] / "gate_proof"
+    for name, module in _MODULES.items():
+        assert f'\nPART = "{name}"\n' in (folder / module).read_text(encoding="utf-8")
