@@ -18,6 +18,7 @@ ZOO := $(patsubst models/zoo/%,zoo:%,$(patsubst %/student,%,$(wildcard models/zo
 
 .PHONY: demo test docs docs-serve house lint typetree types imports unit test-base base-sizes gate gate-quality gate-instructions explore format clean web-setup \
 	zoo-baseline zoo-report readme-pictures test-slow test-docs test-notebook test-ssh test-web test-cuda test-executorch \
+	test-ray bench-ray \
 	test-lowest test-lowest-compress test-gate-proof test-fuzz test-kills test-batch test-deploy \
 	test-memory emulators test-emulated \
 	bench-gate bench-startup bench-repeatability bench-device bench-calibration-memory \
@@ -141,6 +142,14 @@ test-cuda: $(READY)  ## what needs an NVIDIA GPU; without one each test says tha
 test-executorch: $(READY)  ## installs the extra, then makes and runs .pte files
 	$(BIN)/python -m pip install --quiet --editable ".[executorch]"
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m executorch
+
+test-ray: $(READY)  ## installs the extra and moto; a cluster of two nodes and a server of S3 on loopback
+	$(BIN)/python -m pip install --quiet --editable ".[ray]" "moto[server]>=5"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m ray --durations=10
+
+bench-ray: $(READY)  ## pictures a second of one worker and of two, on a quiet machine; PHOTOS=folder
+	$(BIN)/python -m pip install --quiet --editable ".[ray]"
+	$(BIN)/python -m lab.ray_rates $(if $(PHOTOS),--photos $(PHOTOS))
 
 PLAN ?= architectures
 explore: $(READY)  ## compare students: make explore PHOTOS=folder [PLAN=ablation] [OUT=folder]

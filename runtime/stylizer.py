@@ -25,6 +25,7 @@ from nstc.core.images import Picture, Pixels, picture_files
 from nstc.core.images.picture import contact_sheet, with_colors
 from nstc.runtime import arrays, bounded, onnx_session
 from nstc.runtime.control import PLAIN, Control, ControlOptions, controlled
+from nstc.runtime.foreign.trial import TrialLimits, limited_to
 from nstc.runtime.packs.blending import Blend
 from nstc.runtime.packs.style_pack import Pack, open_pack
 from nstc.runtime.session import Session, open_session, usual_artifact
@@ -269,6 +270,24 @@ class _Opened:
             size = getattr(session, "fixed_size", None)
             arrays.refuse_without_picture(session.run, self.shown or session.path, size)
             self.judged = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opening:
+    """How a model is opened, which other processes can be told.
+
+    `options` are the keywords of `Stylizer`; `limits` those of trying a file made by others.
+    """
+
+    model: str | Path | Bundle | Pack
+    options: Mapping[str, Any]
+    limits: TrialLimits
+
+    def opened(self, **options: Any) -> Stylizer:
+        """Open it, with other options in the place of its own; raises what `Stylizer` does."""
+        limits = self.limits
+        with limited_to(max_ram_bytes=limits.max_ram_bytes, timeout_s=limits.timeout_s):
+            return Stylizer(self.model, **{**self.options, **options})
 
 
 def artifact_of(precision: str | None, artifact: str | None) -> str | None:

@@ -13,6 +13,8 @@ import nstc.runtime
 RUNTIME = sorted(Path(nstc.runtime.__path__[0]).rglob("*.py"))
 CORE = sorted(Path(nstc.core.__path__[0]).rglob("*.py"))
 TRAINING = {"torch", "torchvision", "torch_pruning", "onnx", "onnxscript", "safetensors", "skimage"}
+OF_RAY = {"ray", "pyarrow", "fsspec", "s3fs"}
+RAY_MODULES = {"ray_cluster.py", "ray_batch.py"}
 TORCH_BACKENDS = {"programs.py", "networks.py"}
 
 LOAD_ALL = """
@@ -52,6 +54,13 @@ def test_the_runtime_imports_no_torch_at_module_level(path):
 
 
 @pytest.mark.parametrize("path", RUNTIME, ids=lambda p: p.name)
+def test_ray_is_imported_when_it_is_asked_for_by_two_modules(path):
+    assert not imported(parsed(path), inside_functions=False) & OF_RAY
+    is_one = path.name in RAY_MODULES
+    assert ("ray" in imported(parsed(path), inside_functions=True)) is is_one
+
+
+@pytest.mark.parametrize("path", RUNTIME, ids=lambda p: p.name)
 def test_only_the_torch_made_backends_import_torch_at_all(path):
     allowed = {"torch"} if path.name in TORCH_BACKENDS else set()
 
@@ -63,9 +72,9 @@ def test_the_core_imports_neither_torch_nor_onnx_runtime(path):
     assert not imported(parsed(path), inside_functions=True) & (TRAINING | {"onnxruntime"})
 
 
-def test_core_and_runtime_load_where_no_training_library_is_installed():
+def test_core_and_runtime_load_where_no_extra_is_installed():
     ran = subprocess.run(
-        [sys.executable, "-c", LOAD_ALL.format(training=sorted(TRAINING))],
+        [sys.executable, "-c", LOAD_ALL.format(training=sorted(TRAINING | OF_RAY))],
         capture_output=True,
         text=True,
     )

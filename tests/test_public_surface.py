@@ -80,6 +80,9 @@ HEAVY = {
     "uvicorn",
     "websockets",
     "segno",
+    "ray",
+    "pyarrow",
+    "fsspec",
     "optuna",
 }
 

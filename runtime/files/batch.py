@@ -12,10 +12,10 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any, Final, Literal
+from typing import IO, Any, Final, Literal, Self
 
 from nstc.core import errors, files, terminal
 from nstc.core.images import MAX_PIXELS, format_of, formats, picture_files
@@ -79,6 +79,15 @@ class PictureOutcome:
         """As it is printed: seconds rounded, an error by its kind and its message."""
         error = self.error and {"kind": type(self.error).__name__, "message": str(self.error)}
         return vars(self) | {"seconds": round(self.seconds, 4), "error": error}
+
+    @classmethod
+    def from_dict(cls, told: Mapping[str, Any]) -> Self:
+        """What another process told by `to_dict`, in JSON."""
+        error = None
+        if told["error"] is not None:
+            kind = vars(errors).get(told["error"]["kind"], errors.NstcError)
+            error = kind(told["error"]["message"])
+        return cls(**{**told, "notes": tuple(told["notes"]), "error": error})
 
 
 def settings_of(stylizer: Stylizer, control: Control, *, keep_metadata: bool) -> str:
@@ -167,21 +176,26 @@ def stylize_files(
     before = MadeBefore(settings_of(stylizer, options.control, keep_metadata=options.keep_metadata))
     outcomes = []
     for job in jobs:
-        outcome = _outcome_of(job, stylizer, options, before)
+        outcome = outcome_of(job, stylizer, options, before)
         outcomes.append(outcome)
         if on_outcome is not None:
             on_outcome(outcome)
     return outcomes
 
 
-def _outcome_of(
-    job: PictureJob, stylizer: Stylizer, options: BatchOptions, before: MadeBefore
+def outcome_of(
+    job: PictureJob, stylizer: Stylizer, options: BatchOptions, before: MadeBefore | None
 ) -> PictureOutcome:
+    """Stylise one picture, or skip it; `before` has the records, None where none are kept.
+
+    Errors of this picture are in the outcome; those that end a batch are raised, as
+    `stylize_files` says.
+    """
     start = time.perf_counter()
     output = job.output
     base = PictureOutcome(source=job.source.name, output=str(output or "-"), status="failed")
     notes: tuple[str, ...] = ()
-    if options.skip_existing and output is not None and output.is_file():
+    if options.skip_existing and before and output is not None and output.is_file():
         standing = before.standing(output)
         if standing != "otherwise":
             notes = () if standing == "as asked" else (_NOT_KNOWN,)
@@ -201,7 +215,7 @@ def _outcome_of(
             f"{job.source.name} does not fit into the memory: give --size."
         )
         return replace(base, error=too_large, seconds=time.perf_counter() - start)
-    if output is not None and output.is_file():
+    if before and output is not None and output.is_file():
         before.add(output)
     return replace(made, notes=notes + made.notes, seconds=time.perf_counter() - start)
 

@@ -57,7 +57,7 @@ class Source:
         if self.failure is not None:
             raise self.failure
         if self.path is not None:
-            return ImageFile(self.path, max_pixels=max_pixels)
+            return ImageFile(self.path, self.name, max_pixels=max_pixels)
         if self.is_pipe:
             content = read_standard_input(limits.max_bytes)
         else:
@@ -150,7 +150,7 @@ def files_in(
             yield here, ImageError(back)
         seen.add(itself)
         for name in names:
-            if _matches(inner / name, pattern):
+            if matches(inner / name, pattern):
                 yield here / name, _link_out(here / name, folder)
         for name in reversed(folders):
             link = _link_out(here / name, folder)
@@ -188,7 +188,8 @@ def listed(folder: Path) -> tuple[list[str], list[str]]:
     return sorted(names), sorted(folders)
 
 
-def _matches(inner: Path, pattern: str) -> bool:
+def matches(inner: Path, pattern: str) -> bool:
+    """Whether a file, by its path below what is searched, counts as `files_in` says."""
     if pattern == ALL:
         return inner.suffix.lower() in images.FORMATS
     against = str(inner) if "/" in pattern else inner.name
@@ -236,12 +237,22 @@ def plan(
             "folder."
         )
     else:
-        jobs = []
-        for source in sources:
-            own = source.relative.suffix
-            own = ending or (own if own.lower() in images.FORMATS else ".png")
-            name = (source.relative.stem or "picture") + own
-            jobs.append(PictureJob(source=source, output=path / source.relative.parent / name))
+        return plan_into(path, sources, ending)
+    _refuse_collisions(jobs)
+    return jobs
+
+
+def plan_into(folder: Path, sources: Sequence[Source], ending: str | None) -> list[PictureJob]:
+    """Give each source a file of its name, and the folders that it lay in, below a folder.
+
+    `OptionError` for two results of one name, and for a photograph overwritten.
+    """
+    jobs = []
+    for source in sources:
+        own = source.relative.suffix
+        own = ending or (own if own.lower() in images.FORMATS else ".png")
+        name = (source.relative.stem or "picture") + own
+        jobs.append(PictureJob(source=source, output=folder / source.relative.parent / name))
     _refuse_collisions([job for job in jobs if job.source.failure is None])
     return jobs
 

@@ -160,6 +160,7 @@ REFUSED: dict[str, dict[str, list[Any]]] = {
     },
     "stylize": {
         "--threads": [0, -1, 257, HUGE],
+        "--workers": [0, -1, HUGE],
         "--size": [0, -1, 15, HUGE],
         "--strength": [-1.1, 3.1, "nan", "inf"],
         "--style-scale": [0, -1, 9, "nan"],

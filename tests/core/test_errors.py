@@ -66,6 +66,7 @@ def test_the_codes_that_scripts_may_rely_on():
         "GraphLimitError": 36,
         "OutputError": 40,
         "ServeError": 41,
+        "ClusterError": 42,
         "DivergedError": 50,
         "ExportMismatchError": 51,
         "MemoryCapError": 52,

@@ -63,6 +63,8 @@ NOT_RUN = {
     "nstc web-setup": "downloads from npm: make test-web",
     "--camera": "needs a camera",
     "--show": "opens a window: tests/runtime/video/test_displays.py opens one",
+    "--ray": "needs the extra: make test-ray",
+    "cluster.yaml": "needs a cloud",
     "--target ssh": "needs another machine",
     "--target 'ssh": "needs another machine",
     "--target adb": "needs a phone",

@@ -21,6 +21,7 @@ from typing import Annotated, Any, Final, NamedTuple, NoReturn, cast
 import typer
 from typer.core import TyperGroup
 
+from nstc.cli.optional_values import VerbCommand
 from nstc.cli.output import say, standard_streams, tell
 from nstc.core import VERSION, errors, extensions, terminal
 
@@ -104,8 +105,8 @@ GROUPS: Final = frozenset(verb.split()[0] for verb in VERBS if " " in verb)
 _EXIT_CODES: Final = (
     "Exit codes: 0 done, 1 and 3 to 6 wrong options or missing parts, 2 a command line that can't "
     "be parsed, 10 to 16 pictures and videos, 20 to 23 bundles, 30 to 36 networks of others, "
-    "40 and 41 places that can't be written or served on, 50 to 56 limits that were not kept, "
-    "60 to 62 baselines, 70 to 74 verdicts of nstc check, 130 interrupted."
+    "40 to 42 places that can't be written, served on or reached, 50 to 56 limits that were not "
+    "kept, 60 to 62 baselines, 70 to 74 verdicts of nstc check, 130 interrupted."
 )
 
 _DEBUG_VARIABLE: Final = "NSTC_DEBUG"
@@ -134,7 +135,7 @@ def verb_function(verb: str) -> Callable[..., None]:
 def verb_command(verb: str) -> Any:
     """Import a verb and read its flags: Typer's command, which is of click or of its own copy."""
     alone = typer.Typer(add_completion=False, rich_markup_mode=None)
-    alone.command(verb.split()[-1])(_reporting(verb_function(verb)))
+    alone.command(verb.split()[-1], cls=VerbCommand)(_reporting(verb_function(verb)))
     return typer.main.get_command(alone)
 
 

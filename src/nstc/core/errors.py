@@ -135,6 +135,10 @@ class ServeError(NstcError, exit_code=41):
     """An address that can't be served on: a port in use, not of this machine, no certificate."""
 
 
+class ClusterError(NstcError, exit_code=42):
+    """A Ray cluster that does not answer, does not start, or whose workers can't run nstc."""
+
+
 class DivergedError(NstcError, exit_code=50):
     """Training whose loss became infinite or not a number."""
 

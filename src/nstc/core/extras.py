@@ -26,6 +26,7 @@ MODULES: Final = {
     "uvicorn": "serve",
     "websockets": "serve",
     "segno": "serve",
+    **dict.fromkeys(("ray", "pyarrow", "fsspec", "s3fs"), "ray"),
 }
 """The extra that brings a module, by the name that is imported."""
 

@@ -1,16 +1,16 @@
 """`nstc stylize`: photographs and videos in, the same in a painting's style out."""
 
 import contextlib
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from nstc.cli.batches import BatchFlags, Tally, stylize_archive
 from nstc.cli.fetch_flags import FetchFlags
 from nstc.cli.options import TrustBundled, flag, with_flags
-from nstc.cli.output import say, say_json, tell
+from nstc.cli.output import say, tell
 from nstc.cli.style_flags import ChosenStyle, StyleFlags
 from nstc.cli.video import VideoFlags, is_video, write_or_show_video
 from nstc.core import errors
@@ -20,7 +20,7 @@ from nstc.core.terminal import refuse_terminal_output
 
 if TYPE_CHECKING:
     from nstc.runtime.files.batch import BatchOptions, PictureOutcome
-    from nstc.runtime.stylizer import Stylizer
+    from nstc.runtime.stylizer import Opening, Stylizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,9 @@ class ModelFlags:
         None, "Another file of the bundle to run, such as ts, pte or int8.512x512.onnx."
     )
     trust: TrustBundled = False
-    threads: int | None = flag(None, "Number of threads. Default: one per core.")
+    threads: int | None = flag(
+        None, "Number of threads. Default: one per core, or one for each worker on Ray."
+    )
     provider: str = flag(
         "cpu", "Execution provider of ONNX Runtime: cpu, cuda, or another that is installed."
     )
@@ -134,6 +136,7 @@ def stylize(
     styles: StyleFlags,
     painting: ControlFlags,
     pictures: PictureFlags,
+    batch: BatchFlags,
     limits: LimitFlags,
     video: VideoFlags,
     json_output: bool = flag(False, "Print the outcome for each picture as JSON.", "--json"),
@@ -143,34 +146,34 @@ def stylize(
         from nstc.cli.app import UNREADABLE
 
         raise UNREADABLE(f"nstc stylize needs --output: {_OUTPUT[:1].lower()}{_OUTPUT[1:]}")
-    options = _options(painting, pictures, limits)
-    inputs = photos or []
+    options, inputs = _options(painting, pictures, limits), photos or []
     of_video = is_video(inputs, output, video)
     of_pictures: dict[str, object] = {
         "glob": pictures.glob,
         "format": pictures.format,
         "skip-existing": pictures.skip_existing,
         "max-ram": limits.max_ram,
+        **vars(batch),
     }
     _refuse_misplaced(of_pictures if of_video else vars(video), of_video)
-    if output == "-" and not of_video:
-        if json_output:
-            raise errors.OptionError(
-                "-o - and --json both write to standard output: give one of the two."
-            )
-        refuse_terminal_output()
+    _refuse_without_ray(inputs, output, batch)
+    _refuse_unfit_pipe(None if of_video else output, json_output)
     bundle, strength = open_bundle(network.model), painting.strength
     chosen = styles.chosen_in_strength(bundle, strength, live=video.live)
     options = replace(options, control=replace(options.control, strength=chosen.strength))
-    stylizer = _opened(bundle, chosen, network, limits)
+    opening = _opening(bundle, chosen, network, limits)
+    stylizer = opening.opened()
     if options.control.warning is not None:
         tell(options.control.warning)
     by = "pixels" if chosen.strength == strength else "network"
     asked = {"model": network.model, "strength": strength, "strength_by": by}
     if of_video:
         write_or_show_video(inputs, output, stylizer, options, video, asked, json_output)
+    elif output is not None and batch.ray is not None:
+        stylize_archive(inputs, output, opening, options, batch, asked, json_output)
     elif output is not None:  # as it is: only what is live goes without
-        _stylize_pictures(inputs, output, stylizer, options, asked, json_output)
+        tally = Tally(batch.report, keep=json_output)
+        _stylize_pictures(inputs, output, stylizer, options, asked, tally)
 
 
 def _refuse_misplaced(options: dict[str, object], of_video: bool) -> None:
@@ -184,6 +187,33 @@ def _refuse_misplaced(options: dict[str, object], of_video: bool) -> None:
         raise errors.OptionError(f"{typed} applies to pictures only: leave it out for a video.")
     if typed:
         raise errors.OptionError(f"{typed} applies to videos only: leave it out, or give a video.")
+
+
+def _refuse_unfit_pipe(output: str | None, json_output: bool) -> None:
+    if output != "-":
+        return
+    if json_output:
+        raise errors.OptionError(
+            "-o - and --json both write to standard output: give one of the two."
+        )
+    refuse_terminal_output()
+
+
+def _refuse_without_ray(inputs: list[str], output: str | None, batch: BatchFlags) -> None:
+    """Raise `OptionError` for what only `--ray` takes."""
+    from nstc.runtime.files.object_stores import is_stored
+    from nstc.runtime.files.picture_lists import is_list
+    from nstc.runtime.files.ray_batch import Workers
+
+    Workers(count=batch.workers)  # which refuses what is out of range
+    if batch.ray is not None:
+        return
+    if batch.workers is not None:
+        raise errors.OptionError("--workers is of Ray: give --ray too.")
+    for given in (*inputs, *([] if output is None else [output])):
+        if is_stored(given) or (given in inputs and is_list(given)):
+            kind = "in an object store" if is_stored(given) else "a list of pictures"
+            raise errors.OptionError(f"{given} is {kind}, which nstc reads on Ray: give --ray too.")
 
 
 def _options(painting: ControlFlags, pictures: PictureFlags, limits: LimitFlags) -> "BatchOptions":
@@ -207,29 +237,32 @@ def _options(painting: ControlFlags, pictures: PictureFlags, limits: LimitFlags)
     )
 
 
-def _opened(
+def _opening(
     bundle: Bundle, chosen: ChosenStyle, flags: ModelFlags, limits: LimitFlags
-) -> "Stylizer":
-    from nstc.runtime.foreign.trial import current_limits, limited_to
-    from nstc.runtime.stylizer import Stylizer, artifact_of
+) -> "Opening":
+    from nstc.runtime.foreign.trial import TrialLimits, current_limits
+    from nstc.runtime.stylizer import Opening, artifact_of
 
     max_ram_bytes = None if limits.max_ram is None else parse_bytes(limits.max_ram)
-    asked = artifact_of(flags.precision, flags.artifact)
-    _make_missing(bundle, asked)
+    _make_missing(bundle, artifact_of(flags.precision, flags.artifact))
     usual = current_limits()  # which smaller limits of a picture or an address leave as they are
-    ram = max(max_ram_bytes or 0, usual.max_ram_bytes)
-    with limited_to(max_ram_bytes=ram, timeout_s=max(limits.timeout, usual.timeout_s)):
-        return Stylizer(
-            chosen.model,
-            style=None if chosen.blend is None else chosen.blend.shares,
-            max_ram_bytes=max_ram_bytes,
-            precision=flags.precision,
-            artifact=flags.artifact,
-            trust=flags.trust,
-            threads=flags.threads,
-            provider=flags.provider,
-            approximate_tiles=limits.allow_approximate_tiles,
-        )
+    return Opening(
+        model=chosen.model,
+        options={
+            "style": None if chosen.blend is None else chosen.blend.shares,
+            "max_ram_bytes": max_ram_bytes,
+            "precision": flags.precision,
+            "artifact": flags.artifact,
+            "trust": flags.trust,
+            "threads": flags.threads,
+            "provider": flags.provider,
+            "approximate_tiles": limits.allow_approximate_tiles,
+        },
+        limits=TrialLimits(
+            max_ram_bytes=max(max_ram_bytes or 0, usual.max_ram_bytes),
+            timeout_s=max(limits.timeout, usual.timeout_s),
+        ),
+    )
 
 
 def _make_missing(bundle: Bundle, asked: str | None) -> None:
@@ -261,42 +294,34 @@ def _stylize_pictures(
     stylizer: "Stylizer",
     options: "BatchOptions",
     asked: Mapping[str, object],
-    json_output: bool,
+    tally: Tally,
 ) -> None:
     from nstc.runtime.files.batch import stylize_files
     from nstc.runtime.files.picture_jobs import is_many
 
     many = is_many(photos)
-    done = 0
-
-    def report(outcome: "PictureOutcome") -> None:
-        nonlocal done
-        done += outcome.status == "done"
-        _report(outcome, quiet=json_output, many=many, piped=output == "-")
-
     try:
-        outcomes = stylize_files(photos, output, stylizer, options, report)
+        with tally.writing() as add:
+
+            def report(outcome: "PictureOutcome") -> None:
+                add(outcome)
+                _report(outcome, quiet=tally.is_kept, many=many, piped=output == "-")
+
+            outcomes = stylize_files(photos, output, stylizer, options, report)
     except KeyboardInterrupt as interrupt:
+        done = tally.counts["done"]
         raise errors.Interrupted(
             f"stopped with {done} pictures done, which are kept: give --skip-existing to resume."
             if many
             else f"stopped: {output} is not written."
         ) from interrupt
-    counts: Counter[str] = Counter(outcome.status for outcome in outcomes)
-    if json_output:
-        numbers = {status: counts[status] for status in ("done", "skipped", "failed")}
-        made = [outcome.to_dict() for outcome in outcomes]
-        say_json({"schema": "nstc.stylize/1", **asked, **numbers, "pictures": made})
+    tally.print_json(asked)
     failures = [outcome.error for outcome in outcomes if outcome.error is not None]
     if failures and not many:
         raise failures[0]
     if many:
-        tell(f"{counts['done']} done, {counts['skipped']} skipped, {counts['failed']} failed")
-    if counts["failed"]:
-        raise errors.BatchError(
-            f"{counts['failed']} of {len(outcomes)} pictures could not be stylised: "
-            "each is named above, and the others are done."
-        )
+        tally.tell_counts()
+    tally.raise_failures()
     if failures:
         raise errors.BatchError("not all pictures from standard input were stylised: see above.")
 

@@ -1,0 +1,116 @@
+"""Pictures and lists in object stores, by addresses such as s3://bucket/key, through fsspec.
+
+Unlike http addresses, which `nstc.runtime.files.fetching` reads, these are read and written with
+the user's own credentials, so only what the user chose as an archive gets here.
+"""
+
+import contextlib
+import importlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any, Final
+
+from nstc.core import images
+from nstc.core.errors import FetchError, MissingExtraError, OptionError, OutputError
+from nstc.core.images.picture_files import ImageFile
+from nstc.runtime.files.fetching import USUAL_LIMITS, FetchLimits
+from nstc.runtime.files.picture_jobs import Source
+
+SCHEMES: Final = {"s3": "s3fs", "gs": "gcsfs", "memory": "fsspec"}
+"""What opens each kind of store. The last is of one process alone, and for tests."""
+
+_PIP_LINES: Final = {"gcsfs": "pip install gcsfs"}
+_MOST_LIST_BYTES: Final = 1 << 32
+
+
+def is_stored(given: str) -> bool:
+    """Whether a user named a place in an object store."""
+    return given.partition("://")[0] in SCHEMES and "://" in given
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredSource(Source):
+    """A picture in an object store, named by its address."""
+
+    def open(
+        self, *, max_pixels: int = images.MAX_PIXELS, limits: FetchLimits = USUAL_LIMITS
+    ) -> ImageFile:
+        """As `Source.open`; `FetchError` if the store does not give it."""
+        if self.failure is not None:
+            raise self.failure
+        return ImageFile(read(self.name, limits.max_bytes), self.name, max_pixels=max_pixels)
+
+
+def read(address: str, most_bytes: int = _MOST_LIST_BYTES) -> bytes:
+    """The content of an object; `FetchError` if it can't be read, or holds more than allowed."""
+    with _failing_as(FetchError, f"{address} can't be read"):
+        store, path = _opened(address)
+        size = store.info(path)["size"] or 0
+        if size > most_bytes:
+            raise FetchError(
+                f"{address} holds more than {most_bytes / 1e6:g} MB: raise --max-download-mb."
+            )
+        content: bytes = store.cat_file(path) if size else b""
+        return content
+
+
+def write(address: str, content: bytes) -> None:
+    """Put a whole object, in one step; `OutputError` if the store does not take it."""
+    with _failing_as(OutputError, f"cannot write {address}"):
+        store, path = _opened(address)
+        store.pipe_file(path, content)
+
+
+def exists(address: str) -> bool:
+    """Whether there is such an object; `OutputError` if the store does not say."""
+    with _failing_as(OutputError, f"cannot look for {address}"):
+        store, path = _opened(address)
+        return bool(store.isfile(path))
+
+
+def objects_below(address: str) -> Iterator[tuple[str, PurePosixPath]]:
+    """All objects below a prefix, sorted: the address of each, and its path below the prefix.
+
+    `FetchError` if the store does not list them.
+    """
+    with _failing_as(FetchError, f"{address} can't be listed"):
+        store, path = _opened(address)
+        root = path.rstrip("/")
+        found = sorted(str(name) for name in store.find(root))
+    scheme = address.partition("://")[0]
+    for name in found:
+        below = name.removeprefix(root).strip("/")
+        yield f"{scheme}://{name.lstrip('/')}", PurePosixPath(below)
+
+
+def _opened(address: str) -> tuple[Any, str]:
+    """What fsspec makes of the store, and the path in it."""
+    scheme, _, path = address.partition("://")
+    if not path.strip("/"):
+        raise OptionError(f"{address} names no place: expected {scheme}://BUCKET/PATH.")
+    package = SCHEMES[scheme]
+    try:
+        importlib.import_module(package)
+        fsspec = importlib.import_module("fsspec")
+    except ModuleNotFoundError as error:
+        line = _PIP_LINES.get(package, 'pip install "nstc[ray]"')
+        raise MissingExtraError(f"{address} needs {package}, not installed: {line}") from error
+    store = fsspec.filesystem(scheme)
+    return store, str(store._strip_protocol(address))
+
+
+@contextlib.contextmanager
+def _failing_as(kind: type[FetchError] | type[OutputError], what: str) -> Iterator[None]:
+    """Turn what a store's library raises, which is not always an `OSError`, into one of nstc's."""
+    try:
+        yield
+    except (FetchError, OutputError, OptionError, MissingExtraError):
+        raise
+    except FileNotFoundError as error:
+        raise kind(f"{what}: there is no such object or bucket.") from error
+    except PermissionError as error:
+        raise kind(f"{what}: access is denied. Check the credentials and their rights.") from error
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise kind(f"{what}: {reason}.") from error

@@ -1,0 +1,259 @@
+"""Archives on a real Ray: a cluster of two nodes for all tests, and a server of S3 on loopback."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nstc.core.errors import ClusterError
+from nstc.runtime.ray_cluster import connected_ray
+
+pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("default")]
+
+COUNT, BROKEN = 500, 20
+FAST = ("-m", "zoo:starry-night/fast")
+PATIENCE_S = 900  # of a busy machine
+
+
+def free_port() -> int:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        return int(bound.getsockname()[1])
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The address of moto's server, which has a bucket; everybody finds it by the environment."""
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+    program = [sys.executable, "-m", "moto.server", "-p", str(port)]
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server,
+    ):
+        for name, value in {
+            "AWS_ENDPOINT_URL": address,
+            "AWS_ACCESS_KEY_ID": "nobody",
+            "AWS_SECRET_ACCESS_KEY": "nothing",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }.items():
+            patch.setenv(name, value)
+        until(lambda: answers(port), "the server of S3")
+        asked = urllib.request.Request(f"{address}/bucket", method="PUT")  # noqa: S310
+        urllib.request.urlopen(asked).close()  # noqa: S310
+        yield address
+        server.terminate()
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as asking:
+        return asking.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture(scope="session")
+def cluster(s3_server) -> Iterator[SimpleNamespace]:
+    """Two nodes of one processor each, so that each has one worker."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        from ray.cluster_utils import Cluster
+
+        port = free_port()
+        common = {"num_cpus": 1, "object_store_memory": 100_000_000, "include_dashboard": False}
+        nodes = Cluster(
+            initialize_head=True, head_node_args={**common, "ray_client_server_port": port}
+        )
+        nodes.add_node(**common)
+        yield SimpleNamespace(
+            address=nodes.address,
+            client=f"ray://127.0.0.1:{port}",
+            raylets={
+                node.all_processes["raylet"][0].process.pid for node in nodes.list_all_nodes()
+            },
+        )
+        nodes.shutdown()
+
+
+def started(*arguments: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "nstc", "stylize", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def ended(process: subprocess.Popen[str], code: int) -> str:
+    """Standard error of a program that ended as it should."""
+    _, told = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == code, told
+    assert "Traceback" not in told
+    return told
+
+
+def painters(cluster: SimpleNamespace) -> list[int]:
+    """Processes of this cluster that stylise."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            command = (entry / "cmdline").read_bytes() if entry.name.isdecimal() else b""
+            if b"Painter" in command:
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                found += [int(entry.name)] if parent in cluster.raylets else []
+        except OSError:  # it ended meanwhile
+            continue
+    return found
+
+
+@pytest.fixture
+def photographs(tmp_path, monkeypatch) -> set[str]:
+    """500 small pictures in `in`, of four formats; gives the names of the 20 broken ones."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    broken = set(rng.choice(COUNT, BROKEN, replace=False).tolist())
+    names = set()
+    for index in range(COUNT):
+        path = Path(f"in/{index % 7}/{index:04}.{('jpg', 'png', 'webp', 'tif')[index % 4]}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(path)
+        if index in broken:
+            content = path.read_bytes()
+            path.write_bytes((content[: len(content) // 2], b"", b"text", bytes(99))[index % 4])
+            names.add(str(path))
+    return names
+
+
+def files_in(folder: str) -> dict[str, bytes]:
+    root = Path(folder)
+    found = (path for path in root.rglob("*") if path.is_file())
+    return {str(path.relative_to(root)): path.read_bytes() for path in found}
+
+
+def rows_in(report: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in Path(report).read_text(encoding="utf-8").splitlines()]
+
+
+def test_nothing_is_lost_or_doubled_when_driver_and_worker_are_killed(cluster, photographs) -> None:
+    call = ("in", "-o", "out", *FAST, "--ray", cluster.address, "--report", "report.jsonl")
+    first = started(*call)
+    until(lambda: first.poll() is not None or len(files_in("out")) > 60, "the first results")
+    first.kill()
+    first.communicate()
+    until(lambda: not painters(cluster), "the end of the workers of a killed driver")
+    before = len(files_in("out"))
+    assert 60 < before < 400
+    assert not Path("report.jsonl").exists()
+
+    second = started(*call)
+    made_again = before + 60
+    until(lambda: second.poll() is not None or len(files_in("out")) > made_again, "further results")
+    victim = painters(cluster)[0]
+    os.kill(victim, signal.SIGKILL)
+    left = COUNT - BROKEN - len(files_in("out"))
+    told = ended(second, 12)
+    assert left > 50  # so that it was killed in the middle
+    assert "on 2 processors" in told
+    assert "the 2 machines must all reach the output folder" in told
+    assert re.search(r"\d+ done, \d+ skipped, 20 failed, [\d.]+ pictures/s", told)
+
+    rows = rows_in("report.jsonl")
+    assert len(rows) == len({row["path"] for row in rows}) == COUNT
+    assert {row["path"] for row in rows if row["outcome"] == "failed"} == photographs
+    assert all(row["error"] for row in rows if row["outcome"] == "failed")
+    assert sum(row["outcome"] == "skipped" for row in rows) >= before - 1  # one was a draft
+    results = files_in("out")
+    assert len(results) == COUNT - BROKEN  # and no draft
+
+    ended(started("in", "-o", "plain", *FAST, "--threads", "1"), 12)
+    assert files_in("plain") == results
+    again = ended(started(*call[:3], *FAST, "--skip-existing"), 12)
+    assert "0 done, 480 skipped, 20 failed" in again
+
+
+class TestSmallArchives:
+    @pytest.fixture(autouse=True)
+    def folder(self, save_picture, pixels, tmp_path, monkeypatch) -> None:
+        """Three photographs, of which one is broken."""
+        monkeypatch.chdir(tmp_path)
+        save_picture(pixels, "in/a.png")
+        save_picture(pixels[:20], "in/sub/b.png")
+        Path("in/bad.png").write_bytes(b"no picture")
+
+    def test_a_local_ray_with_a_parquet_list_and_report(self, bundle) -> None:
+        import pyarrow
+        from pyarrow import parquet
+
+        names = ["a.png", "sub/b.png", "bad.png"]
+        parquet.write_table(pyarrow.table({"path": names}), "in/list.parquet")
+        call = ("in/list.parquet", "-o", "out", "-m", bundle.path, "--report", "report.parquet")
+        told = ended(started(*call, "--ray"), 12)
+        assert "2 done, 0 skipped, 1 failed" in told
+        rows = parquet.read_table("report.parquet").to_pylist()
+        assert {row["path"]: (row["outcome"], row["output"]) for row in rows} == {
+            "in/a.png": ("done", "out/a.png"),
+            "in/sub/b.png": ("done", "out/sub/b.png"),
+            "in/bad.png": ("failed", "out/bad.png"),
+        }
+        ended(started("in", "-o", "plain", "-m", bundle.path), 12)
+        assert files_in("out") == files_in("plain")
+
+    def test_a_client_outside_of_the_cluster(self, cluster, bundle) -> None:
+        call = ("in", "-o", "out", "-m", bundle.path, "--ray", cluster.client)
+        assert "2 done, 0 skipped, 1 failed" in ended(started(*call), 12)
+        assert sorted(files_in("out")) == ["a.png", "sub/b.png"]
+
+    def test_from_s3_to_s3_and_once_more(self, cluster, bundle) -> None:
+        import fsspec
+
+        store = fsspec.filesystem("s3")
+        store.put("in/", "bucket/in/", recursive=True)
+        store.pipe_file("bucket/in/list.txt", b"a.png\nsub/b.png\nbad.png\n")
+        for given, out in [("s3://bucket/in", "one"), ("s3://bucket/in/list.txt", "two")]:
+            call = (given, "-o", f"s3://bucket/{out}", "-m", bundle.path)
+            call += ("--ray", cluster.address)
+            assert "2 done, 0 skipped, 1 failed" in ended(started(*call), 12)
+            store.get(f"bucket/{out}/", f"{out}/", recursive=True)
+        assert "0 done, 2 skipped, 1 failed" in ended(started(*call), 12)
+        ended(started("in", "-o", "plain", "-m", bundle.path), 12)
+        assert files_in("one") == files_in("two") == files_in("plain")
+
+    def test_a_bucket_that_is_not_there_ends_it(self, cluster, bundle) -> None:
+        call = ("in", "-o", "s3://nowhere/out", "-m", bundle.path, "--ray", cluster.address)
+        told = ended(started(*call), 40)
+        assert told.splitlines()[-1].startswith("nstc: cannot write s3://nowhere/out/")
+        told = ended(started("s3://nowhere/in", *call[1:]), 13)
+        assert told.startswith("nstc: s3://nowhere/in can't be listed: there is no such object")
+
+
+def test_an_address_that_refuses() -> None:
+    with pytest.raises(ClusterError, match=r"no Ray cluster answers at ray://127\.0\.0\.1:1: "):
+        connected_ray("ray://127.0.0.1:1").__enter__()
+
+
+def test_an_address_that_never_answers() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        address = f"ray://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(
+            ClusterError, match=r"it took longer than 8 s\. Start it, or give --ray"
+        ):
+            connected_ray(address, answer_s=8).__enter__()
