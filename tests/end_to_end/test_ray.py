@@ -151,40 +151,43 @@ def rows_in(report: str) -> list[dict[str, object]]:
     return [json.loads(line) for line in Path(report).read_text(encoding="utf-8").splitlines()]
 
 
-def test_nothing_is_lost_or_doubled_when_driver_and_worker_are_killed(cluster, photographs) -> None:
-    call = ("in", "-o", "out", *FAST, "--ray", cluster.address, "--report", "report.jsonl")
-    first = started(*call)
-    until(lambda: first.poll() is not None or len(files_in("out")) > 60, "the first results")
-    first.kill()
-    first.communicate()
-    until(lambda: not painters(cluster), "the end of the workers of a killed driver")
-    before = len(files_in("out"))
-    assert 60 < before < 400
-    assert not Path("report.jsonl").exists()
-
-    second = started(*call)
-    made_again = before + 60
-    until(lambda: second.poll() is not None or len(files_in("out")) > made_again, "further results")
-    victim = painters(cluster)[0]
-    os.kill(victim, signal.SIGKILL)
-    left = COUNT - BROKEN - len(files_in("out"))
-    told = ended(second, 12)
-    assert left > 50  # so that it was killed in the middle
-    assert "on 2 processors" in told
-    assert "the 2 machines must all reach the output folder" in told
-    assert re.search(r"\d+ done, \d+ skipped, 20 failed, [\d.]+ pictures/s", told)
-
+def is_whole(out: str, broken: set[str]) -> list[dict[str, object]]:
+    """Whether every picture of `in` has one row, and every good one a result; gives the rows."""
     rows = rows_in("report.jsonl")
     assert len(rows) == len({row["path"] for row in rows}) == COUNT
-    assert {row["path"] for row in rows if row["outcome"] == "failed"} == photographs
+    assert {row["path"] for row in rows if row["outcome"] == "failed"} == broken
     assert all(row["error"] for row in rows if row["outcome"] == "failed")
-    assert sum(row["outcome"] == "skipped" for row in rows) >= before - 1  # one was a draft
-    results = files_in("out")
-    assert len(results) == COUNT - BROKEN  # and no draft
+    assert len(files_in(out)) == COUNT - BROKEN  # and no draft
+    return rows
+
+
+def test_nothing_is_lost_or_doubled_when_worker_and_driver_are_killed(cluster, photographs) -> None:
+    on_ray = (*FAST, "--ray", cluster.address, "--report", "report.jsonl")
+    running = started("in", "-o", "one", *on_ray)
+    until(lambda: running.poll() is not None or len(files_in("one")) > 60, "the first results")
+    os.kill(painters(cluster)[0], signal.SIGKILL)
+    assert len(files_in("one")) < COUNT - BROKEN  # so that it was killed in the middle
+    told = ended(running, 12)
+    assert "on 2 processors" in told
+    assert "the 2 machines must all reach the output folder" in told
+    assert re.search(r"\d+ done, \d+ skipped, 20 failed", told)
+    is_whole("one", photographs)
+
+    Path("report.jsonl").unlink()
+    running = started("in", "-o", "two", *on_ray)
+    until(lambda: running.poll() is not None or len(files_in("two")) > 60, "the first results")
+    running.kill()
+    running.communicate()
+    until(lambda: not painters(cluster), "the end of the workers of a killed driver")
+    before = len(files_in("two"))
+    assert not Path("report.jsonl").exists()
+    ended(started("in", "-o", "two", *on_ray), 12)
+    rows = is_whole("two", photographs)
+    assert sum(row["outcome"] == "skipped" for row in rows) >= before - 2  # of which drafts
 
     ended(started("in", "-o", "plain", *FAST, "--threads", "1"), 12)
-    assert files_in("plain") == results
-    again = ended(started(*call[:3], *FAST, "--skip-existing"), 12)
+    assert files_in("plain") == files_in("one") == files_in("two")
+    again = ended(started("in", "-o", "two", *FAST, "--skip-existing"), 12)
     assert "0 done, 480 skipped, 20 failed" in again
 
 
