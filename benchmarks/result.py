@@ -69,6 +69,10 @@ class BenchProtocol:
         """The same for speed-ups, which other statistics or turns change, and no figure else."""
         return _short_hash([self.id, [UNDISTURBED, FEWEST_REPEATS]])
 
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it, with what says which results may be compared."""
+        return {"id": self.id, "times_id": self.times_id, **dataclasses.asdict(self)}
+
 
 def _short_hash(content: object) -> str:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
@@ -299,7 +303,7 @@ class BenchResult:
             "schema": SCHEMA,
             "taken": self.taken,
             "machine": self.machine,
-            "protocol": {"id": self.protocol.id, **dataclasses.asdict(self.protocol)},
+            "protocol": self.protocol.to_dict(),
             "references": [own.to_dict() for own in self.references],
             "rows": [row.to_dict() for row in self.rows],
             "unfinished": self.unfinished,

@@ -213,7 +213,10 @@ def _quality_obstacle(
 def _protocol_difference(baseline: Baseline, result: BenchResult) -> str:
     old, new = baseline.protocol, result.protocol
     if old.id == new.id:  # and `times_id` differs
-        return "this nstc takes times in another way than the one that took the baseline's"
+        return (
+            "this time was taken with other photographs, another reference, or by a version of "
+            "nstc that takes times in another way"
+        )
     pairs = {
         "other photographs": (old.photos.list_sha256, new.photos.list_sha256),
         "another size": (old.size, new.size),

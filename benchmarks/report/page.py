@@ -138,6 +138,11 @@ def caveats_of(runs: Sequence[Run]) -> list[str]:
             "These runs followed different protocols: their speed-ups and qualities are relative "
             "to different references, photographs or sizes, and can't be compared."
         )
+    elif len({run.times_taken for run in runs}) > 1:
+        found.append(
+            "Different versions of nstc took the times of these runs in different ways: their "
+            "speed-ups can't be compared."
+        )
     machines = {(str(run.machine.get("cpu")), str(run.machine.get("cores"))) for run in runs}
     if len(machines) > 1:
         found.append("These runs are of different machines: their milliseconds can't be compared.")

@@ -82,6 +82,11 @@ class Run:
         """What two runs must share for their numbers to be comparable."""
         return str(self.protocol.get("id")), str(self.machine.get("cpu"))
 
+    @property
+    def times_taken(self) -> str:
+        """The same for their times besides; files from before it was written agree."""
+        return str(self.protocol.get("times_id"))
+
 
 def all_rows(runs: Sequence[Run]) -> list[tuple[Run, ReadRow]]:
     """Every run's every row, in their order: a row's number in the report is its position here."""
@@ -240,6 +245,14 @@ class Measure:
     of: Callable[[result.Row], Interval | None]
     words: Callable[[float], str] = table.fine  # how it reads
     everywhere: bool = False  # whether it is the same on every machine and by every protocol
+    timed: bool = False
+
+    def compares(self, one: Run, other: Run) -> bool:
+        """Whether two runs measured it in the same way."""
+        if self.everywhere:
+            return True
+        alike = one.conditions == other.conditions
+        return alike and (not self.timed or one.times_taken == other.times_taken)
 
 
 def _metric(name: str) -> Measure:
@@ -247,7 +260,7 @@ def _metric(name: str) -> Measure:
 
 
 MEASURES: Final = (
-    Measure("times faster than the reference", lambda row: row.speedup),
+    Measure("times faster than the reference", lambda row: row.speedup, timed=True),
     _metric("style_ratio"),
     _metric("content_ratio"),
     Measure(
@@ -292,9 +305,7 @@ def trends(runs: Sequence[Run]) -> list[Trend]:
             for position, row in rows:
                 value, run = measure.of(row), runs[position]
                 if value is not None and math.isfinite(value.median):
-                    joined = before is not None and (
-                        measure.everywhere or run.conditions == before.conditions
-                    )
+                    joined = before is not None and measure.compares(run, before)
                     moments.append(Moment(run=position, value=value, joined=joined))
                     before = run
             if moments:

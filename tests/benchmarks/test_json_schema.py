@@ -7,7 +7,7 @@ import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
 from nstc.benchmarks.bench import bench
-from nstc.benchmarks.result import SCHEMA, json_schema, migrated
+from nstc.benchmarks.result import SCHEMA, LatencySummary, json_schema, migrated
 from nstc.benchmarks.timing import latency, machine
 from nstc.core.manifest import Origin
 from nstc.core.recipe import BenchRecipe
@@ -68,13 +68,25 @@ def test_a_real_result_keeps_to_it_and_each_of_its_keys_is_described(result):
             VALIDATOR.validate(other)
 
     broken(lambda own: own.update(schema="nstc.bench/1"))
-    broken(lambda own: own["rows"][0].pop("speedup"))
+    broken(lambda own: own["rows"][0].pop("params"))
     broken(lambda own: own["rows"][0]["latency_ms"].update(median="fast"))
     broken(lambda own: own["rows"][0]["latency_ms"].update(samples=[]))
     broken(lambda own: own["rows"][0]["precision"].update(verdict="PASS"))
     broken(lambda own: own["rows"][0]["quality"].update(style_ratio="good"))
     broken(lambda own: own["rows"][0]["quality"]["tails"]["style_ratio"].pop("worst_photo"))
     broken(lambda own: own["references"][0]["watch"].pop("tick_ns"))
+
+
+def test_a_result_without_times_keeps_to_it(result):
+    none = LatencySummary.of(())
+    content = dataclasses.replace(
+        result,
+        protocol=dataclasses.replace(result.protocol, rounds=0),
+        references=tuple(dataclasses.replace(own, latency_ms=none) for own in result.references),
+        rows=tuple(dataclasses.replace(own, latency_ms=none) for own in result.rows),
+    ).to_dict()
+    VALIDATOR.validate(content)
+    assert not {"latency_ms", "speedup"} & content["rows"][0].keys()
 
 
 def test_an_older_result_keeps_to_it_once_it_is_migrated(result):

@@ -65,6 +65,16 @@ def test_what_was_measured_in_another_way_is_not_joined_but_bytes_are(keep):
     assert trend_lines(of(found, "file"), runs)[1][3] == "-50.0 %"
 
 
+def test_times_that_were_taken_in_another_way_are_not_joined_but_quality_is(keep):
+    new = {"id": "a1", "times_id": "0123456789ab"}
+    keep("a", "2026-01-01", 10.0, protocol={"id": "a1"})
+    keep("b", "2026-01-02", 20.0, protocol=new)
+    folder = keep("c", "2026-01-03", 30.0, protocol=new)
+    found = trends(read_history(folder))
+    assert [joined for *_, joined in values(of(found, "times faster"))] == [False, False, True]
+    assert [joined for *_, joined in values(of(found, "style_ratio"))] == [False, True, True]
+
+
 def test_a_row_that_is_new_begins_where_it_is_new(keep, make_row):
     keep("a", "2026-01-01", 10.0)
     folder = keep("b", "2026-01-02", 20.0, row={"model": "zoo:dawn", "quality": None})
