@@ -142,9 +142,10 @@ def table(cases: Sequence[Mapping[str, Any]]) -> list[str]:
 def main(folder: Path = FOLDER, result: Path = RESULT) -> int:
     """Run it, write all verdicts and print the counts; 1 if a part failed, else 0."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that its parts end with it
-    folder = folder.resolve()
-    folder.mkdir(parents=True, exist_ok=True)
     length = os.environ.get("NSTC_GATE_PROOF", "full")
+    folder = (folder / length).resolve()  # a trial leaves alone what a full run has kept
+    folder.mkdir(parents=True, exist_ok=True)
+    result = result.with_stem(result.stem if length == "full" else f"{result.stem}-{length}")
     stages = (("instructions",),) if length == "instructions" else STAGES
     parts = [[part(name, folder) for name in stage] for stage in stages]
     begun = time.monotonic()
@@ -160,9 +161,10 @@ def main(folder: Path = FOLDER, result: Path = RESULT) -> int:
     }
     write_text(result, json.dumps(content, indent=1) + "\n")
     print("\n".join(table(cases)))
-    failed = [own for stage in parts for own in stage if codes[own.name]]
+    # One that skipped all of its checks has proved nothing.
+    failed = [own for stage in parts for own in stage if codes[own.name] or not own.cases]
     for own in failed:
-        print(f"{own.name} failed: {own.log} says why", file=sys.stderr)
+        print(f"{own.name} failed, or made no check: {own.log} says why", file=sys.stderr)
     print(f"{minutes:.0f} minutes; all verdicts are in {result}")
     return 1 if failed else 0
 

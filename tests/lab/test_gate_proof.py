@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,26 @@ def test_every_part_is_a_module_and_of_one_stage():
     folder = Path(__file__).parents[1] / "gate_proof"
     for name, module in _MODULES.items():
         assert f'\nPART = "{name}"\n' in (folder / module).read_text(encoding="utf-8")
+
+
+def test_a_part_that_made_no_check_has_failed(make, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(gate_proof.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(gate_proof, "STAGES", (("a",),))
+    monkeypatch.setattr(gate_proof, "part", lambda name, folder: replace(make(name), folder=folder))
+    assert gate_proof.main(tmp_path / "kept", tmp_path / "found.json") == 0
+    skipping = (sys.executable, "-c", "")
+    monkeypatch.setattr(gate_proof, "part", lambda name, folder: Part(name, skipping, folder))
+    assert gate_proof.main(tmp_path / "kept", tmp_path / "found.json") == 1
+    assert "a failed, or made no check" in capsys.readouterr().err
+
+
+def test_a_short_run_leaves_what_a_full_one_has_found(make, monkeypatch, tmp_path):
+    monkeypatch.setattr(gate_proof.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(gate_proof, "STAGES", (("a",),))
+    monkeypatch.setattr(gate_proof, "part", lambda name, folder: replace(make(name), folder=folder))
+    for length in ("full", "short"):
+        monkeypatch.setenv("NSTC_GATE_PROOF", length)
+        gate_proof.main(tmp_path / "kept", tmp_path / "found.json")
+        assert (tmp_path / "kept" / length / "a.json").is_file()
+    assert json.loads((tmp_path / "found.json").read_text())["length"] == "full"
+    assert json.loads((tmp_path / "found-short.json").read_text())["length"] == "short"

@@ -140,11 +140,16 @@ class Kept:
 
     def __init__(self, path: Path, plan: dict[str, Any], checks: int) -> None:
         taken = taken_now()
-        head = {"plan": plan, "commit": taken.get("commit"), "checks": checks}
+        head = {
+            "plan": plan,
+            "commit": taken.get("commit"),
+            "machine": machine_facts(),
+            "checks": checks,
+        }
         self._path = path
         self._known: dict[str, dict[str, Any]] = {}
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        if lines and json.loads(lines[0]) == head and taken.get("modified") is False:
+        if lines and lines[0] == json.dumps(head) and taken.get("modified") is False:
             for line in lines[1:]:
                 with contextlib.suppress(ValueError):  # the last one may be torn
                     own = json.loads(line)
