@@ -31,7 +31,7 @@ class Stages:
             try:
                 self._state = decode(parse_json(read_file(path)), dict[str, str])
             except (OSError, DecodingError):
-                progress.note(f"{path} can't be read: all stages are done again")
+                progress.note(f"{path} can't be read: what is there is not known to be of it")
 
     def depend_on(self, **inputs: str | None) -> None:
         """Add what all stages depend on: where it differs, they are done again."""
@@ -53,6 +53,11 @@ class Stages:
         fingerprint = hashlib.sha256(text.encode()).hexdigest()
         target = self._folder / name
         if self._state.get(name) != fingerprint:
+            if name not in self._state and target.exists():
+                raise errors.OutputError(
+                    f"will not replace {target}: it was not made here. Move it away, or choose "
+                    "another folder."
+                )
             drafts.discard(target)
             drafts.discard(self._folder / f"{name}.training")
             self._state[name] = fingerprint

@@ -150,6 +150,18 @@ class TestBuilding:
         assert [call["output"].name for call in restyled] == ["one", "two", "three", "one"]
         assert (restyled[-1]["credit"], restyled[-1]["resume"]) == ("(CC0)", True)
 
+    def test_a_folder_that_it_did_not_make_is_left_alone(
+        self, styles: Any, tmp_path: Path, photos: PhotoSet, restyled: list[dict[str, Any]]
+    ) -> None:
+        output = tmp_path / "zoo"
+        build_zoo(styles("one"), output, photos=photos)
+        (output / "field").mkdir()
+        (output / "field/mine.txt").write_text("mine")
+        made = build_zoo(styles("field", "two"), output, photos=photos)
+        assert [own.status for own in made] == ["failed", "made"]
+        assert "will not replace" in made[0].error
+        assert (output / "field/mine.txt").read_text() == "mine"
+
     def test_one_that_fails_stops_no_other_and_is_tried_again(
         self, styles: Any, tmp_path: Path, photos: PhotoSet, restyled: list[dict[str, Any]]
     ) -> None:
