@@ -33,6 +33,7 @@ _THEN_NEAR: Final = 2  # of them: Optuna would go on with what is best
 _OWN_FAILURES: Final = (
     errors.DivergedError,
     errors.ExportMismatchError,
+    errors.MemoryLimitError,
     errors.UnusableModelError,
     errors.OptionError,
 )
@@ -186,11 +187,11 @@ class Search:
         folder = self.output / TRIALS_FOLDER / f"{trial.number:03}"
         self.progress.note(f"{name}: {in_words(trial.chosen)}")
         outcome = Outcome(number=trial.number, state="hopeless", chosen=trial.chosen, numbers={})
-        costs = None if folder.exists() else self.work.costs(recipe)
-        if costs is not None and hopeless_by(self.budget, costs):
-            outcome = dataclasses.replace(outcome, numbers=finite(costs))
-        else:
-            try:
+        try:
+            costs = None if folder.exists() else self.work.costs(recipe)
+            if costs is not None and hopeless_by(self.budget, costs):
+                outcome = dataclasses.replace(outcome, numbers=finite(costs))
+            else:
                 made = self.work.trained(recipe, folder, trial.report)
                 outcome = dataclasses.replace(
                     outcome,
@@ -198,10 +199,10 @@ class Search:
                     numbers=finite(made.numbers),
                     bundle=made.bundle.relative_to(self.output).as_posix(),
                 )
-            except StoppedEarlyError:
-                outcome = dataclasses.replace(outcome, state="stopped")
-            except _OWN_FAILURES as error:
-                outcome = dataclasses.replace(outcome, state="failed", reason=str(error))
+        except StoppedEarlyError:
+            outcome = dataclasses.replace(outcome, state="stopped")
+        except _OWN_FAILURES as error:
+            outcome = dataclasses.replace(outcome, state="failed", reason=str(error))
         self.progress.note(f"{name}: {self._told(outcome)}")
         known = outcome.state in ("measured", "hopeless")
         trial.finish(outcome, rank(self.budget, outcome.numbers) if known else None)

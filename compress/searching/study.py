@@ -29,7 +29,15 @@ _CHOSEN: Final = "chosen"
 _IDENTITY: Final = "identity"
 _RANDOM_FIRST: Final = 6  # trials before the others decide what is tried
 # Successive halving: at a quarter and at a half of the steps the worse half is stopped.
-_FIRST_RUNG, _HALVING = 25, 2  # in per cent
+_FIRST_RUNG, _HALVING, _WHOLE = 25, 2, 100  # in per cent
+
+
+def _without_torn_line(path: Path) -> None:
+    """Cut off what a full disk or a lost machine left of a line, to which Optuna would add."""
+    if path.exists():
+        with path.open("r+b") as stream:
+            content = stream.read()
+            stream.truncate(content.rfind(b"\n") + 1)
 
 
 class StoppedEarlyError(Exception):
@@ -52,6 +60,7 @@ class Study:
         path = folder / STUDY_FILE
         try:
             with reported_as_output_error(path):
+                _without_torn_line(path)
                 storage = JournalStorage(JournalFileBackend(str(path)))
                 self._study = optuna.create_study(
                     storage=storage,
@@ -151,7 +160,7 @@ class StudyTrial:
         if percent in frozen.intermediate_values:  # by a run that was stopped
             return
         self._asked.report(value, step=percent)
-        if self._asked.should_prune():
+        if percent < _WHOLE and self._asked.should_prune():
             raise StoppedEarlyError
 
     def finish(self, outcome: Outcome, rank: float | None) -> None:

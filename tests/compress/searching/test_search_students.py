@@ -14,10 +14,17 @@ from nstc.benchmarks.gate.limits import parse_budget
 from nstc.compress.searching import search_students
 from nstc.compress.searching.outcomes import SearchResult
 from nstc.compress.searching.search_students import FRONT_FILE, RESULT_FILE, Search
-from nstc.compress.searching.study import STUDY_FILE, Study
+from nstc.compress.searching.study import STUDY_FILE, StoppedEarlyError, Study
 from nstc.compress.searching.trials import Report, TrialResult
 from nstc.core import Silent
-from nstc.core.errors import BudgetError, DivergedError, Interrupted, OptionError, OutputError
+from nstc.core.errors import (
+    BudgetError,
+    DivergedError,
+    Interrupted,
+    MemoryLimitError,
+    OptionError,
+    OutputError,
+)
 from nstc.core.images import read_picture
 from nstc.core.recipe import Recipe, Space
 from nstc.core.recipe.space import space_from
@@ -237,6 +244,37 @@ def test_a_damaged_journal_is_one_line(tmp_path: Path, damage: bytes) -> None:
     path.write_bytes(damage + path.read_bytes())
     with pytest.raises(OutputError, match=r"study\.journal is damaged"):
         Study(tmp_path, PLANTED, 0, {})
+
+
+def test_a_torn_line_costs_no_more_than_itself(tmp_path: Path) -> None:
+    searched(tmp_path, Planted(), 2)
+    path = tmp_path / STUDY_FILE
+    path.write_bytes(path.read_bytes() + b'{"op_code": 4, "wor')
+    result = searched(tmp_path, Planted(), 4)
+    assert sum(own.state != "hopeless" for own in result.outcomes) == 4
+    assert len(Study(tmp_path, PLANTED, 0, {"seed": 0}).outcomes) == len(result.outcomes)
+
+
+def test_a_trial_that_is_trained_to_its_end_is_measured(tmp_path: Path) -> None:
+    study = Study(tmp_path, PLANTED, 0, {})
+    for loss in (1.0, 2.0, 3.0):
+        trial = study.ask()
+        trial.report(100, loss)  # no StoppedEarlyError
+    study.ask().report(25, 1.0)
+    worse = study.ask()
+    with pytest.raises(StoppedEarlyError):
+        worse.report(25, 2.0)
+
+
+def test_a_shape_that_can_not_be_tried_is_a_failed_trial(tmp_path: Path, monkeypatch: Any) -> None:
+    def costs(_work: Planted, _recipe: Any) -> Any:
+        raise MemoryLimitError("a layer does not fit into the memory.")
+
+    work = Planted()
+    monkeypatch.setattr(Planted, "costs", costs)
+    with pytest.raises(OptionError, match="The last one: a layer does not fit"):
+        searched(tmp_path, work, 2)
+    assert not Study(tmp_path, PLANTED, 0, {"seed": 0}).begun()
 
 
 def test_an_outcome_that_was_changed_is_refused(tmp_path: Path) -> None:
