@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from nstc.core import files
-from nstc.core.errors import ImageError, OptionError, OutputError
+from nstc.core.errors import ImageError, NstcError, OptionError, OutputError
 from nstc.core.images import FORMATS
+from nstc.core.terminal import printable
 from nstc.runtime.files import object_stores
 from nstc.runtime.files.batch import BatchOptions, MadeBefore, PictureOutcome, outcome_of
 from nstc.runtime.files.fetching import is_address
-from nstc.runtime.files.object_stores import StoredSource, is_stored
+from nstc.runtime.files.object_stores import StoredSource, is_stored, looks_remote
 from nstc.runtime.files.picture_jobs import (
     ALL,
     STANDARD_STREAM,
@@ -68,21 +69,28 @@ def find_archived(inputs: Sequence[str], output: str, *, pattern: str = ALL) -> 
         if is_list(given):
             found += (_listed(row, given) for row in rows_of(given))
         elif is_stored(given):
-            found += _stored(given, pattern)
+            found += _stored(given, pattern, output)
         else:
             leave_out = None if is_stored(output) else output
             found += find_sources([given], pattern=pattern, output=leave_out)
     return found
 
 
-def _stored(given: str, pattern: str) -> list[Source]:
-    """An object that is a picture by its ending, else all pictures below a prefix."""
+def _stored(given: str, pattern: str, output: str) -> list[Source]:
+    """An object that is a picture by its ending, else all pictures below a prefix.
+
+    Those below `output` are results, of this run or of earlier ones.
+    """
     if PurePosixPath(given).suffix.lower() in FORMATS and not given.endswith("/"):
         return [_source_of(given, PurePosixPath(given).name)]
+    results = output.rstrip("/") + "/"
+    if results == given.rstrip("/") + "/":
+        raise OptionError(f"{given} holds the photographs: choose another --output.")
     found = [
         _source_of(address, str(below))
         for address, below in object_stores.objects_below(given)
         if not any(part.startswith(".") and part != ".." for part in below.parts)
+        and not address.startswith(results)
         and matches(Path(below), pattern)
     ]
     if not found:
@@ -93,7 +101,9 @@ def _stored(given: str, pattern: str) -> list[Source]:
 def _listed(row: ListedPicture, listing: str) -> Source:
     path = row.path
     if is_address(path):
-        kept = re.split("[?#]", path.partition("://")[2])[0]
+        kept = path.partition("://")[2]
+        if not is_stored(path):  # whose keys may have both
+            kept = re.split("[?#]", kept)[0]
         return _source_of(path, row.output or kept)
     if is_stored(listing):
         if path.startswith("/"):
@@ -113,8 +123,13 @@ def _listed(row: ListedPicture, listing: str) -> Source:
 def _source_of(name: str, relative: str, path: Path | None = None) -> Source:
     """A source; one whose result would lead out of the output folder has that as its failure."""
     kept = [part for part in relative.split("/") if part not in {"", "."}]
-    failure = None
-    if ".." in kept or "\\" in relative or "\0" in relative or relative.startswith("/") or not kept:
+    failure: NstcError | None = None
+    if not _is_a_name(name + relative):
+        failure = ImageError(f"{printable(name)} can't be the name of a file.")
+        kept, path = ["picture"], None
+    elif (
+        ".." in kept or "\\" in relative or "\0" in relative or relative.startswith("/") or not kept
+    ):
         failure = OptionError(
             f"{name} would be written to {relative}, which leads out of the output folder: "
             "expected a path below it."
@@ -122,6 +137,14 @@ def _source_of(name: str, relative: str, path: Path | None = None) -> Source:
         kept = ["picture"]
     kind = StoredSource if path is None and is_stored(name) else Source
     return kind(name=name, relative=Path(*kept), path=path, failure=failure)
+
+
+def _is_a_name(text: str) -> bool:
+    """Whether the system can have it in the name of a file."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:  # such as half of a pair that stands for one character
+        return False
 
 
 def plan_archived(
@@ -134,6 +157,8 @@ def plan_archived(
     if output == STANDARD_STREAM:
         raise OptionError("-o - takes one picture: give the name of a folder.")
     if not is_stored(output):
+        if looks_remote(output):
+            raise OptionError(f"output is {output}: expected a folder, s3://... or gs://...")
         jobs = plan(sources, output, many=True, ending=ending)
         return [
             ArchiveJob(source=job.source, output=job.output)

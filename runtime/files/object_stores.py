@@ -6,6 +6,7 @@ the user's own credentials, so only what the user chose as an archive gets here.
 
 import contextlib
 import importlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -27,6 +28,11 @@ _MOST_LIST_BYTES: Final = 1 << 32
 def is_stored(given: str) -> bool:
     """Whether a user named a place in an object store."""
     return given.partition("://")[0] in SCHEMES and "://" in given
+
+
+def looks_remote(given: str) -> bool:
+    """Whether a user named an address of any kind, which paths have with one slash."""
+    return re.match(r"[A-Za-z][\w+.-]+:/", given) is not None
 
 
 @dataclass(frozen=True, kw_only=True)

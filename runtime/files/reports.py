@@ -10,6 +10,7 @@ from nstc.core.errors import OptionError
 from nstc.core.files import atomic_file, refuse_unwritable_file
 from nstc.core.terminal import printable
 from nstc.runtime.files.batch import PictureOutcome
+from nstc.runtime.files.object_stores import looks_remote
 
 AddOutcome = Callable[[PictureOutcome], None]
 
@@ -21,6 +22,8 @@ def refuse_unfit_report(path: Path) -> None:
     """Raise `OptionError` for another ending, `OutputError` if the file can't be written."""
     if path.suffix.lower() not in ENDINGS:
         raise OptionError(f"report is {path}: expected a name that ends in {' or '.join(ENDINGS)}.")
+    if looks_remote(str(path)):
+        raise OptionError(f"report is {path}: expected a file of this machine.")
     refuse_unwritable_file(path)
 
 

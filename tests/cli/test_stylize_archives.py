@@ -45,6 +45,9 @@ class TestTheAddress:
         assert on_ray("in", "-o", "out", "--ray=ray://head:10001")[0][0] == "ray://head:10001"
         assert on_ray("in", "--ray", "head:6379", "-o", "out")[0][0] == "head:6379"
 
+    def test_an_address_without_its_port_is_no_photograph(self, on_ray) -> None:
+        assert on_ray("in", "--ray", "ray://head", "-o", "out") == [("ray://head", ["in"], "out")]
+
 
 class TestWithoutRay:
     def test_it_is_not_installed(self, nstc, bundle, folder, monkeypatch) -> None:
@@ -70,7 +73,10 @@ class TestWithoutRay:
             (["film.mp4", "-o", "out.mp4", "--ray"], "--ray applies to pictures only"),
             (["film.mp4", "-o", "a.mp4", "--report", "r.jsonl"], "--report applies to pictures"),
             (["in", "-o", "out", "--report", "report.csv"], "ends in .jsonl or .parquet"),
+            (["in", "-o", "out", "--report", "s3://b/r.jsonl"], "expected a file of this machine"),
             (["bad.jsonl", "-o", "out", "--ray"], "bad.jsonl, line 1, has no column path"),
+            (["bad.jsonl", "-o", "o", "--ray", "--report", "bad.jsonl"], "lists the photographs"),
+            (["in/a.png", "-o", "gcs://b/out", "--ray"], "expected a folder, s3://... or gs://"),
         ],
     )
     def test_one_line_says_what_is_wrong(self, arguments, told, nstc, bundle, folder) -> None:

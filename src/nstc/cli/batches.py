@@ -117,6 +117,10 @@ def stylize_archive(
     threads = opening.options["threads"]
     workers = Workers(count=flags.workers, threads=1 if threads is None else threads)
     tally = Tally(flags.report, keep=json_output)
+    if flags.report is not None and flags.report.resolve() in (
+        Path(own).resolve() for own in inputs
+    ):
+        raise errors.OptionError(f"report is {flags.report}, which lists the photographs.")
     sources = find_archived(inputs, output, pattern=options.pattern)
     jobs = plan_archived(sources, output, options.ending)
     rate = _Rate()

@@ -27,4 +27,5 @@ def _with_values(args: Sequence[str]) -> Iterator[str]:
             yield from args[place:]
             return
         follows = args[place + 1] if place + 1 < len(args) else ""
-        yield f"{_FLAG}={_ALONE}" if word == _FLAG and not is_ray_address(follows) else word
+        is_value = is_ray_address(follows) or follows.startswith("ray://")
+        yield f"{_FLAG}={_ALONE}" if word == _FLAG and not is_value else word

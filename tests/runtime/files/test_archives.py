@@ -81,6 +81,13 @@ class TestNames:
         with pytest.raises(OptionError, match="leads out of the output folder"):
             listed("s3://bucket/../../a.jpg")
 
+    @pytest.mark.parametrize(
+        "row", [{"path": "\ud800.jpg"}, {"path": "a\0.jpg", "output": "x.jpg"}]
+    )
+    def test_what_can_be_no_name_is_a_picture_that_failed(self, row, listed) -> None:
+        with pytest.raises(ImageError, match=r"can't be the name of a file"):
+            listed(row)
+
     def test_two_results_of_one_name_are_refused(self, listed) -> None:
         with pytest.raises(OptionError, match=r"in/a.jpg and in/a.png would both be written to"):
             listed("a.jpg", "a.png", ending=".png")
@@ -110,6 +117,17 @@ class TestStores:
     def test_a_prefix_is_as_a_folder(self, photos) -> None:
         jobs = plan_archived(find_archived(["memory://in/"], "memory://out"), "memory://out/")
         assert [job.place for job in jobs] == ["memory://out/a.png", "memory://out/b/c.png"]
+
+    def test_results_are_no_photographs(self, photos) -> None:
+        (found,) = find_archived(["memory://in"], "memory://in/b/")
+        assert found.name == "memory://in/a.png"
+        with pytest.raises(OptionError, match="memory://in/ holds the photographs"):
+            find_archived(["memory://in/"], "memory://in")
+
+    def test_a_key_may_have_marks_of_addresses(self, store) -> None:
+        store.pipe_file("/in/list.txt", b"memory://in/k#1.jpg\nmemory://in/k#2.jpg\n")
+        jobs = plan_archived(find_archived(["memory://in/list.txt"], "out"), "out")
+        assert [job.place for job in jobs] == ["out/in/k#1.jpg", "out/in/k#2.jpg"]
 
     def test_a_pattern(self, photos) -> None:
         (found,) = find_archived(["memory://in"], "out", pattern="b/*.png")
