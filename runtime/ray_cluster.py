@@ -94,7 +94,7 @@ def _refuse_unanswered(address: str, answer_s: float) -> None:
     In a process of its own: Ray waits for some addresses without an end, and can't be interrupted.
     """
     try:
-        ran = run_to_end([sys.executable, "-c", _ASK, address], timeout_s=answer_s)
+        ran = run_to_end([sys.executable, "-P", "-c", _ASK, address], timeout_s=answer_s)
         reason = "" if ran.status == 0 else readable(ran.last_words())
     except subprocess.TimeoutExpired:
         reason = f"it took longer than {answer_s:g} s"

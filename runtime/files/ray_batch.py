@@ -108,6 +108,12 @@ def stylize_on_ray(
     with ray_cluster.connected_ray(address) as ray:
         processors = ray_cluster.cluster_processors(ray)
         count = workers.count or ray_cluster.most_workers(processors, workers.threads)
+        most = max(int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"])
+        if workers.count is None and workers.threads > most:
+            raise errors.OptionError(
+                f"threads is {workers.threads}: no machine of the cluster has more than {most} "
+                "processors. Give fewer, or --workers for a cluster that grows."
+            )
         notify(f"Ray: {count} worker{'s' if count > 1 else ''} on {processors} processors")
         machines = sum(bool(node["Alive"]) for node in ray.nodes())
         if machines > 1 and any(job.address is None for job in jobs):
@@ -119,7 +125,8 @@ def stylize_on_ray(
                 if row["ends"] and outcome.error is not None:
                     raise outcome.error
                 on_outcome(replace(outcome, source=job.source.name, output=job.place))
-        except ray.exceptions.RayError as error:
+        # a client's lost connection is an error of Python's own
+        except (ray.exceptions.RayError, ConnectionError) as error:
             lines = str(error).strip().splitlines()
             raise errors.ClusterError(
                 f"the work on Ray broke off: {readable(lines[-1] if lines else repr(error))}. "
@@ -140,7 +147,8 @@ def _rows(
         while (rows := ray.get(foreman.more.remote())) is not None:
             yield from rows
     finally:
-        with contextlib.suppress(ray.exceptions.RayError):  # it died, or the cluster did
+        # it died, or the cluster did
+        with contextlib.suppress(ray.exceptions.RayError, ConnectionError):
             ray.kill(foreman)
 
 
