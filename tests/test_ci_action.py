@@ -50,7 +50,9 @@ def test_no_job_may_do_more_than_it_needs():
 
 
 def test_quality_is_measured_each_week_whatever_the_hashes_say():
-    [job] = yaml.safe_load((WORKFLOWS_FOLDER / "quality.yml").read_text())["jobs"].values()
+    workflow = yaml.safe_load((WORKFLOWS_FOLDER / "quality.yml").read_text())
+    assert workflow[True]["schedule"]  # YAML reads the key `on` so
+    [job] = workflow["jobs"].values()
     [target] = [own["run"].removeprefix("make ") for own in job["steps"] if "run" in own]
     recipe = re.search(rf"^{target}:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.M)
     assert "--measure-quality" in recipe[1]

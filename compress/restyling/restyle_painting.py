@@ -71,6 +71,7 @@ def restyle(
         if vgg != "shipped":  # as the included styles' statistics are
             known = painting_style(painting, credit=credit, vgg="shipped", pixels=pixels)
         started_from = _start(nearest_student(known.statistics, progress), recipe, progress)
+    del pixels  # which may be hundreds of megabytes
     start, network = started_from
     identity = {"vgg": vgg, "init": start.identity, "painting": sha256_of(painting)}
     run = DistillationRun(
