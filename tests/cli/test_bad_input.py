@@ -13,6 +13,21 @@ pytestmark = pytest.mark.usefixtures("somewhere_else")
 
 HUGE = 10**30
 
+OF_FOREIGN_TEACHERS: dict[str, list[Any]] = {
+    **{f"--{name}-range": [0, 2, -255, HUGE] for name in ("input", "value", "output")},
+    "--size-multiple": [0, -1, 1025, HUGE],
+}
+OF_RESTYLING: dict[str, list[Any]] = {
+    **{
+        f"--{name}-weight": [-1, math.nan, math.inf]
+        for name in ("style", "checkerboard", "flicker")
+    },
+    "--steps": [0, -1],
+    "--size": [0, -8, 56, 100, 1032, HUGE],
+    "--batch": [0, -1, 65, HUGE],
+    "--style-strength": [-0.1, 2.1, math.nan, math.inf],
+    "--seed": [-1, 2**63, HUGE],
+}
 REFUSED: dict[str, dict[str, list[Any]]] = {
     "train": {
         "--steps": [0, -1],
@@ -50,44 +65,17 @@ REFUSED: dict[str, dict[str, list[Any]]] = {
         "--crops": [0, -1, 101, HUGE],
         "--batch": [0, -1, 65, HUGE],
         "--perceptual-batch": [0, -1, 65, HUGE],
-        "--input-range": [0, 2, -255, HUGE],
-        "--value-range": [0, 2, -255, HUGE],
-        "--output-range": [0, 2, -255, HUGE],
-        "--size-multiple": [0, -1, 1025, HUGE],
+        **OF_FOREIGN_TEACHERS,
         "--seed": [-1, 2**63, HUGE],
     },
-    "restyle": {
-        **{
-            f"--{name}-weight": [-1, math.nan, math.inf]
-            for name in ("style", "checkerboard", "flicker")
-        },
-        "--steps": [0, -1],
-        "--size": [0, -8, 56, 100, 1032, HUGE],
-        "--batch": [0, -1, 65, HUGE],
-        "--style-strength": [-0.1, 2.1, math.nan, math.inf],
-        "--preview-every": [0, -1],
-        "--seed": [-1, 2**63, HUGE],
-    },
+    "restyle": {**OF_RESTYLING, "--preview-every": [0, -1]},
     "search": {
         "--trials": [0, -1, 10_001, HUGE],
         "--steps": [0, -1],
-        "--input-range": [0, 2, -255, HUGE],
-        "--value-range": [0, 2, -255, HUGE],
-        "--output-range": [0, 2, -255, HUGE],
-        "--size-multiple": [0, -1, 1025, HUGE],
+        **OF_FOREIGN_TEACHERS,
         "--seed": [-1, 2**63, HUGE],
     },
-    "zoo build": {
-        **{
-            f"--{name}-weight": [-1, math.nan, math.inf]
-            for name in ("style", "checkerboard", "flicker")
-        },
-        "--steps": [0, -1],
-        "--size": [0, -8, 56, 100, 1032, HUGE],
-        "--batch": [0, -1, 65, HUGE],
-        "--style-strength": [-0.1, 2.1, math.nan, math.inf],
-        "--seed": [-1, 2**63, HUGE],
-    },
+    "zoo build": OF_RESTYLING,
     "share": {
         "--steps": [0, -1],
         "--size": [0, -8, 56, 100, 1032, HUGE],
@@ -96,10 +84,7 @@ REFUSED: dict[str, dict[str, list[Any]]] = {
         "--pixel-weight": [-1, math.nan, math.inf],
         "--float-share": [-0.1, 1, math.nan, math.inf],
         "--style-strength": [-0.1, 2.1, math.nan, math.inf],
-        "--input-range": [0, 2, -255, HUGE],
-        "--value-range": [0, 2, -255, HUGE],
-        "--output-range": [0, 2, -255, HUGE],
-        "--size-multiple": [0, -1, 1025, HUGE],
+        **OF_FOREIGN_TEACHERS,
         "--seed": [-1, 2**63, HUGE],
     },
     "prune": {
@@ -107,10 +92,7 @@ REFUSED: dict[str, dict[str, list[Any]]] = {
         "--speedup": [0, -1, 1, math.nan, math.inf],
         "--iterations": [0, -1, 101, HUGE],
         "--steps": [-1],
-        "--input-range": [0, 2, HUGE],
-        "--value-range": [0, 2, HUGE],
-        "--output-range": [0, 2, HUGE],
-        "--size-multiple": [0, -1, 1025, HUGE],
+        **OF_FOREIGN_TEACHERS,
         "--seed": [-1, 2**63, HUGE],
     },
     "quantize": {
@@ -120,10 +102,7 @@ REFUSED: dict[str, dict[str, list[Any]]] = {
         "--size": [0, -1, 15, 4097, HUGE],
         "--bits": [0, -1, 2, 16, HUGE],
         "--quality-budget": [0, -1, 9, 61, HUGE],
-        "--input-range": [0, 2, HUGE],
-        "--value-range": [0, 2, HUGE],
-        "--output-range": [0, 2, HUGE],
-        "--size-multiple": [0, -1, 1025, HUGE],
+        **OF_FOREIGN_TEACHERS,
     },
     "bench": {
         "--size": [0, -1, 15, 4097, HUGE],
@@ -132,17 +111,11 @@ REFUSED: dict[str, dict[str, list[Any]]] = {
         "--rounds": [0, -1, 2, 10_001, HUGE],
         "--optimized-photos": [0, -1],
         "--optimize-steps": [0, -1, 100_001, HUGE],
-        "--input-range": [0, 2, HUGE],
-        "--value-range": [0, 2, HUGE],
-        "--output-range": [0, 2, HUGE],
-        "--size-multiple": [0, -1, 1025, HUGE],
+        **OF_FOREIGN_TEACHERS,
         "--seed": [-1, 2**63, HUGE],
     },
     "compress": {
-        "--input-range": [0, 2, HUGE],
-        "--value-range": [0, 2, HUGE],
-        "--output-range": [0, 2, HUGE],
-        "--size-multiple": [0, -1, 1025, HUGE],
+        **OF_FOREIGN_TEACHERS,
         "--seed": [-1, 2**63, HUGE],
     },
     "optimize": {
