@@ -104,6 +104,22 @@ def edge_correlation(pixels: Pixels, photo: Pixels) -> float:
     return float(np.corrcoef(own.ravel(), other.ravel())[0, 1])
 
 
+def contrast(pixels: Pixels) -> float:
+    """Standard deviation of the luminance of a picture (H, W, 3) uint8: 0 for one colour to 0.5."""
+    return float(_luminance(pixels).std())
+
+
+def noise(pixels: Pixels) -> float:
+    """Estimated standard deviation of noise in a picture (H, W, 3) uint8, white being 1.
+
+    The mean absolute response of the luminance to a filter that lines and gradients pass by, scaled
+    to be the deviation of normal noise. Immerkær, "Fast noise variance estimation", Computer Vision
+    and Image Understanding 64, 1996. H and W are at least 3.
+    """
+    across = np.diff(_luminance(pixels), n=2, axis=1)
+    return float(np.sqrt(np.pi / 2) / 6 * np.abs(np.diff(across, n=2, axis=0)).mean())
+
+
 def _luminance(pixels: Pixels) -> npt.NDArray[np.float64]:
     """(H, W) in [0, 1], Rec. 709 weights of the sRGB values."""
     from skimage.color import rgb2gray

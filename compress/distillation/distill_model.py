@@ -15,11 +15,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from nstc.compress.distillation import loss_terms, teacher_outputs, teachers
+from nstc.compress.distillation import loss_terms, teacher_outputs, teachers, watching
 from nstc.compress.distillation.compared_losses import PaintingLosses, TeacherLosses
 from nstc.compress.distillation.crops import Crops
 from nstc.compress.distillation.teacher_outputs import TeacherOutputs
 from nstc.compress.distillation.teachers import Teacher, TeacherOptions, open_teacher
+from nstc.compress.distillation.watching import PERCEPTUAL, PIXELS, ROUNDING, STAGES
 from nstc.compress.export.checking import refuse_unusable_network
 from nstc.compress.learning import logs, loop, optimisers
 from nstc.compress.learning.balance import ContentBalance, RatioBalance
@@ -39,8 +40,6 @@ from nstc.models.tensors import best_device
 from nstc.models.vgg import VggFeatures, load_vgg
 
 LossBalance = RatioBalance | ContentBalance
-
-_PIXELS, PERCEPTUAL, ROUNDING = _STAGES = ("pixels", "perceptual", "rounding")
 
 ROUNDING_RATE = 0.5  # of the learning rate, for the quantization-aware part of the second stage
 _SHAPE_SETTINGS = ("student", *SHAPE)
@@ -109,6 +108,7 @@ def distill(
         resume=resume,
         progress=progress,
         settings={"vgg": vgg, **sources},
+        watch=watching.examined(progress, opened),
     )
     return run.carry_out(network, start, output, name or output.name)
 
@@ -132,7 +132,7 @@ class DistillationRun:
     settings: Mapping[str, Any]  # what a history says of this run besides the recipe
     painting: Path | None = None  # for the recipe's terms that compare with it
     time: TimePlan | None = None  # for both parts of the second stage, in the place of steps
-    preview_every: int | None = None  # steps between previews, which go to `folder`
+    watch: watching.Watch = watching.unwatched
 
     def carry_out(
         self, network: StudentNetwork | None, start: Bundle | None, output: Path, name: str
@@ -168,7 +168,7 @@ class DistillationRun:
             network,
             loss_terms.PixelObjective(network, self.crops, recipe, best_device()),
             optimisers.Schedule(steps=recipe.pixel_steps, learning_rate=recipe.learning_rate),
-            title=_PIXELS,
+            title=PIXELS,
             settings={key: getattr(recipe, key) for key in _PIXEL_SETTINGS},
         ).run()
         return fold(network.cpu())
@@ -227,7 +227,7 @@ class DistillationRun:
         if self.time is not None:
             # Steps of a copy tell how long one takes.
             trial, _ = self._learning(copy.deepcopy(network), title, schedule)
-            steps = self.time.steps_at(_STAGES.index(title) - 1, trial.learn)
+            steps = self.time.steps_at(STAGES.index(title) - 1, trial.learn)
             schedule = dataclasses.replace(schedule, steps=steps)
         optimisation, balance = self._learning(network, title, schedule)
         if balance is not None and before is not None:
@@ -257,7 +257,7 @@ class DistillationRun:
             return ContentBalance()
         if self.judged is None:
             return None
-        seed = self.recipe.seed + _STAGES.index(title)
+        seed = self.recipe.seed + STAGES.index(title)
         ratios = loss_terms.JudgedRatios(network, self.judged, self.losses, seed)
         return RatioBalance(self.recipe.goals_in_balance, ratios)
 
@@ -329,7 +329,7 @@ class DistillationRun:
     def forget_checkpoints(self) -> None:
         """Delete the checkpoints of all stages, and their plan; the losses stay."""
         (self.folder / loop.PLAN_FILE).unlink(missing_ok=True)
-        for stage in _STAGES:
+        for stage in STAGES:
             loop.forget(self.folder / stage)
 
     def rounding_losses(self) -> logs.Losses:
@@ -346,11 +346,6 @@ class DistillationRun:
         settings: Mapping[str, Any],
         balance: LossBalance | None = None,
     ) -> loop.Optimisation:
-        previews = None
-        if (every := self.preview_every) is not None:
-            previews = logs.Previews(
-                network, self.folder / "previews", schedule.steps, (), every, f"{title}-step"
-            )
         return loop.Optimisation(
             network=network,
             objective=objective,
@@ -360,7 +355,7 @@ class DistillationRun:
             resume=self.resume,
             identity={**settings, **self.sources, "schedule": dataclasses.asdict(schedule)},
             progress=self.progress,
-            after_step=None if previews is None else previews.show,
+            after_step=self.watch(title, network, schedule.steps),
             balance=balance,
         )
 

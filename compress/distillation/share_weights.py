@@ -7,8 +7,6 @@ from pathlib import Path
 from torch import nn
 
 from nstc.compress.distillation.distill_model import (
-    PERCEPTUAL,
-    ROUNDING,
     ROUNDING_RATE,
     DistillationRun,
     student_of,
@@ -25,6 +23,7 @@ from nstc.compress.distillation.teachers import (
     open_teacher,
     style_of_teacher,
 )
+from nstc.compress.distillation.watching import PERCEPTUAL, ROUNDING
 from nstc.compress.learning import logs, loop, optimisers
 from nstc.compress.quantization.aware_training import calibrated_activations
 from nstc.compress.quantization.calibration import Range

@@ -181,7 +181,11 @@ class Previews:
 
 def preview_sheet(network: nn.Module, squares: list[Pixels]) -> Pixels:
     """Photographs (S, S, 3) uint8 above their stylised pictures."""
+    return picture.contact_sheet([squares, stylised_squares(network, squares)])
+
+
+def stylised_squares(network: nn.Module, squares: list[Pixels]) -> list[Pixels]:
+    """A network's pictures of photographs (S, S, 3) uint8, in the mode it is in."""
     device = next(network.parameters()).device
     with torch.inference_mode(), mixed_precision(device):
-        stylised = network(images_to_tensor(squares).to(device))
-    return picture.contact_sheet([squares, tensor_to_images(stylised)])
+        return tensor_to_images(network(images_to_tensor(squares).to(device)))

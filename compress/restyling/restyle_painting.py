@@ -11,6 +11,7 @@ from typing import Final
 from nstc.compress import card
 from nstc.compress.distillation import loss_terms
 from nstc.compress.distillation.distill_model import DistillationRun, student_of
+from nstc.compress.distillation.watching import previewed, unwatched
 from nstc.compress.export.export_model import export
 from nstc.compress.learning import logs, loop
 from nstc.compress.learning.time_plan import TimePlan
@@ -86,7 +87,7 @@ def restyle(
         settings={**identity, "time": recipe.time},
         painting=painting,
         time=_time_plan(recipe, folder, resume=resume, started=started),
-        preview_every=preview_every,
+        watch=unwatched if preview_every is None else previewed(folder / "previews", preview_every),
     )
     return _carried_out(run, recipe, network, start, output, name or output.name)
 

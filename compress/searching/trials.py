@@ -11,8 +11,9 @@ import torch
 
 from nstc.benchmarks import subjects
 from nstc.benchmarks.gate.limits import Budget, numbers_of
-from nstc.compress.distillation.distill_model import PERCEPTUAL, fresh_student
+from nstc.compress.distillation.distill_model import fresh_student
 from nstc.compress.distillation.teachers import TeacherOptions
+from nstc.compress.distillation.watching import PERCEPTUAL
 from nstc.compress.export.export_model import bench, made_artifact
 from nstc.compress.pipeline import compress_model, quantized_rows, split_photos
 from nstc.compress.pruning import channels, schedules

@@ -18,10 +18,11 @@ from nstc.compress.learning.balance import (
     content_levels,
     typical_energies,
 )
+from nstc.compress.learning.symptoms import Examination, symptoms_of
 from nstc.core import Progress, Silent, errors
 from nstc.core.bundle import Bundle, open_bundle
 from nstc.core.files import one_at_a_time, sha256_of
-from nstc.core.images import read_picture, resize_shorter_side
+from nstc.core.images import Pixels, read_picture, resize_longer_side, resize_shorter_side
 from nstc.core.manifest import Step, Style
 from nstc.core.photos import PhotoSet, random_crop
 from nstc.core.recipe import TrainRecipe
@@ -40,6 +41,11 @@ OWN_WEIGHTS: Final[Mapping[str, str]] = {
     "gram": "style-weight",
     "content": "content-weight",
     "tv": "tv-weight",
+}
+_ADVICE: Final[Mapping[str, str]] = {
+    "one colour": "Start again with a lower --learning-rate, or a higher --content-weight.",
+    "grain": "Try a higher --tv-weight, or a larger --style-size for larger strokes.",
+    "colours alone": "Try more --steps, or a higher --style-weight.",
 }
 _LAST_LAYER_RATE: Final = {"deconv3.": 20.0}
 
@@ -77,10 +83,13 @@ def train(
     named_losses.refuse_unmixable(recipe.added_terms, recipe)
     start = None if init is None else open_bundle(init)
     vgg_features = load_vgg(vgg)
-    grams, targets, style = _style_of(painting, photos, recipe, vgg_features, credit)
+    pixels = _painting_of(painting, photos, recipe)
+    grams, targets, style = _style_of(painting, pixels, recipe, vgg_features, credit)
     record = photos.record()
     settings = {**dataclasses.asdict(recipe), "init": start and start.identity, "vgg": vgg}
     step = Step(verb="train", recipe=settings, seed=recipe.seed, photos=record)
+    progress = progress or Silent()
+    examination = Examination(_ADVICE, progress, usual=_usual_grain(pixels, recipe))
     torch.manual_seed(recipe.seed)
     network = _starting_point(start)
     with loop.joined() as processes:
@@ -89,7 +98,8 @@ def train(
             folder,
             resume=resume,
             identity={**settings, "painting": sha256_of(painting), "photos": record.list_sha256},
-            progress=progress or Silent(),
+            progress=progress,
+            examination=examination,
         )
         with loop.led(processes):
             if processes.leads:
@@ -97,18 +107,26 @@ def train(
     return open_bundle(output)
 
 
-def _style_of(
-    painting: Path, photos: PhotoSet, recipe: TrainRecipe, vgg: VggFeatures, credit: str | None
-) -> tuple[Mapping[str, Tensor], named_losses.Targets, StyleSource]:
-    """A painting's Gram matrices and other targets to train on, and the style to keep.
-
-    The painting is recoloured if asked for.
-    """
+def _painting_of(painting: Path, photos: PhotoSet, recipe: TrainRecipe) -> Pixels:
+    """The painting, (H, W, 3) uint8, recoloured if asked for."""
     pixels = read_painting(painting)
     if recipe.color_of == "photos":
         some = photos.take(_COLORED_PHOTOS)
         small = (resize_shorter_side(read_picture(path).rgb, _COLORED_SIDE) for path in some)
         pixels = recolored(pixels, color_statistics(small))
+    return pixels
+
+
+def _usual_grain(painting: Pixels, recipe: TrainRecipe) -> set[str]:
+    """The symptom of grain, if the painting has it too: one of dots is to be learned so."""
+    small = resize_longer_side(painting, recipe.style_size)
+    return {"grain"} & symptoms_of([small], [small])
+
+
+def _style_of(
+    painting: Path, pixels: Pixels, recipe: TrainRecipe, vgg: VggFeatures, credit: str | None
+) -> tuple[Mapping[str, Tensor], named_losses.Targets, StyleSource]:
+    """A painting's Gram matrices and other targets to train on, and the style to keep."""
     grams = statistics_of_painting(pixels, vgg, [recipe.style_size]).at(recipe.style_size)
     targets = named_losses.painting_targets(recipe.added_terms, pixels, vgg, recipe.style_size)
     record = Style(name=painting.stem, source="painting", credit=credit)
@@ -136,12 +154,18 @@ def _learn(
     resume: bool,
     identity: Mapping[str, Any],
     progress: Progress,
+    examination: Examination,
 ) -> nn.Module:
     """Train in place; give the network to keep, a copy where weights are averaged."""
     network, recipe = objective.network, objective.recipe
     average = optimisers.AveragedWeights(network, recipe.ema) if recipe.ema else None
     kept = network if average is None else average.network
     previews = logs.Previews(kept, folder / "previews", last=recipe.steps)
+
+    def after_step(finished: int) -> None:
+        previews.show(finished)
+        examination.after(kept, recipe.steps, finished)
+
     loop.Optimisation(
         network=network,
         objective=objective,
@@ -151,7 +175,7 @@ def _learn(
         resume=resume,
         identity=identity,
         progress=progress,
-        after_step=previews.show if objective.processes.leads else None,
+        after_step=after_step if objective.processes.leads else None,
         average=average,
         rate_scales=_LAST_LAYER_RATE,
         balance=objective.balance,

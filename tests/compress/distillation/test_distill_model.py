@@ -17,6 +17,7 @@ from nstc.compress.distillation import distill_model, teacher_outputs, teachers
 from nstc.compress.distillation.distill_model import fresh_student
 from nstc.compress.distillation.teachers import Teacher
 from nstc.compress.learning.balance import RatioBalance
+from nstc.compress.learning.symptoms import Examination
 from nstc.compress.quantization import aware_training
 from nstc.core.bundle import STYLE_FILE, Bundle
 from nstc.core.errors import (
@@ -370,3 +371,16 @@ def test_a_size_is_a_shape_and_settings_change_it() -> None:
         "scale": 8,
         "head": "separable",
     }
+
+
+def test_pictures_are_examined_after_the_first_stage(
+    distill_tiny: Distill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(
+        Examination,
+        "after",
+        lambda _self, _network, steps, finished: asked.append((steps, finished)),
+    )
+    distill_tiny(tmp_path / "small", pixel_steps=2, steps=3)
+    assert asked == [(3, 1), (3, 2), (3, 3)]

@@ -4,7 +4,7 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -12,6 +12,7 @@ import torch
 from nstc.compress.card import CURVES_FILE
 from nstc.compress.learning.logs import LOSSES_FILE
 from nstc.compress.learning.loop import CHECKPOINT_FILE
+from nstc.compress.learning.symptoms import SYMPTOMS
 from nstc.compress.training.train_model import train
 from nstc.core.bundle import CARD_FILE, PREVIEW_FILE, Bundle, open_bundle, revised_bundle
 from nstc.core.errors import DivergedError, ImageError, Interrupted, OptionError, OutputError
@@ -375,3 +376,18 @@ def test_a_bundle_at_the_place_is_replaced(
     made = train_tiny(tmp_path / "net", steps=1)
     assert open_bundle(tmp_path / "net").identity == made.identity
     assert made.name == "net"
+
+
+def test_what_is_wrong_with_pictures_is_told(
+    train_tiny: Train,
+    tmp_path: Path,
+    recorder: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    progress = recorder()
+    always = dataclasses.replace(SYMPTOMS["one colour"], from_=-255.0)
+    monkeypatch.setitem(cast("dict[str, Any]", SYMPTOMS), "one colour", always)
+    train_tiny(tmp_path / "starry", progress=progress)
+    (note,) = [note for note in progress.notes if "one colour" in note]
+    assert note.startswith("step 1 of 3: the pictures are black")
+    assert "--learning-rate" in note
