@@ -12,6 +12,8 @@ from whole_copies import whole_copy
 
 from nstc.benchmarks.targets.instructions import INSTRUCTIONS
 
+TIME_BASELINE = "time-baseline.json"
+
 
 @pytest.fixture(scope="session")
 def _baselines(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -40,7 +42,7 @@ def counting_gate(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Count
 
 @pytest.fixture(scope="session")
 def timing_gate(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> TimingGate:
-    return TimingGate(plan, tmp_path_factory.mktemp("timed"))
+    return TimingGate(plan, tmp_path_factory.mktemp("timed"), output_folder() / TIME_BASELINE)
 
 
 @pytest.fixture

@@ -97,49 +97,48 @@ def by_model(report: CheckReport, models: Sequence[Path]) -> dict[str, CheckRepo
 
 @dataclass(frozen=True)
 class TimingGate:
-    """The gate over copies of the shipped student, which are timed in the same rounds."""
+    """The gate over copies of the shipped student, which are timed in the same rounds.
+
+    Attributes:
+        plan: How often.
+        folder: Of the copies.
+        baseline: The file that they are compared with, which another process may have taken.
+    """
 
     plan: Plan
     folder: Path
+    baseline: Path
 
-    def checked(self, share: float | None) -> dict[str, CheckReport]:
-        """What one check says of unchanged copies, and of one that takes longer by a share."""
-        names = self.plan.unchanged if share is None else [SLOW, *self.plan.unchanged]
-        models = [self._copies[name] for name in names]
-        with opening_as(self._copies[SLOW], lambda session: Slower(session, share or 0.0)):
-            report = check(
-                models,
-                self._baseline,
-                photos=sample_photos(),
-                time=True,
-                rounds=self.plan.rounds,
-                max_rounds=self.plan.max_rounds,
-                store=made_artifact,
-            )
-        return by_model(report, models)
+    def unchanged(self) -> dict[str, CheckReport]:
+        """What one check says of each of the unchanged copies."""
+        return self._checked([self._copies[name] for name in self.plan.unchanged])
 
-    @functools.cached_property
-    def _copies(self) -> dict[str, Path]:
-        names = [SLOW, *self.plan.unchanged]
-        return {name: make_copy(STUDENT, self.folder / name, name) for name in names}
+    def slower(self, share: float) -> dict[str, CheckReport]:
+        """What one check says of a copy that takes longer by a share.
 
-    @functools.cached_property
-    def _baseline(self) -> Path:
-        """The student's, entered under the name of each copy: it is the same file."""
+        It is alone: rounds that are added for it would make the verdicts on others surer.
+        """
+        with opening_as(self._copies[SLOW], lambda session: Slower(session, share)):
+            return self._checked([self._copies[SLOW]])
+
+    def take_baseline(self) -> None:
+        """Time the student, and enter it under the name of each copy: it is the same file."""
         rounds = self.plan.baseline_rounds
         runs = [
             _measured(self.plan, sample_photos(), rounds=rounds, seed=seed, quality=False)
             for seed in range(self.plan.openings)
         ]
-        whole = from_result(functools.reduce(BenchResult.pooled, runs), self.folder)
-        copies = [find_subject(path) for path in self._copies.values()]
-        models = {known_model(own, self.folder): own for own in copies}
+        folder = self.baseline.parent
+        whole = from_result(functools.reduce(BenchResult.pooled, runs), folder)
+        copies = {name: find_subject(path) for name, path in self._copies.items()}
+        # Those of another process lie elsewhere, and are known by their names.
+        models = {
+            replace(known_model(own, folder), place=name): own for name, own in copies.items()
+        }
 
         def of_each(parts: Sequence[Any]) -> tuple[Any, ...]:
-            places = (own.place for own in models)
-            return tuple(replace(own, model=place) for place in places for own in parts)
+            return tuple(replace(own, model=name) for name in copies for own in parts)
 
-        path = self.folder / "time.json"
         baseline = replace(
             whole,
             models=tuple(models),
@@ -147,8 +146,26 @@ class TimingGate:
             times=of_each(whole.times),
             files=tuple(file for known, own in models.items() for file in files_of(own, known)),
         )
-        save_baseline(baseline, path)
-        return path
+        save_baseline(baseline, self.baseline)
+
+    def _checked(self, models: Sequence[Path]) -> dict[str, CheckReport]:
+        if not self.baseline.is_file():
+            pytest.fail(f"{self.baseline} is not there: the part `quiet` writes it and runs first")
+        report = check(
+            models,
+            self.baseline,
+            photos=sample_photos(),
+            time=True,
+            rounds=self.plan.rounds,
+            max_rounds=self.plan.max_rounds,
+            store=made_artifact,
+        )
+        return by_model(report, models)
+
+    @functools.cached_property
+    def _copies(self) -> dict[str, Path]:
+        names = [SLOW, *self.plan.unchanged]
+        return {name: make_copy(STUDENT, self.folder / name, name) for name in names}
 
 
 @dataclass(frozen=True)

@@ -136,6 +136,9 @@ class Kept:
 
     The first line says what they are of, and how many checks there will be. A file that says
     another thing is begun anew, and so is one of files that no commit has.
+
+    Attributes:
+        resumed: Whether some were there.
     """
 
     def __init__(self, path: Path, plan: dict[str, Any], checks: int) -> None:
@@ -154,6 +157,7 @@ class Kept:
                 with contextlib.suppress(ValueError):  # the last one may be torn
                     own = json.loads(line)
                     self._known[own["check"]] = own
+        self.resumed = bool(self._known)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(head) + "\n", encoding="utf-8")
         for own in self._known.values():

@@ -1,6 +1,6 @@
 """Checks of times, of several copies of a file each."""
 
-from typing import Any
+from collections.abc import Callable, Mapping
 
 from gate_reports import passed, regressed
 
@@ -12,17 +12,23 @@ _EXACT = frozenset(("params", "macs", "bytes"))
 
 
 def time_trials(
-    gate: Any, plan: Plan, kept: Kept, *, share: float | None
+    plan: Plan, kept: Kept, checks: Mapping[str, Callable[[], Mapping[str, CheckReport]]]
 ) -> dict[str, list[tuple[Trial, float]]]:
-    """What became of each copy in every check, and the seconds; see `TimingGate.checked`."""
+    """What became of each copy, by its name, in all checks of some kinds, and the seconds.
+
+    The kinds take turns, so that none has a better hour than another. See `TimingGate`.
+    """
     found: dict[str, list[tuple[Trial, float]]] = {}
     for number in range(plan.faulty):
-        made, seconds = kept.trials(
-            str(number),
-            lambda: {name: _trial(name, own) for name, own in gate.checked(share).items()},
-        )
-        for name, own in made.items():
-            found.setdefault(name, []).append((own, seconds / len(made)))
+        for kind, checked in checks.items():
+            made, seconds = kept.trials(
+                f"{kind}/{number}",
+                lambda checked=checked: {
+                    name: _trial(name, own) for name, own in checked().items()
+                },
+            )
+            for name, own in made.items():
+                found.setdefault(name, []).append((own, seconds / len(made)))
     return found
 
 
