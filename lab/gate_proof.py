@@ -123,16 +123,22 @@ def progress(stage: Sequence[Part], at_first: Mapping[str, int], seconds: float)
 
 
 def table(cases: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Lines: of each case the counts, and which numbers spoke up."""
+    """Lines: of each case the checks and the verdicts, and which numbers spoke up.
+
+    A check may be of several copies, which share its reference: their verdicts are no independent
+    ones, and a check is right if all of its own are.
+    """
     lines = [
-        f"{'case':<24}{'right':>12}{'needed':>8}{'PASS':>6}{'REGR.':>7}{'INCONCL.':>10}{'s':>7}"
+        f"{'case':<24}{'checks right':>14}{'verdicts right':>16}{'needed':>8}{'PASS':>6}"
+        f"{'REGR.':>7}{'INCONCL.':>10}{'s':>7}"
     ]
     for case in cases:
         counts = [case["verdicts"].get(name, 0) for name in ("PASS", "REGRESSED", "INCONCLUSIVE")]
+        checks = f"{case['checks_right']} of {case['checks']}"
         right = f"{case['right']} of {len(case['trials'])}"
         lines.append(
-            f"{case['name']:<24}{right:>12}{case['needed']:>8}{counts[0]:>6}{counts[1]:>7}"
-            f"{counts[2]:>10}{case['seconds']:>7.0f}"
+            f"{case['name']:<24}{checks:>14}{right:>16}{case['needed']:>8}{counts[0]:>6}"
+            f"{counts[1]:>7}{counts[2]:>10}{case['seconds']:>7.0f}"
         )
         if case["named"]:
             lines.append("    " + ", ".join(f"{name} {n}" for name, n in case["named"].items()))
@@ -153,7 +159,7 @@ def main(folder: Path = FOLDER, result: Path = RESULT) -> int:
     cases = [case for stage in parts for own in stage for case in own.cases]
     minutes = (time.monotonic() - begun) / 60
     content = {
-        "schema": "nstc.gate-proof/2",
+        "schema": "nstc.gate-proof/3",
         "machine": machine_facts(),
         "length": length,
         "minutes": round(minutes, 1),

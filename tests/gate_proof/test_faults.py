@@ -1,6 +1,8 @@
 """The faults do what they say: else the proof would prove something else."""
 
+import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,7 +12,7 @@ from gate_proof import ledger
 from gate_proof.faults import PICTURE_FAULTS, Changed, scaled, swapped, with_checkerboard
 from gate_proof.graph_faults import GRAPH_FAULTS, make_copy, make_spoilt
 from gate_proof.heavier import make_heavier
-from gate_proof.ledger import Kept, Trial
+from gate_proof.ledger import Case, Kept, Trial
 from gate_proof.plan import FULL, INSTRUCTIONS, SHORT, chosen_plan, photos_of_run
 from gate_proof.slowness import Slower, busy_core
 
@@ -26,6 +28,7 @@ def rgb_of(path: Path) -> np.ndarray:
 
 
 TRIAL = Trial(verdict="PASS", named={}, right=True, rounds_needed=None, time=None)
+RIGHT = [("0", True), ("0", True), ("1", False), ("1", True), ("2", True)]  # by check
 
 
 class Negative:
@@ -113,16 +116,26 @@ def test_checks_that_were_made_are_not_made_again_on_the_same_commit(tmp_path, m
     monkeypatch.setattr(ledger, "taken_now", lambda: taken)
     path, found = tmp_path / "times.jsonl", {"slower": TRIAL}
     first = Kept(path, {"name": "full"}, 2)
-    assert first.trials("0", lambda: found)[0] == found
+    made = first.trials("0", lambda: found)[0]
+    assert made == {"slower": replace(TRIAL, check="0")}
     with path.open("a") as file:
         file.write('{"check": "1", "seconds": 3, "trials": {}')  # it was killed meanwhile
     resumed = Kept(path, {"name": "full"}, 2)
-    assert resumed.trials("0", dict)[0] == found
+    assert (first.resumed, resumed.resumed) == (False, True)
+    assert resumed.trials("0", dict)[0] == made
     assert resumed.trials("1", dict)[0] == {}
     assert len(path.read_text().splitlines()) == 3
     assert Kept(path, {"name": "short"}, 2).trials("0", dict)[0] == {}
     taken["modified"] = True
-    assert Kept(path, {"name": "short"}, 2).trials("0", lambda: found)[0] == found
+    assert Kept(path, {"name": "short"}, 2).trials("0", lambda: found)[0] == made
+
+
+def test_a_check_is_right_if_all_of_its_verdicts_are(tmp_path):
+    trials = [replace(TRIAL, check=check, right=right) for check, right in RIGHT]
+    ledger.write([Case("unchanged", 3, trials)], tmp_path / "quiet.json", plan={})
+    [case] = json.loads((tmp_path / "quiet.json").read_text())["cases"]
+    assert (len(case["trials"]), case["right"]) == (5, 4)
+    assert (case["checks"], case["checks_right"]) == (3, 2)
 
 
 @pytest.mark.skipif(len(usable_cores()) < 2, reason="a load needs a second core")

@@ -14,6 +14,8 @@ CASE = {
     "name": "a fault",
     "right": 1,
     "needed": 2,
+    "checks": 1,
+    "checks_right": 0,
     "seconds": 3.0,
     "verdicts": {"REGRESSED": 1, "PASS": 1},
     "named": {"bytes REGRESSED": 1},
@@ -63,9 +65,9 @@ def test_time_left_is_that_of_the_slowest_part(make, tmp_path):
     assert progress(stage, {"a": 2, "b": 3, "c": 0}, 60.0) == "a 2 of 4, b 3 of 9, c 0 of ?"
 
 
-def test_the_table_counts_verdicts():
+def test_the_table_counts_verdicts_and_the_checks_that_they_are_of():
     head, line, named = table([CASE])
-    assert line.split() == ["a", "fault", "1", "of", "2", "2", "1", "1", "0", "3"]
+    assert " ".join(line.split()) == "a fault 0 of 1 1 of 2 2 1 1 0 3"
     assert named.strip() == "bytes REGRESSED 1"
     assert len(head) == len(line)
 

@@ -18,7 +18,7 @@ from nstc.benchmarks.timing.statistics import median
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """One check.
+    """What one check said of one model.
 
     Attributes:
         verdict: Its worst.
@@ -27,6 +27,7 @@ class Trial:
         rounds_needed: Of an inconclusive time, what would settle it.
         time: What was found of the time; None if it was left out.
         instructions: Those counted, of the baseline and why; None if they were left out.
+        check: Which one of the part; models of one check share its reference and its rounds.
     """
 
     verdict: str
@@ -35,15 +36,16 @@ class Trial:
     rounds_needed: int | None
     time: dict[str, Any] | None
     instructions: dict[str, Any] | None = None
+    check: str = ""
 
 
 @dataclass
 class Case:
-    """All checks of one fault, or of no fault.
+    """All that was said of one fault, or of no fault.
 
     Attributes:
         name: In words.
-        needed: How many must come out right.
+        needed: How many verdicts must come out right.
         seconds: They took.
     """
 
@@ -58,6 +60,14 @@ class Case:
     @property
     def right(self) -> int:
         return sum(trial.right for trial in self.trials)
+
+    @property
+    def checks(self) -> dict[str, bool]:
+        """Of each check whether all of its verdicts came out right: those are not independent."""
+        found: dict[str, bool] = {}
+        for trial in self.trials:
+            found[trial.check] = found.get(trial.check, True) and trial.right
+        return found
 
     def named(self) -> dict[str, int]:
         """Which numbers spoke up, and how often."""
@@ -111,7 +121,7 @@ def _instructions(found: Finding) -> dict[str, Any]:
 def write(cases: Sequence[Case], path: Path, *, plan: dict[str, Any]) -> None:
     """Everything as JSON."""
     content = {
-        "schema": "nstc.gate-proof/1",
+        "schema": "nstc.gate-proof-part/1",
         "machine": machine_facts(),
         "plan": plan,
         "cases": [
@@ -119,6 +129,8 @@ def write(cases: Sequence[Case], path: Path, *, plan: dict[str, Any]) -> None:
                 "name": case.name,
                 "needed": case.needed,
                 "right": case.right,
+                "checks": len(case.checks),
+                "checks_right": sum(case.checks.values()),
                 "seconds": case.seconds,
                 "verdicts": dict(Counter(trial.verdict for trial in case.trials)),
                 "named": case.named(),
@@ -169,7 +181,7 @@ class Kept:
         """Those of a check by name, made unless they are there, and the seconds they took."""
         if check not in self._known:
             start = time.monotonic()
-            made = {name: vars(own) for name, own in make().items()}
+            made = {name: {**vars(own), "check": check} for name, own in make().items()}
             seconds = time.monotonic() - start
             self._known[check] = {"check": check, "seconds": seconds, "trials": made}
             self._append(self._known[check])
