@@ -106,8 +106,8 @@ zoo-report: $(READY) web-setup  ## the zoo on every target of this machine, in s
 		--rounds 5 --json docs/reports/zoo-report-node.json
 	$(BIN)/nstc report docs/reports/zoo-report.json docs/reports/zoo-report-node.json -o docs/reports/zoo-report.html
 
-test-gate-proof: $(READY)  ## some 40 minutes on a quiet machine; resumes; NSTC_GATE_PROOF=short tries it, =instructions on any machine
-	$(BIN)/python -m lab.gate_proof
+test-gate-proof: $(READY)  ## some 40 minutes on a quiet machine; resumes, AGAIN=--again does not; NSTC_GATE_PROOF=short tries it, =instructions on any machine
+	$(BIN)/python -m lab.gate_proof $(AGAIN)
 
 bench-startup: $(READY)  ## how long `nstc --help` takes
 	$(BIN)/python -m lab.startup

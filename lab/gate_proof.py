@@ -1,16 +1,20 @@
 """The proof of the gate as one command: `make test-gate-proof`, `python -m lab.gate_proof`.
 
-Times of unchanged files are tried first, on a machine that does nothing else. Then three parts run
-side by side and are each other's load: times, on the first core and by processor time; pictures, on
-the last one; instructions, on all. Every part is a process of pytest that keeps each check as it
-was made: the same command on the same commit goes on with what was interrupted.
+Times of unchanged files are tried first, on a machine that does nothing else, and leave a baseline.
+Then three parts run side by side and are each other's load: times, compared with that baseline, on
+the first core and by processor time; pictures, on the last one; instructions, on all. Every part is
+a process of pytest that keeps each check as it was made: the same command on the same commit goes
+on with what was interrupted, and prints again what a finished proof has found; `--again` makes all
+checks anew.
 
 NSTC_GATE_PROOF=short tries whether it works, =instructions counts instructions alone.
 """
 
+import argparse
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,6 +32,7 @@ from nstc.core.files import write_text
 FOLDER: Final = Path("runs/gate-proof")
 RESULT: Final = Path("runs/gate-proof.json")
 EVERY_S: Final = 30.0  # between two lines of progress
+LENGTHS: Final = ("full", "short", "instructions")  # of NSTC_GATE_PROOF
 _TESTS: Final = Path("tests/gate_proof")
 _MODULES: Final[Mapping[str, str]] = {
     "quiet": "test_quiet_times.py",
@@ -145,11 +150,22 @@ def table(cases: Sequence[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
-def main(folder: Path = FOLDER, result: Path = RESULT) -> int:
+def main(
+    arguments: Sequence[str] | None = None, *, folder: Path = FOLDER, result: Path = RESULT
+) -> int:
     """Run it, write all verdicts and print the counts; 1 if a part failed, else 0."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that its parts end with it
+    parser = argparse.ArgumentParser(prog="python -m lab.gate_proof", description=__doc__)
+    parser.add_argument(
+        "--again", action="store_true", help="forget the checks that were made, and make them anew"
+    )
+    asked = parser.parse_args(arguments)
     length = os.environ.get("NSTC_GATE_PROOF", "full")
+    if length not in LENGTHS:
+        parser.error(f"NSTC_GATE_PROOF is {length!r}: expected one of {', '.join(LENGTHS)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that its parts end with it
     folder = (folder / length).resolve()  # a trial leaves alone what a full run has kept
+    if asked.again and folder.exists():
+        shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     result = result.with_stem(result.stem if length == "full" else f"{result.stem}-{length}")
     stages = (("instructions",),) if length == "instructions" else STAGES

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from gate_proof.plan import FULL, INSTRUCTIONS, SHORT
 from lab import gate_proof
 from lab.gate_proof import _MODULES, STAGES, Part, carried_out, progress, table
 
@@ -79,24 +80,55 @@ def test_every_part_is_a_module_and_of_one_stage():
         assert f'\nPART = "{name}"\n' in (folder / module).read_text(encoding="utf-8")
 
 
-def test_a_part_that_made_no_check_has_failed(make, monkeypatch, tmp_path, capsys):
+@pytest.fixture
+def prove(make, monkeypatch, tmp_path):
+    """Runs a proof of one part, `a`, whose program is that of `make` or another one."""
     monkeypatch.setattr(gate_proof.signal, "signal", lambda *_: None)
     monkeypatch.setattr(gate_proof, "STAGES", (("a",),))
-    monkeypatch.setattr(gate_proof, "part", lambda name, folder: replace(make(name), folder=folder))
-    assert gate_proof.main(tmp_path / "kept", tmp_path / "found.json") == 0
-    skipping = (sys.executable, "-c", "")
-    monkeypatch.setattr(gate_proof, "part", lambda name, folder: Part(name, skipping, folder))
-    assert gate_proof.main(tmp_path / "kept", tmp_path / "found.json") == 1
+
+    def run(*arguments: str, command: tuple[str, ...] | None = None) -> int:
+        def part(name: str, folder: Path) -> Part:
+            return replace(make(name), folder=folder, **({"command": command} if command else {}))
+
+        monkeypatch.setattr(gate_proof, "part", part)
+        kept = {"folder": tmp_path / "kept", "result": tmp_path / "found.json"}
+        return gate_proof.main(arguments, **kept)
+
+    return run
+
+
+def test_a_part_that_made_no_check_has_failed(prove, capsys):
+    assert prove() == 0
+    assert prove(command=(sys.executable, "-c", "")) == 1
     assert "a failed, or made no check" in capsys.readouterr().err
 
 
-def test_a_short_run_leaves_what_a_full_one_has_found(make, monkeypatch, tmp_path):
-    monkeypatch.setattr(gate_proof.signal, "signal", lambda *_: None)
-    monkeypatch.setattr(gate_proof, "STAGES", (("a",),))
-    monkeypatch.setattr(gate_proof, "part", lambda name, folder: replace(make(name), folder=folder))
+def test_a_short_run_leaves_what_a_full_one_has_found(prove, monkeypatch, tmp_path):
     for length in ("full", "short"):
         monkeypatch.setenv("NSTC_GATE_PROOF", length)
-        gate_proof.main(tmp_path / "kept", tmp_path / "found.json")
+        prove()
         assert (tmp_path / "kept" / length / "a.json").is_file()
     assert json.loads((tmp_path / "found.json").read_text())["length"] == "full"
     assert json.loads((tmp_path / "found-short.json").read_text())["length"] == "short"
+
+
+def test_again_forgets_the_checks_of_its_own_length(prove, monkeypatch, tmp_path):
+    monkeypatch.delenv("NSTC_GATE_PROOF", raising=False)
+    assert prove("--again") == 0  # there is nothing to forget yet
+    own, other = tmp_path / "kept" / "full" / "old.jsonl", tmp_path / "kept" / "short.jsonl"
+    for path in (own, other):
+        path.touch()
+    prove()
+    assert own.exists()
+    prove("--again")
+    assert not own.exists()
+    assert other.exists()
+
+
+def test_a_length_that_is_none_forgets_nothing(prove, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("NSTC_GATE_PROOF", "..")
+    with pytest.raises(SystemExit):
+        prove("--again")
+    assert "expected one of full, short, instructions" in capsys.readouterr().err
+    assert tmp_path.exists()
+    assert sorted(gate_proof.LENGTHS) == sorted(own.name for own in (FULL, INSTRUCTIONS, SHORT))
