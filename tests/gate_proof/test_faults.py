@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from gate_proof import ledger
 from gate_proof.faults import PICTURE_FAULTS, Changed, scaled, swapped, with_checkerboard
+from gate_proof.gates import SLOW, TimingGate
 from gate_proof.graph_faults import GRAPH_FAULTS, make_copy, make_spoilt
 from gate_proof.heavier import make_heavier
 from gate_proof.ledger import Case, Kept, Trial
 from gate_proof.plan import FULL, INSTRUCTIONS, SHORT, chosen_plan, photos_of_run
 from gate_proof.slowness import Slower, busy_core
+from gate_reports import passed, verdicts
 
 from nstc.benchmarks.timing.machine import usable_cores
 from nstc.core.bundle import open_bundle
@@ -28,6 +30,7 @@ def rgb_of(path: Path) -> np.ndarray:
 
 
 TRIAL = Trial(verdict="PASS", named={}, right=True, rounds_needed=None, time=None)
+TINY = replace(SHORT, together=2, size=32, rounds=3, max_rounds=6, openings=1, baseline_rounds=6)
 RIGHT = [("0", True), ("0", True), ("1", False), ("1", True), ("2", True)]  # by check
 
 
@@ -136,6 +139,24 @@ def test_a_check_is_right_if_all_of_its_verdicts_are(tmp_path):
     [case] = json.loads((tmp_path / "quiet.json").read_text())["cases"]
     assert (len(case["trials"]), case["right"]) == (5, 4)
     assert (case["checks"], case["checks_right"]) == (3, 2)
+
+
+def test_copies_are_not_compared_with_a_baseline_that_nobody_took(tmp_path):
+    gate = TimingGate(TINY, tmp_path, tmp_path / "time-baseline.json")
+    with pytest.raises(pytest.fail.Exception, match=r"time-baseline.json is not there: the part"):
+        gate.unchanged()
+
+
+@pytest.mark.slow  # makes the student's float file
+def test_the_baseline_of_one_process_holds_for_the_copies_of_another(tmp_path):
+    baseline = tmp_path / "kept" / "time-baseline.json"
+    TimingGate(TINY, tmp_path / "one", baseline).take_baseline()
+    gate = TimingGate(TINY, tmp_path / "other", baseline)
+    unchanged, slower = gate.unchanged(), gate.slower(9.0)
+    assert [*unchanged, *slower] == [*TINY.unchanged, SLOW]
+    assert verdicts(slower[SLOW])["speedup"] == "REGRESSED"
+    for report in (*unchanged.values(), *slower.values()):
+        assert passed(report) >= {"params", "macs", "bytes"}
 
 
 @pytest.mark.skipif(len(usable_cores()) < 2, reason="a load needs a second core")
