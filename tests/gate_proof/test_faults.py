@@ -30,7 +30,7 @@ def rgb_of(path: Path) -> np.ndarray:
 
 
 TRIAL = Trial(verdict="PASS", named={}, right=True, rounds_needed=None, time=None)
-TINY = replace(SHORT, together=2, size=32, rounds=3, max_rounds=6, openings=1, baseline_rounds=6)
+TINY = replace(SHORT, size=32, rounds=3, max_rounds=6, openings=1, baseline_rounds=6)
 RIGHT = [("0", True), ("0", True), ("1", False), ("1", True), ("2", True)]  # by check
 
 
@@ -153,7 +153,7 @@ def test_the_baseline_of_one_process_holds_for_the_copies_of_another(tmp_path):
     TimingGate(TINY, tmp_path / "one", baseline).take_baseline()
     gate = TimingGate(TINY, tmp_path / "other", baseline)
     unchanged, slower = gate.unchanged(), gate.slower(9.0)
-    assert [*unchanged, *slower] == [*TINY.unchanged, SLOW]
+    assert [*unchanged, *slower] == [*TINY.timed_copies, SLOW]
     assert verdicts(slower[SLOW])["speedup"] == "REGRESSED"
     for report in (*unchanged.values(), *slower.values()):
         assert passed(report) >= {"params", "macs", "bytes"}

@@ -48,6 +48,6 @@ def test_more_instructions_are_caught(fault: GraphFault, found, plan, entered) -
 
 
 def test_unchanged_instructions_pass_on_loaded_cores(found, plan, entered) -> None:
-    unchanged = [own for name in plan.unchanged for own in found[name]]
+    unchanged = [own for name in plan.counted_copies for own in found[name]]
     case = entered("unchanged, counted", unchanged, needed=len(unchanged))
     assert case.right == len(unchanged)

@@ -36,7 +36,7 @@ def test_a_slower_model_is_caught(found, plan, entered) -> None:
 
 
 def test_unchanged_models_are_never_accused(found, plan, entered) -> None:
-    unchanged = [own for name in plan.unchanged for own in found[name]]
+    unchanged = [own for name in plan.timed_copies for own in found[name]]
     needed = round(0.5 * len(unchanged))
     case = entered("unchanged, loaded", unchanged, needed=needed)
     assert_no_false_alarm(case, plan, needed)

@@ -111,7 +111,7 @@ class TimingGate:
 
     def unchanged(self) -> dict[str, CheckReport]:
         """What one check says of each of the unchanged copies."""
-        return self._checked([self._copies[name] for name in self.plan.unchanged])
+        return self._checked([self._copies[name] for name in self.plan.timed_copies])
 
     def slower(self, share: float) -> dict[str, CheckReport]:
         """What one check says of a copy that takes longer by a share.
@@ -164,7 +164,7 @@ class TimingGate:
 
     @functools.cached_property
     def _copies(self) -> dict[str, Path]:
-        names = [SLOW, *self.plan.unchanged]
+        names = [SLOW, *self.plan.timed_copies]
         return {name: make_copy(STUDENT, self.folder / name, name) for name in names}
 
 
@@ -179,14 +179,14 @@ class CountingGate:
         """One check of a student of each fault, and of unchanged ones: what it says of each."""
         folder = self.folder / str(run)
         models = [make_spoilt(STUDENT, folder, fault, run) for fault in GRAPH_FAULTS]
-        models += [make_copy(STUDENT, folder / name, name) for name in self.plan.unchanged]
+        models += [make_copy(STUDENT, folder / name, name) for name in self.plan.counted_copies]
         report = check(models, self._baseline, photos=sample_photos(), store=made_artifact)
         shutil.rmtree(folder)
         return by_model(report, models)
 
     @functools.cached_property
     def _baseline(self) -> Path:
-        names = [*(fault.model for fault in GRAPH_FAULTS), *self.plan.unchanged]
+        names = [*(fault.model for fault in GRAPH_FAULTS), *self.plan.counted_copies]
         models = [make_copy(STUDENT, self.folder / name, name) for name in names]
         result = bench(
             models,

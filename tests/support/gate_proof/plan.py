@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 
+from nstc.benchmarks.gate.check_models import BOUND
 from nstc.core.images import read_picture
 from nstc.core.photos import PhotoSet
 
@@ -27,11 +28,12 @@ class Plan:
     Attributes:
         name: "full", "short" or "instructions".
         faulty: Checks of each fault.
-        together: Unchanged copies in one check of times or instructions.
+        timed: Unchanged copies in one check of times: each takes a turn of every round.
+        counted: Those in one check of instructions.
         size: Side of the pictures in pixels.
         photos: How many photographs a check judges, another choice in each.
         rounds: Timed rounds to begin with.
-        max_rounds: In all.
+        max_rounds: In all: those of `nstc check` by default.
         openings: The timed baseline is pooled from so many runs, each with sessions of its own.
         baseline_rounds: Of each of them.
         counts_hold: Whether there are enough checks for the counts to mean something.
@@ -41,11 +43,12 @@ class Plan:
 
     name: str
     faulty: int
-    together: int = 5
+    timed: int = 3
+    counted: int = 5
     size: int = 256
     photos: int = 2
     rounds: int = 20
-    max_rounds: int = 240
+    max_rounds: int = BOUND * rounds
     openings: int = 4
     baseline_rounds: int = 60
     counts_hold: bool = True
@@ -53,9 +56,18 @@ class Plan:
     niceness: int = LOWEST_PRIORITY
 
     @property
-    def unchanged(self) -> list[str]:
-        """Names of the copies that are as the student is."""
-        return [f"unchanged-{number}" for number in range(self.together)]
+    def timed_copies(self) -> list[str]:
+        """Names of the copies that are as the student is, in a check of times."""
+        return _unchanged(self.timed)
+
+    @property
+    def counted_copies(self) -> list[str]:
+        """Those in a check of instructions."""
+        return _unchanged(self.counted)
+
+
+def _unchanged(count: int) -> list[str]:
+    return [f"unchanged-{number}" for number in range(count)]
 
 
 FULL: Final = Plan(name="full", faulty=20)
@@ -63,7 +75,8 @@ INSTRUCTIONS: Final = dataclasses.replace(FULL, name="instructions", niceness=0)
 SHORT: Final = Plan(
     name="short",
     faulty=2,
-    together=2,
+    timed=2,
+    counted=2,
     rounds=10,
     max_rounds=40,
     openings=2,
