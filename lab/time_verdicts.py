@@ -7,7 +7,7 @@ latter is of one of them, and left out. Given a record that is there, nothing is
 
 Then checks of the unchanged int8 file, and of one that is slower, are replayed from the record: a
 baseline and a check each begin at random rounds, and the check adds rounds as `nstc check` does.
-Prints the Markdown table of docs/explanation/comparing-times.md.
+Prints a Markdown table: a line for each reference, clock and number of rounds in the baseline.
 """
 
 import argparse
@@ -48,7 +48,7 @@ FILES: Final[Mapping[str, tuple[str, str]]] = {
     "int8": (STUDENT, "int8"),
     "an int8 file": (STUDENT, "int8"),
 }
-"""Models and artifacts, by the names of the table. All but `OWN` are references."""
+"""Models and artifacts, by the names in the table. All but `OWN` are references."""
 OWN: Final = "int8"
 REFERENCES: Final = [name for name in FILES if name != OWN]
 CLOCKS: Final = ("time of day", "processor time")
