@@ -22,6 +22,12 @@ _MOST_DIMENSIONS: Final = 8  # networks have 4; NumPy holds no more than 64
 _FLOATS: Final = ("F16", "BF16", "F32", "F64")
 
 
+def use_threads(count: int | None) -> None:
+    """Let torch compute with so many threads from now on; None leaves it as it is."""
+    if count is not None:
+        torch.set_num_threads(count)
+
+
 def best_device() -> torch.device:
     """CUDA where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -13,12 +13,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from nstc.core import VERSION
 from nstc.core.child_processes import readable, run_to_end
 from nstc.core.drafts import draft_folder
 from nstc.core.errors import ClusterError, OptionError
 
 LOCAL: Final = "local"
 RUNNING: Final = "auto"
+MAX_WORKERS: Final = 100_000
 ANSWER_S: Final = 60.0  # that a cluster may take to answer
 _MOST_STARTS: Final = 3  # on this machine: Ray gives up after 30 s, which a busy one exceeds
 _OBJECT_STORE_BYTES: Final = 100_000_000  # of a local Ray: paths and outcomes, never pixels
@@ -120,9 +122,57 @@ def _start(ray: Any, address: str, how: Mapping[str, Any]) -> None:
         return
 
 
+@contextlib.contextmanager
+def reported_as_cluster_error(ray: Any) -> Iterator[None]:
+    """Turn what Ray raises of a cluster that breaks down into a `ClusterError`."""
+    try:
+        yield
+    # a client's lost connection is an error of Python's own
+    except (ray.exceptions.RayError, ConnectionError) as error:
+        raise ClusterError(
+            f"the work on Ray broke off: {reason_of(error)}. What is written is kept: run the same "
+            "command again to go on."
+        ) from error
+
+
+def reason_of(error: Exception) -> str:
+    """What Ray says, often in many lines, in a short one."""
+    lines = str(error).strip().splitlines()
+    return readable(lines[-1] if lines else repr(error)).rstrip(".")
+
+
+def refuse_other_version(found: str) -> None:
+    """Raise `ClusterError` if this is not the version of nstc here."""
+    if found != VERSION:
+        raise ClusterError(
+            f"the cluster has nstc {found}, this machine {VERSION}: install one version."
+        )
+
+
 def cluster_processors(ray: Any) -> int:
     """Processors of all nodes that the cluster has now."""
     return int(ray.cluster_resources().get("CPU", 0))
+
+
+def machine_processors(ray: Any) -> list[int]:
+    """Processors of each machine that the cluster has now."""
+    return [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+
+
+def refuse_too_many_threads(ray: Any, threads: int) -> None:
+    """Raise `OptionError` for a worker that no machine has processors for now."""
+    most = max(machine_processors(ray), default=0)
+    if threads > most:
+        raise OptionError(
+            f"threads is {threads}: no machine of the cluster has more than {most} "
+            "processors. Give fewer, or --workers for a cluster that grows."
+        )
+
+
+def refuse_count(name: str, value: int | None) -> None:
+    """Raise `OptionError` for a number of workers or threads that is out of range."""
+    if value is not None and not 1 <= value <= MAX_WORKERS:
+        raise OptionError(f"{name} is {value}: expected 1 to {MAX_WORKERS}.")
 
 
 def worker_processors(threads: int) -> float:

@@ -37,18 +37,22 @@ class Stages:
         """Add what all stages depend on: where it differs, they are done again."""
         self._inputs |= inputs
 
-    def run(
-        self, name: str, settings: Any, make: Callable[[Path], Bundle], *, alone: bool = False
-    ) -> Bundle:
+    def run(self, name: str, settings: Any, make: Callable[[Path], Bundle]) -> Bundle:
         """The bundle of a stage, made now or by an earlier run with the same inputs.
 
-        Settings are a recipe or a dictionary of what JSON can hold. Later stages depend on them
-        too, unless it is `alone`.
+        Settings are a recipe or a dictionary of what JSON can hold. Later stages depend on them.
         """
-        plain = settings if isinstance(settings, dict) else dataclasses.asdict(settings)
-        inputs = self._inputs | {name: plain}
-        if not alone:
-            self._inputs = inputs
+        found = self.found(name, settings)
+        self._inputs |= {name: _plain(settings)}
+        return make(self._folder / name) if found is None else found
+
+    def found(self, name: str, settings: Any) -> Bundle | None:
+        """The bundle of a stage that an earlier run made with the same inputs, if there is one.
+
+        If not, its place is free then, but for what was begun with them. `OutputError` if something
+        is there that was not made here.
+        """
+        inputs = self._inputs | {name: _plain(settings)}
         text = json.dumps(inputs, sort_keys=True)
         fingerprint = hashlib.sha256(text.encode()).hexdigest()
         target = self._folder / name
@@ -62,12 +66,16 @@ class Stages:
             drafts.discard(self._folder / f"{name}.training")
             self._state[name] = fingerprint
             write_text(self._folder / STATE_FILE, json.dumps(self._state, indent=1))
-            return make(target)
+            return None
         try:
             bundle = open_bundle(target)
             for file in bundle.manifest.files:
                 bundle.file(file)
         except errors.BundleError:
-            return make(target)
+            return None
         self._progress.note(f"{name}: taken over from an earlier run")
         return bundle
+
+
+def _plain(settings: Any) -> dict[str, Any]:
+    return settings if isinstance(settings, dict) else dataclasses.asdict(settings)

@@ -3,6 +3,7 @@
 The catalogue is a TOML file with a table for each style, and is checked before anything is learned.
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,16 +14,20 @@ from msgspec import Meta
 from nstc.compress.learning.stages import STATE_FILE, Stages
 from nstc.compress.restyling.restyle_painting import restyle
 from nstc.core import Progress, Silent, errors
-from nstc.core.bundle import Bundle, open_bundle
+from nstc.core.bundle import open_bundle
 from nstc.core.decoding import DecodingError, Name, decode, parse_toml, read_file
 from nstc.core.files import one_at_a_time, sha256_of
 from nstc.core.manifest import fault_of_names
-from nstc.core.photos import PhotoSet
+from nstc.core.photos import PhotoSet, sample_photos
 from nstc.core.recipe import RestyleRecipe, recipe_from
+from nstc.models.tensors import use_threads
+from nstc.runtime.jobs import Driver, Jobs, JobsHere
+from nstc.runtime.ray_jobs import OnRay, jobs_on_ray
 
 MAX_STYLES: Final = 10_000
 _TRAINING: Final = ".training"  # ends the name of the folder where a style's checkpoints are
 
+Status = Literal["made", "kept", "failed"]  # kept: made by an earlier run
 Year = Annotated[int, Meta(ge=-50_000, le=9999)]
 
 
@@ -64,7 +69,7 @@ class StyleOutcome:
     """What became of a style."""
 
     name: str
-    status: Literal["made", "kept", "failed"]  # kept: by an earlier run
+    status: Status
     path: Path
     error: str | None = None
 
@@ -150,68 +155,117 @@ def build_zoo(
     *,
     photos: PhotoSet,
     vgg: str = "shipped",
+    ray: OnRay | None = None,
     progress: Progress | None = None,
     finished: Callable[[StyleOutcome], None] | None = None,
 ) -> tuple[StyleOutcome, ...]:
     """Make a student of each style of a catalogue, as `nstc.restyle` does, in `output`/NAME.
 
     Styles that an earlier run made of the same inputs are kept, and one that was interrupted is
-    resumed. One that fails is an outcome too, and the others are made all the same. `finished`
-    receives each outcome as it comes; the other arguments are those of `nstc.restyle`.
+    resumed. One that fails is an outcome too, and the others are made all the same. With `ray`
+    several are made at once, without it one after another. `finished` receives each outcome as it
+    comes; the other arguments are those of `nstc.restyle`.
 
     Raises:
         OutputError: the folder can't be written, or holds files that are not nstc's.
         Interrupted: the run was stopped; running again resumes it.
+        ClusterError: the Ray cluster does not answer, or breaks down.
+        OptionError: no machine of it has so many processors.
     """
     progress = progress or Silent()
     stages = Stages(output, progress)
     stages.depend_on(photos=photos.list_sha256(), vgg=vgg)
-    outcomes = []
-    for number, style in enumerate(styles, start=1):
-        progress.note(f"style {number} of {len(styles)}: {style.name}")
-        outcome = _outcome(style, output / style.name, stages, photos, vgg, progress)
-        outcomes.append(outcome)
-        if finished is not None:
-            finished(outcome)
-    return tuple(outcomes)
+    if ray is None:
+        given = contextlib.nullcontext(JobsHere(progress))
+    else:
+        given = jobs_on_ray(ray, output, progress, "styles", len(styles))
+    own = None if photos == sample_photos() else photos
+    with given as jobs:
+        building = _Building(jobs, stages, finished or (lambda _outcome: None))
+        for number, style in enumerate(styles, start=1):
+            progress.note(f"style {number} of {len(styles)}: {style.name}")
+            building.begin(style, Restyling(style, output / style.name, own, vgg))
+        while building.begun:
+            building.end()
+    return tuple(building.outcomes[style.name] for style in styles)
 
 
-def _outcome(
-    style: CatalogueStyle,
-    target: Path,
-    stages: Stages,
-    photos: PhotoSet,
-    vgg: str,
-    progress: Progress,
-) -> StyleOutcome:
-    made = False
+@dataclasses.dataclass
+class _Building:
+    """A zoo that is being built."""
 
-    def make(folder: Path) -> Bundle:
-        nonlocal made
-        made = True
-        return restyle(
-            style.painting,
-            folder,
-            photos=photos,
-            recipe=style.recipe,
-            name=style.name,
-            credit=style.credit,
-            init=style.init,
-            vgg=vgg,
+    jobs: Jobs
+    stages: Stages
+    finished: Callable[[StyleOutcome], None]
+    begun: dict[str, "Restyling"] = dataclasses.field(default_factory=dict)  # and not ended
+    outcomes: dict[str, StyleOutcome] = dataclasses.field(default_factory=dict)
+
+    def begin(self, style: CatalogueStyle, job: "Restyling") -> None:
+        """Begin a style if it is not there, and wait until there is room for another."""
+        try:
+            found = self.stages.found(style.name, _settings(style))
+        except (errors.NstcError, OSError) as error:
+            self._settle(job, "failed", error)
+            return
+        if found is not None:
+            self._settle(job, "kept")
+            return
+        self.begun[style.name] = job
+        self.jobs.begin(style.name, job)
+        if len(self.begun) == self.jobs.size:
+            self.end()
+
+    def end(self) -> None:
+        """Wait for one of those that were begun."""
+        ended = self.jobs.next()
+        job = self.begun.pop(ended.name)
+        try:
+            ended.result()
+        except errors.Interrupted:
+            raise
+        except (errors.NstcError, OSError) as error:
+            self._settle(job, "failed", error)
+        else:
+            self._settle(job, "made")
+
+    def _settle(self, job: "Restyling", status: Status, error: Exception | None = None) -> None:
+        name, reason = job.style.name, None if error is None else str(error)
+        outcome = StyleOutcome(name=name, status=status, path=job.output, error=reason)
+        self.outcomes[name] = outcome
+        self.finished(outcome)
+
+
+def _settings(style: CatalogueStyle) -> dict[str, Any]:
+    """What a style is made of, as JSON has it."""
+    return {
+        **dataclasses.asdict(style.recipe),
+        "painting": sha256_of(style.painting),
+        "credit": style.credit,
+        "init": None if style.init is None else open_bundle(style.init).identity,
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class Restyling:
+    """The job of making a style, which it resumes."""
+
+    style: CatalogueStyle
+    output: Path
+    photos: PhotoSet | None  # None for the samples, which each machine has in a place of its own
+    vgg: str
+
+    def __call__(self, driver: Driver) -> None:
+        """Make it."""
+        use_threads(driver.threads)
+        restyle(
+            self.style.painting,
+            self.output,
+            photos=sample_photos() if self.photos is None else self.photos,
+            recipe=self.style.recipe,
+            name=self.style.name,
+            credit=self.style.credit,
+            init=self.style.init,
+            vgg=self.vgg,
             resume=True,
-            progress=progress,
+            progress=driver,
         )
-
-    try:
-        settings = {
-            **dataclasses.asdict(style.recipe),
-            "painting": sha256_of(style.painting),
-            "credit": style.credit,
-            "init": None if style.init is None else open_bundle(style.init).identity,
-        }
-        stages.run(style.name, settings, make, alone=True)
-    except errors.Interrupted:
-        raise
-    except (errors.NstcError, OSError) as error:
-        return StyleOutcome(name=style.name, status="failed", path=target, error=str(error))
-    return StyleOutcome(name=style.name, status="made" if made else "kept", path=target)

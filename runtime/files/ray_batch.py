@@ -15,7 +15,6 @@ from typing import Any, Final
 
 from nstc.core import VERSION, errors, files, zoo
 from nstc.core.bundle import Bundle
-from nstc.core.child_processes import readable
 from nstc.core.manifest import MANIFEST_FILE
 from nstc.runtime import ray_cluster
 from nstc.runtime.files.archives import ArchiveJob, stylize_archived
@@ -68,9 +67,8 @@ class Workers:
     threads: int = 1  # of each
 
     def __post_init__(self) -> None:
-        for name, value in (("workers", self.count), ("threads", self.threads)):
-            if value is not None and not 1 <= value <= 100_000:
-                raise errors.OptionError(f"{name} is {value}: expected 1 to 100000.")
+        ray_cluster.refuse_count("workers", self.count)
+        ray_cluster.refuse_count("threads", self.threads)
 
 
 def stylize_on_ray(
@@ -108,30 +106,19 @@ def stylize_on_ray(
     with ray_cluster.connected_ray(address) as ray:
         processors = ray_cluster.cluster_processors(ray)
         count = workers.count or ray_cluster.most_workers(processors, workers.threads)
-        most = max(int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"])
-        if workers.count is None and workers.threads > most:
-            raise errors.OptionError(
-                f"threads is {workers.threads}: no machine of the cluster has more than {most} "
-                "processors. Give fewer, or --workers for a cluster that grows."
-            )
+        if workers.count is None:
+            ray_cluster.refuse_too_many_threads(ray, workers.threads)
         notify(f"Ray: {count} worker{'s' if count > 1 else ''} on {processors} processors")
-        machines = sum(bool(node["Alive"]) for node in ray.nodes())
+        machines = len(ray_cluster.machine_processors(ray))
         if machines > 1 and any(job.address is None for job in jobs):
             notify(f"the {machines} machines must all reach the output folder by the same path")
-        try:
+        with ray_cluster.reported_as_cluster_error(ray):
             for row in _rows(ray, waiting, work, replace(workers, count=count)):
                 job = jobs[row["number"]]
                 outcome = PictureOutcome.from_dict(json.loads(row["outcome"]))
                 if row["ends"] and outcome.error is not None:
                     raise outcome.error
                 on_outcome(replace(outcome, source=job.source.name, output=job.place))
-        # a client's lost connection is an error of Python's own
-        except (ray.exceptions.RayError, ConnectionError) as error:
-            lines = str(error).strip().splitlines()
-            raise errors.ClusterError(
-                f"the work on Ray broke off: {readable(lines[-1] if lines else repr(error))}. "
-                "What is written is kept: run the same command again to go on."
-            ) from error
 
 
 def _rows(
@@ -139,11 +126,7 @@ def _rows(
 ) -> Iterator[dict[str, Any]]:
     foreman = ray.remote(Foreman).options(num_cpus=0).remote(waiting, work, workers)
     try:
-        version = ray.get(foreman.version.remote())
-        if version != VERSION:
-            raise errors.ClusterError(
-                f"the cluster has nstc {version}, this machine {VERSION}: install one version."
-            )
+        ray_cluster.refuse_other_version(ray.get(foreman.version.remote()))
         while (rows := ray.get(foreman.more.remote())) is not None:
             yield from rows
     finally:

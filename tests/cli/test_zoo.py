@@ -36,7 +36,9 @@ def test_each_setting_takes_the_place_of_the_catalogues(
 
 def test_no_flag_is_forgotten_here(flags_of) -> None:
     tested = {words[0] for words, *_ in rows_of(RestyleRecipe)}
-    assert flags_of("zoo build") == tested | {"--output", "--photos", "--vgg", "--json"}
+    assert flags_of("zoo build") == tested | {
+        "--output", "--photos", "--vgg", "--json", "--ray", "--workers", "--threads",
+    }  # fmt: skip
 
 
 def test_the_rest_arrives(nstc, record, catalogue, photo_folder, tmp_path) -> None:

@@ -9,6 +9,7 @@ import typer
 import nstc
 from nstc.cli import options
 from nstc.cli.output import Bar, say, say_json, tell
+from nstc.cli.ray_flags import RayFlags
 from nstc.cli.steps_or_time import with_steps_or_time
 from nstc.core.errors import BatchError
 from nstc.core.recipe import RestyleRecipe
@@ -39,16 +40,19 @@ def build(
     photos: options.PhotoSets = None,
     given: options.Given[RestyleRecipe],
     vgg: options.Vgg = "shipped",
+    ray: RayFlags,
     json_output: options.Json = False,
 ) -> None:
     """Make a student of each painting in a catalogue.
 
-    Each is made as by nstc restyle, one after another. A style that fails is named at the end, and
-    the others are made. Run the same command again to resume: what is finished is kept.
+    Each is made as by nstc restyle, one after another, or several at once with --ray. A style
+    that fails is named at the end, and the others are made. Run the same command again to resume:
+    what is finished is kept.
     """
     from nstc.compress.learning.photo_sets import photos_of
     from nstc.compress.restyling.catalogue import read_catalogue
 
+    on_ray = ray.asked()
     given.over(RestyleRecipe())  # or a flag is out of range, whatever the catalogue is
     styles = [
         dataclasses.replace(style, recipe=with_steps_or_time(style.recipe, given))
@@ -63,7 +67,13 @@ def build(
 
     with Bar() as bar:
         outcomes = nstc.build_zoo(
-            styles, output, photos=photos_of(photos or []), vgg=vgg, progress=bar, finished=report
+            styles,
+            output,
+            photos=photos_of(photos or []),
+            vgg=vgg,
+            ray=on_ray,
+            progress=bar,
+            finished=report,
         )
     if json_output:
         say_json({"schema": "nstc.zoo/1", "styles": [outcome.to_dict() for outcome in outcomes]})
