@@ -47,7 +47,7 @@ Job = Callable[[Driver], Any]  # for workers on Ray it is pickled, with all that
 
 
 @dataclass(frozen=True)
-class Ended:
+class JobEnd:
     """A job that is over."""
 
     name: str
@@ -69,7 +69,7 @@ class Jobs(Protocol):
     def begin(self, name: str, job: Job, answer: Answer = unasked) -> None:
         """Give a job out; `answer` is called with what it asks, by `next`."""
 
-    def next(self) -> Ended:
+    def next(self) -> JobEnd:
         """Wait for a job that ends, one of those that were given out."""
 
 
@@ -86,17 +86,17 @@ class JobsHere(Jobs):
         """It is done by `next`."""
         self._waiting.append((name, job, answer))
 
-    def next(self) -> Ended:
+    def next(self) -> JobEnd:
         """Do the first that was given out."""
         name, job, answer = self._waiting.popleft()
         return carried_out(name, job, Driver(self._progress, answer))
 
 
-def carried_out(name: str, job: Job, driver: Driver) -> Ended:
+def carried_out(name: str, job: Job, driver: Driver) -> JobEnd:
     """Do a job; its error is a `MemoryLimitError` where memory ran out, whatever a library says."""
     try:
-        return Ended(name, value=job(driver))
+        return JobEnd(name, value=job(driver))
     except errors.NstcError as error:
-        return Ended(name, error=error)
-    except Exception as error:  # noqa: BLE001  (raised again by `Ended.result`)
-        return Ended(name, error=errors.out_of_memory(error) or error)
+        return JobEnd(name, error=error)
+    except Exception as error:  # noqa: BLE001  (raised again by `JobEnd.result`)
+        return JobEnd(name, error=errors.out_of_memory(error) or error)

@@ -19,7 +19,7 @@ from typing import Any, Final
 from nstc.core import VERSION, Progress, Silent, errors
 from nstc.core.drafts import draft_folder
 from nstc.runtime import ray_cluster
-from nstc.runtime.jobs import Answer, Driver, Ended, Job, Jobs, carried_out, unasked
+from nstc.runtime.jobs import Answer, Driver, Job, JobEnd, Jobs, JobsHere, carried_out, unasked
 
 _MOST_DEATHS: Final = 2  # of workers over one job, which then counts as failed
 _LOOK_S: Final = 10.0  # between two looks at the machines, while nothing happens
@@ -40,12 +40,13 @@ class OnRay:
 
 
 @contextlib.contextmanager
-def jobs_on_ray(
-    asked: OnRay, folder: Path, progress: Progress, title: str, count: int
+def opened_jobs(
+    asked: OnRay | None, folder: Path, progress: Progress, title: str, count: int
 ) -> Iterator[Jobs]:
-    """Give what does jobs on Ray, for as long as the block runs; those that run then are stopped.
+    """Give what does jobs for as long as the block runs; those that run at its end are stopped.
 
-    `folder` is where they write, `title` and `count` what is shown of them: how many there are.
+    On Ray several run at once, which write into `folder`, and `title` with the `count` of jobs is
+    what is shown of them. Without it they run here, one after another.
 
     Raises:
         ClusterError: the cluster does not answer, can't run nstc or reach the folder, or breaks
@@ -53,6 +54,9 @@ def jobs_on_ray(
         OptionError: the address is none, or no machine has so many processors.
         Interrupted: Ctrl-C in the block.
     """
+    if asked is None:
+        yield JobsHere(progress)
+        return
     with ray_cluster.connected_ray(asked.address) as ray:
         machines = ray_cluster.machine_processors(ray)
         most = max(machines, default=1)
@@ -126,7 +130,7 @@ class JobsOnRay(Jobs):
         task = self._task.remote(name, self._given[name][0], self._mailbox, *self._place)
         self._running[task] = name
 
-    def next(self) -> Ended:
+    def next(self) -> JobEnd:
         """Answer what jobs ask until one of them ends."""
         with ray_cluster.reported_as_cluster_error(self._ray):
             while True:
@@ -138,7 +142,7 @@ class JobsOnRay(Jobs):
                 if not self.grows:
                     ray_cluster.refuse_too_many_threads(self._ray, self._threads)
 
-    def _look(self, most_s: float) -> Ended | None:
+    def _look(self, most_s: float) -> JobEnd | None:
         """Answer what is asked now, or wait a while; a job if one has ended."""
         ready, _ = self._ray.wait([self._messages, *self._running], timeout=most_s)
         if self._messages in ready:
@@ -149,19 +153,20 @@ class JobsOnRay(Jobs):
             return self._ended_of(ready[0])
         return None
 
-    def _answered(self, name: str, question: tuple[Any, ...]) -> Ended:
+    def _answered(self, name: str, question: tuple[Any, ...]) -> JobEnd:
         try:
             if len(question) == 1 and isinstance(question[0], Note):
-                return Ended(name, self._progress.note(f"{name}: {question[0].text}"))
-            return Ended(name, self._given[name][1](*question))
+                self._progress.note(f"{name}: {question[0].text}")
+                return JobEnd(name)
+            return JobEnd(name, self._given[name][1](*question))
         except Exception as error:  # noqa: BLE001  (raised again in the job)
-            return Ended(name, error=error)
+            return JobEnd(name, error=error)
 
-    def _ended_of(self, task: Any) -> Ended | None:
+    def _ended_of(self, task: Any) -> JobEnd | None:
         """What became of a task; None if it is begun again."""
         name = self._running.pop(task)
         try:
-            ended: Ended = self._ray.get(task)
+            ended: JobEnd = self._ray.get(task)
         except self._ray.exceptions.RayTaskError:  # which no job raises
             raise
         except self._ray.exceptions.RayError as error:
@@ -174,7 +179,7 @@ class JobsOnRay(Jobs):
             reason = "it was stopped from outside"
         self._deaths[name] += 1
         if self._deaths[name] >= _MOST_DEATHS:
-            return Ended(
+            return JobEnd(
                 name,
                 error=errors.MemoryLimitError(
                     f"{name}: {_MOST_DEATHS} workers died over it, the last one so: {reason}. It "
@@ -211,14 +216,14 @@ class Mailbox:
 
     def __init__(self) -> None:
         self._asked: asyncio.Queue[tuple[str, int, tuple[Any, ...]]] = asyncio.Queue()
-        self._answers: dict[int, asyncio.Future[Ended]] = {}
+        self._answers: dict[int, asyncio.Future[JobEnd]] = {}
         self._numbers = itertools.count()
 
     async def version(self) -> str:
         """Of nstc in the cluster."""
         return VERSION
 
-    async def ask(self, name: str, question: tuple[Any, ...]) -> Ended:
+    async def ask(self, name: str, question: tuple[Any, ...]) -> JobEnd:
         """Wait for the driver's answer."""
         number = next(self._numbers)
         self._answers[number] = asyncio.get_running_loop().create_future()
@@ -232,7 +237,7 @@ class Mailbox:
             asked.append(self._asked.get_nowait())
         return asked
 
-    async def reply(self, number: int, answer: Ended) -> None:
+    async def reply(self, number: int, answer: JobEnd) -> None:
         """Answer a question."""
         future = self._answers.pop(number)
         if not future.done():  # its worker is gone
@@ -244,7 +249,7 @@ class FarDriver(Driver):
 
     def __init__(self, ray: Any, name: str, mailbox: Any) -> None:
         def ask(*question: Any) -> Any:
-            answer: Ended = ray.get(mailbox.ask.remote(name, question))
+            answer: JobEnd = ray.get(mailbox.ask.remote(name, question))
             return answer.result()
 
         super().__init__(Silent(), ask, ray_cluster.granted_threads(ray))
@@ -260,7 +265,7 @@ class FarDriver(Driver):
         self.ask(Note(message))
 
 
-def run_task(name: str, job: Job, mailbox: Any, token: str, folder: str) -> Ended:
+def run_task(name: str, job: Job, mailbox: Any, token: str, folder: str) -> JobEnd:
     """Do a job in a worker. All of its errors are given back; what Ray raises is a worker's end.
 
     `token` is a folder that the driver has made, and `folder` the one that it runs in.
@@ -273,7 +278,7 @@ def run_task(name: str, job: Job, mailbox: Any, token: str, folder: str) -> Ende
             f"{platform.node()}, a machine of the cluster, does not see {place} of this one: give "
             "an output folder on a file system that all of them share, by the same path."
         )
-        return Ended(name, error=error)
+        return JobEnd(name, error=error)
     with contextlib.ExitStack() as stack:
         if Path(folder).is_dir():  # from which the paths of a command line are
             stack.enter_context(contextlib.chdir(folder))

@@ -3,7 +3,6 @@
 The catalogue is a TOML file with a table for each style, and is checked before anything is learned.
 """
 
-import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,8 +20,8 @@ from nstc.core.manifest import fault_of_names
 from nstc.core.photos import PhotoSet, sample_photos
 from nstc.core.recipe import RestyleRecipe, recipe_from
 from nstc.models.tensors import use_threads
-from nstc.runtime.jobs import Driver, Jobs, JobsHere
-from nstc.runtime.ray_jobs import OnRay, jobs_on_ray
+from nstc.runtime.jobs import Driver, Jobs
+from nstc.runtime.ray_jobs import OnRay, opened_jobs
 
 MAX_STYLES: Final = 10_000
 _TRAINING: Final = ".training"  # ends the name of the folder where a style's checkpoints are
@@ -175,12 +174,8 @@ def build_zoo(
     progress = progress or Silent()
     stages = Stages(output, progress)
     stages.depend_on(photos=photos.list_sha256(), vgg=vgg)
-    if ray is None:
-        given = contextlib.nullcontext(JobsHere(progress))
-    else:
-        given = jobs_on_ray(ray, output, progress, "styles", len(styles))
     own = None if photos == sample_photos() else photos
-    with given as jobs:
+    with opened_jobs(ray, output, progress, "styles", len(styles)) as jobs:
         building = _Building(jobs, stages, finished or (lambda _outcome: None))
         for number, style in enumerate(styles, start=1):
             progress.note(f"style {number} of {len(styles)}: {style.name}")

@@ -16,14 +16,16 @@ _BROKEN: Final = 10.0  # rank from which on a trial breaks the budget
 _STEEP: Final = 10.0  # of the rank by excess
 _FARTHEST: Final = 10.0  # excess of what is not measured
 
+# Ruled out before it was trained, stopped early, failed, or trained to its end and measured.
+State = Literal["hopeless", "stopped", "failed", "measured"]
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Outcome:
     """A trial that is over."""
 
     number: int  # of the trial, and of its folder
-    # Ruled out before it was trained, stopped early, failed, or trained to its end and measured.
-    state: Literal["hopeless", "stopped", "failed", "measured"]
+    state: State
     chosen: Mapping[Name, Setting]  # by table and key: distill.width
     # What it reached, by the names of `numbers_of`; of a hopeless one what its shape costs.
     numbers: Mapping[Name, float]

@@ -1,8 +1,9 @@
-"""The search: trials one after another, until there are enough or the time is over."""
+"""The search: trials one after another, or several at once, until there are enough."""
 
 import dataclasses
 import json
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -12,20 +13,23 @@ from nstc.compress.distillation.loss_terms import refuse_unusable_terms
 from nstc.compress.distillation.teachers import TeacherOptions, is_checkpoint, open_teacher
 from nstc.compress.pipeline import split_photos
 from nstc.compress.searching.front_plot import write_front
-from nstc.compress.searching.outcomes import Outcome, SearchResult, finite, in_words, rank
+from nstc.compress.searching.outcomes import Outcome, SearchResult, State, finite, in_words, rank
 from nstc.compress.searching.study import STUDY_FILE, StoppedEarlyError, Study, StudyTrial
-from nstc.compress.searching.trials import Compressions, TrialWork
+from nstc.compress.searching.trials import Compressions, TrialJob, TrialResult, TrialWork
 from nstc.core import Progress, Silent, errors
 from nstc.core.files import one_at_a_time, own_folder, sha256_of, write_text
-from nstc.core.recipe import SearchRecipe, Space, load_space
+from nstc.core.recipe import Recipe, SearchRecipe, Space, load_space
 from nstc.core.recipe.space import Setting
+from nstc.runtime.jobs import JobEnd, Jobs
+from nstc.runtime.ray_jobs import OnRay, opened_jobs
 
 RESULT_FILE: Final = "search.json"
 FRONT_FILE: Final = "front.png"
 TRIALS_FOLDER: Final = "trials"
 # By which part an untrained shape must be beyond a limit to be hopeless: times vary, and the bytes
 # of a file with its names.
-_MARGINS: Final = {LATENCY: 0.1, "speedup": 0.1, "bytes": 0.05}
+TIMES: Final = (LATENCY, "speedup")
+_MARGINS: Final = {**dict.fromkeys(TIMES, 0.1), "bytes": 0.05}
 _MOST_HOPELESS: Final = 40  # in a row
 _MOST_IN_VAIN: Final = 400  # trials in a row that are like others, or can't be
 _THEN_NEAR: Final = 2  # of them: Optuna would go on with what is best
@@ -52,6 +56,7 @@ def search(
     credit: str | None = None,
     options: TeacherOptions | None = None,
     vgg: str = "shipped",
+    ray: OnRay | None = None,
     progress: Progress | None = None,
 ) -> SearchResult:
     """Look for the best student within a budget, by short compressions of many shapes.
@@ -71,11 +76,13 @@ def search(
         credit: Of the painting.
         options: For a teacher that is a foreign file.
         vgg: See `nstc.models.vgg.load_vgg`.
+        ray: Where several trials run at once; without it they run one after another.
         progress: Receives progress updates.
 
     Raises:
         OptionError: the folder's search has other settings, or no trial came to its end.
         Interrupted: the run was stopped; running again resumes it.
+        ClusterError: the Ray cluster does not answer, or breaks down.
         NstcError: bad input.
     """
     recipe, progress = recipe or SearchRecipe(), progress or Silent()
@@ -90,13 +97,15 @@ def search(
         credit=credit,
         options=options or TeacherOptions(),
         vgg=vgg,
-        progress=progress,
     )
     identity = _identity(work, space)
     own_folder(output, STUDY_FILE)
-    run = Search(Study(output, space, recipe.seed, identity), work, space, budget, output, progress)
-    seconds = recipe.seconds
-    run.carry_out(recipe.trials, None if seconds is None else time.monotonic() + seconds)
+    study = Study(output, space, recipe.seed, identity)
+    deadline = None if recipe.seconds is None else time.monotonic() + recipe.seconds
+    left = max(1, recipe.trials - sum(own.state != "hopeless" for own in study.outcomes))
+    with opened_jobs(ray, output, progress, "trials", left) as jobs:
+        run = Search(study, work, space, budget, output, progress, jobs)
+        run.carry_out(recipe.trials, deadline)
     return run.written()
 
 
@@ -133,34 +142,71 @@ class Search:
     budget: Budget
     output: Path
     progress: Progress
+    jobs: Jobs
+    # Trials that are to be trained, those that are trained now, and those that wait for the end of
+    # their round, by the name of their job.
+    _ready: dict[str, "_Begun"] = dataclasses.field(default_factory=dict)
+    _running: dict[str, "_Begun"] = dataclasses.field(default_factory=dict)
+    _held: list[tuple["_Begun", JobEnd]] = dataclasses.field(default_factory=list)
+    _in_vain: int = 0
+    _hopeless: int = 0
+    _is_over: bool = False  # nothing new is tried
+
+    @property
+    def in_rounds(self) -> bool:
+        """Whether trials begin and end together, so that times are measured while none is trained.
+
+        A training beside it makes whatever is timed slower.
+        """
+        return self.jobs.size > 1 and any(limit.name in TIMES for limit in self.budget.limits)
 
     def carry_out(self, trials: int, deadline: float | None) -> None:
         """Resume what was begun, then try new settings until so many are trained.
 
         `deadline` is a time of `time.monotonic`. `OptionError` if no recipe of the space can be.
         """
-        for trial in self.study.begun():
-            self._settle(trial)
-        in_vain = hopeless = 0
-        while self._trained() < trials and (deadline is None or time.monotonic() < deadline):
-            if self._is_exhausted() or in_vain >= _MOST_IN_VAIN:
-                self.progress.note("the space holds nothing more that was not tried")
+        begun = deque(self.study.begun())
+        while True:
+            while self._has_room():
+                trial = begun.popleft() if begun else self._next(trials, deadline)
+                if trial is None:
+                    break
+                self._prepare(trial)
+                if not self.in_rounds:
+                    self._start()
+            self._start()
+            if not self._running:
                 return
-            if hopeless >= _MOST_HOPELESS:
-                self.progress.note(
-                    f"{hopeless} shapes one after another break the budget untrained: no more are "
-                    "tried. Ask for less, or give a space with smaller ones."
-                )
-                return
-            near = self._near_the_best() if in_vain >= _THEN_NEAR else None
-            outcome = self._settle(self.study.ask_for(near) if near else self.study.ask())
-            in_vain = in_vain + 1 if outcome is None else 0
-            if outcome is not None:
-                hopeless = hopeless + 1 if outcome.state == "hopeless" else 0
+            self._end()
+
+    def _has_room(self) -> bool:
+        if self.in_rounds and self._running:
+            return False
+        return len(self._ready) + len(self._running) < self.jobs.size
+
+    def _next(self, trials: int, deadline: float | None) -> StudyTrial | None:
+        """A new trial; None if there are enough, or nothing is left to try."""
+        late = deadline is not None and time.monotonic() >= deadline
+        if self._is_over or late or self._trained() >= trials:
+            return None
+        why = ""
+        if self._is_exhausted() or self._in_vain >= _MOST_IN_VAIN:
+            why = "the space holds nothing more that was not tried"
+        elif self._hopeless >= _MOST_HOPELESS:
+            why = (
+                f"{self._hopeless} shapes one after another break the budget untrained: no more "
+                "are tried. Ask for less, or give a space with smaller ones."
+            )
+        if why:
+            self._is_over = True
+            self.progress.note(why)
+            return None
+        near = self._near_the_best() if self._in_vain >= _THEN_NEAR else None
+        return self.study.ask_for(near) if near else self.study.ask()
 
     def _near_the_best(self) -> Mapping[str, Setting] | None:
         """What was not tried and differs in one setting from the best, or else from the others."""
-        tried, rng = self.study.tried, self.study.next_random()
+        tried, rng = self.study.tried(), self.study.next_random()
         known = [own for own in self.study.outcomes if own.numbers]
         for outcome in sorted(known, key=lambda own: rank(self.budget, own.numbers)):
             fresh = [own for own in self.space.near(outcome.chosen) if own not in tried]
@@ -169,44 +215,80 @@ class Search:
         return None
 
     def _is_exhausted(self) -> bool:
-        return len({tuple(own.items()) for own in self.study.tried}) >= self.space.size
+        return len({tuple(own.items()) for own in self.study.tried()}) >= self.space.size
 
     def _trained(self) -> int:
-        return sum(own.state != "hopeless" for own in self.study.outcomes)
+        ended = sum(own.state != "hopeless" for own in self.study.outcomes)
+        return ended + len(self._ready) + len(self._running) + len(self._held)
 
-    def _settle(self, trial: StudyTrial) -> Outcome | None:
-        """What comes of a trial; None if it is like another, or its settings contradict."""
+    def _prepare(self, trial: StudyTrial) -> None:
+        """Make it ready to be trained, unless it is hopeless, like another or can't be."""
         try:
-            recipe = None if trial.chosen in self.study.tried else self.space.recipe(trial.chosen)
+            is_new = trial.chosen not in self.study.tried(but=trial.number)
+            recipe = self.space.recipe(trial.chosen) if is_new else None
         except errors.OptionError:
             recipe = None
         if recipe is None:
             trial.leave_out()
-            return None
-        name = f"trial {trial.number:03}"
+            self._in_vain += 1
+            return
+        self._in_vain = 0
         folder = self.output / TRIALS_FOLDER / f"{trial.number:03}"
-        self.progress.note(f"{name}: {in_words(trial.chosen)}")
-        outcome = Outcome(number=trial.number, state="hopeless", chosen=trial.chosen, numbers={})
+        begun = _Begun(trial, recipe, folder)
+        self.progress.note(f"{begun.name}: {in_words(trial.chosen)}")
         try:
             costs = None if folder.exists() else self.work.costs(recipe)
-            if costs is not None and hopeless_by(self.budget, costs):
-                outcome = dataclasses.replace(outcome, numbers=finite(costs))
-            else:
-                made = self.work.trained(recipe, folder, trial.report)
-                outcome = dataclasses.replace(
-                    outcome,
-                    state="measured",
-                    numbers=finite(made.numbers),
-                    bundle=made.bundle.relative_to(self.output).as_posix(),
-                )
-        except StoppedEarlyError:
-            outcome = dataclasses.replace(outcome, state="stopped")
         except _OWN_FAILURES as error:
-            outcome = dataclasses.replace(outcome, state="failed", reason=str(error))
-        self.progress.note(f"{name}: {self._told(outcome)}")
-        known = outcome.state in ("measured", "hopeless")
-        trial.finish(outcome, rank(self.budget, outcome.numbers) if known else None)
-        return outcome
+            self._finish(begun, state="failed", reason=str(error))
+            return
+        if costs is not None and hopeless_by(self.budget, costs):
+            self._hopeless += 1
+            self._finish(begun, state="hopeless", numbers=finite(costs))
+            return
+        self._hopeless = 0
+        self._ready[begun.name] = begun
+
+    def _start(self) -> None:
+        """Train what is ready."""
+        for name, begun in self._ready.items():
+            job = TrialJob(self.work, begun.recipe, begun.folder)
+            self._running[name] = begun
+            self.jobs.begin(name, job, begun.trial.report)
+        self._ready = {}
+
+    def _end(self) -> None:
+        """Wait for a trial that ends; of a round all are told together, in their order."""
+        ended = self.jobs.next()
+        self._held.append((self._running.pop(ended.name), ended))
+        if self.in_rounds and self._running:
+            return
+        held, self._held = sorted(self._held, key=lambda own: own[0].name), []
+        for begun, end in held:
+            try:
+                made: TrialResult = end.result()
+                times = self.work.timed(begun.recipe, made.bundle) if self.in_rounds else {}
+            except StoppedEarlyError:
+                self._finish(begun, state="stopped")
+            except _OWN_FAILURES as error:
+                self._finish(begun, state="failed", reason=str(error))
+            else:
+                place = made.bundle.relative_to(self.output).as_posix()
+                numbers = finite({**made.numbers, **times})
+                self._finish(begun, state="measured", numbers=numbers, bundle=place)
+
+    def _finish(self, begun: "_Begun", *, state: State, **known: Any) -> None:
+        outcome = Outcome(
+            **{
+                "number": begun.trial.number,
+                "state": state,
+                "chosen": begun.trial.chosen,
+                "numbers": {},
+                **known,
+            }
+        )
+        self.progress.note(f"{begun.name}: {self._told(outcome)}")
+        is_known = state in ("measured", "hopeless")
+        begun.trial.finish(outcome, rank(self.budget, outcome.numbers) if is_known else None)
 
     def _told(self, outcome: Outcome) -> str:
         """What became of a trial, in words."""
@@ -232,6 +314,20 @@ class Search:
         if result.front:
             write_front(self.output / FRONT_FILE, result)
         return result
+
+
+@dataclasses.dataclass(frozen=True)
+class _Begun:
+    """A trial that is trained, or will be."""
+
+    trial: StudyTrial
+    recipe: Recipe
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """In notes, and of its job."""
+        return f"trial {self.trial.number:03}"
 
 
 def hopeless_by(budget: Budget, costs: Mapping[str, float]) -> list[Limit]:

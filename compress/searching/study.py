@@ -105,11 +105,13 @@ class Study:
                 "this one to begin anew."
             ) from error
 
-    @property
-    def tried(self) -> list[Mapping[str, Setting]]:
-        """What was chosen in all trials that are over, also in those that were left out."""
+    def tried(self, *, but: int | None = None) -> list[Mapping[str, Setting]]:
+        """What was chosen in all trials, also in those that run or were left out.
+
+        `but` is the number of one that does not count.
+        """
         trials = self._study.get_trials(deepcopy=False)
-        return [own.user_attrs.get(_CHOSEN, {}) for own in trials if own.state.is_finished()]
+        return [own.user_attrs.get(_CHOSEN, {}) for own in trials if own.number != but]
 
     def begun(self) -> list["StudyTrial"]:
         """Trials that an earlier run did not end."""
@@ -117,9 +119,11 @@ class Study:
         return [self._trial(optuna.trial.Trial(self._study, own._trial_id)) for own in unfinished]
 
     def ask(self) -> "StudyTrial":
-        """A new trial. The same seed and outcomes before it give the same one."""
+        """A new trial. The same seed, and the same trials before it, give the same one."""
         self._study.sampler = optuna.samplers.TPESampler(
-            seed=int(self.next_random().integers(2**32)), n_startup_trials=_RANDOM_FIRST
+            seed=int(self.next_random().integers(2**32)),
+            n_startup_trials=_RANDOM_FIRST,
+            constant_liar=True,  # keeps off what is being tried, where several trials run
         )
         return self._trial(self._study.ask())
 

@@ -21,10 +21,13 @@ from nstc.compress.pruning.plan import DEFAULT_RATIO
 from nstc.compress.pruning.prune_model import rebuilt
 from nstc.compress.quantization.untrained import quantized_untrained
 from nstc.core import Progress
+from nstc.core.bundle import Bundle, open_bundle
 from nstc.core.files import scratch_folder
-from nstc.core.recipe import PruneRecipe, Recipe, override
+from nstc.core.recipe import BenchRecipe, PruneRecipe, Recipe, override
 from nstc.models.student import StudentNetwork
+from nstc.models.tensors import use_threads
 from nstc.runtime.foreign import probing
+from nstc.runtime.jobs import Driver
 
 _ROUNDS: Final = 5  # that time an untrained shape
 _REPORTS: Final = 20  # of a trial's loss, at most
@@ -46,16 +49,35 @@ class TrialWork(Protocol):
     def costs(self, recipe: Recipe) -> Mapping[str, float] | None:
         """What a recipe's student costs before it has learned; None if that can't be said."""
 
-    def trained(self, recipe: Recipe, folder: Path, report: Report) -> TrialResult:
+    def trained(
+        self, recipe: Recipe, folder: Path, report: Report, progress: Progress
+    ) -> TrialResult:
         """Carry a recipe out in a folder, or go on with it, and measure what it made.
 
         `report` may raise an exception, which ends the trial.
         """
 
+    def timed(self, recipe: Recipe, bundle: Path) -> Mapping[str, float]:
+        """What a trained student costs, measured anew by this process."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TrialJob:
+    """A trial's training, as a job."""
+
+    work: TrialWork
+    recipe: Recipe
+    folder: Path
+
+    def __call__(self, driver: Driver) -> TrialResult:
+        """Carry it out; the driver is asked whether it goes on."""
+        use_threads(driver.threads)
+        return self.work.trained(self.recipe, self.folder, driver.ask, driver)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Compressions(TrialWork):
-    """Trials by `compress_model`, one after another on this machine."""
+    """Trials by `compress_model`."""
 
     teacher: str | Path
     budget: Budget
@@ -64,7 +86,10 @@ class Compressions(TrialWork):
     credit: str | None
     options: TeacherOptions
     vgg: str
-    progress: Progress
+
+    def __getstate__(self) -> dict[str, object]:
+        """What goes to workers: they don't time shapes, and need no reference."""
+        return {own.name: getattr(self, own.name) for own in dataclasses.fields(self)}
 
     @functools.cached_property
     def reference(self) -> subjects.Subject:
@@ -87,21 +112,29 @@ class Compressions(TrialWork):
             network = _narrowed(network, prune)
         with scratch_folder() as folder:
             bundle = quantized_untrained(network, folder / "untrained")
-            targets = self.budget.targets or recipe.bench.targets
-            result = bench(
-                [bundle],
-                against=self.reference,
-                photos=split_photos(self.photos)[1],
-                recipe=override(recipe.bench, rounds=_ROUNDS, targets=targets),
-                quality=False,
-                probe=functools.partial(
-                    probing.probe_contract, **self.options.keywords(), trust=self.options.trust
-                ),
-                trust=self.options.trust,
-            )
+            return self._costs(override(recipe.bench, rounds=_ROUNDS), bundle)
+
+    def timed(self, recipe: Recipe, bundle: Path) -> Mapping[str, float]:
+        """What the quantized file of a trial costs."""
+        return self._costs(recipe.bench, open_bundle(bundle))
+
+    def _costs(self, recipe: BenchRecipe, bundle: Bundle) -> Mapping[str, float]:
+        result = bench(
+            [bundle],
+            against=self.reference,
+            photos=split_photos(self.photos)[1],
+            recipe=override(recipe, targets=self.budget.targets or recipe.targets),
+            quality=False,
+            probe=functools.partial(
+                probing.probe_contract, **self.options.keywords(), trust=self.options.trust
+            ),
+            trust=self.options.trust,
+        )
         return numbers_of(quantized_rows(result, bundle))
 
-    def trained(self, recipe: Recipe, folder: Path, report: Report) -> TrialResult:
+    def trained(
+        self, recipe: Recipe, folder: Path, report: Report, progress: Progress
+    ) -> TrialResult:
         """By the whole pipeline; the numbers are those of the quantized file."""
         made = compress_model(
             self.teacher,
@@ -119,7 +152,7 @@ class Compressions(TrialWork):
             credit=self.credit,
             options=self.options,
             vgg=self.vgg,
-            progress=Watched(self.progress, report),
+            progress=Watched(progress, report),
         )
         return TrialResult(numbers_of(quantized_rows(made.result, made.bundle)), made.bundle.path)
 

@@ -67,7 +67,9 @@ def test_no_flag_is_forgotten_here(flags_of) -> None:
         "--output-mean", "--output-std", "--channels", "--size-multiple", "--input",
     }  # fmt: skip
     tested |= {"--trust", "--key", "--vgg", "--style", "--credit", "--photos", "--space"}
-    assert flags_of("search") == tested | {"--output", "--budget", "--json"}
+    assert flags_of("search") == tested | {
+        "--output", "--budget", "--json", "--ray", "--workers", "--threads",
+    }  # fmt: skip
 
 
 def test_the_front_and_the_best_are_named(search, tmp_path) -> None:

@@ -16,7 +16,7 @@ from nstc.compress.searching.outcomes import SearchResult
 from nstc.compress.searching.search_students import FRONT_FILE, RESULT_FILE, Search
 from nstc.compress.searching.study import STUDY_FILE, StoppedEarlyError, Study
 from nstc.compress.searching.trials import Report, TrialResult
-from nstc.core import Silent
+from nstc.core import Progress, Silent
 from nstc.core.errors import (
     BudgetError,
     DivergedError,
@@ -28,6 +28,7 @@ from nstc.core.errors import (
 from nstc.core.images import read_picture
 from nstc.core.recipe import Recipe, Space
 from nstc.core.recipe.space import space_from
+from nstc.runtime.jobs import JobsHere
 
 PLANTED = space_from(
     {"distill": {"width": [16, 32, 48, 64], "blocks": [2, 3, 4], "head": ["plain", "separable"]}},
@@ -52,7 +53,9 @@ class Planted:
         own = recipe.distill
         return {"latency@cpu:1": (own.width or 0) / 4.5, "bytes": 1000.0 * (own.width or 0)}
 
-    def trained(self, recipe: Recipe, folder: Path, report: Report) -> TrialResult:
+    def trained(
+        self, recipe: Recipe, folder: Path, report: Report, progress: Progress
+    ) -> TrialResult:
         own = recipe.distill
         folder.mkdir(parents=True, exist_ok=True)
         self.begun.append(folder)
@@ -80,7 +83,8 @@ def searched(
 ) -> SearchResult:
     folder.mkdir(exist_ok=True)
     study = Study(folder, space, seed, {"seed": seed})
-    run = Search(study, work, space, BUDGET, folder, told or Silent())
+    told = told or Silent()
+    run = Search(study, work, space, BUDGET, folder, told, JobsHere(told))
     run.carry_out(trials, deadline)
     return run.written()
 

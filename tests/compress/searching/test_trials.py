@@ -14,7 +14,6 @@ from nstc.compress import card
 from nstc.compress.distillation.teachers import TeacherOptions
 from nstc.compress.searching.search_students import search
 from nstc.compress.searching.trials import Compressions, Watched, loss_of
-from nstc.core import Silent
 from nstc.core.bundle import Bundle, open_bundle
 from nstc.core.errors import BundleError, OptionError
 from nstc.core.photos import PhotoSet
@@ -50,7 +49,6 @@ def work(teacher_bundle: Bundle, photos: PhotoSet) -> Compressions:
         credit=None,
         options=TeacherOptions(),
         vgg="shipped",
-        progress=Silent(),
     )
 
 

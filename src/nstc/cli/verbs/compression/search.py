@@ -8,6 +8,7 @@ import typer
 import nstc
 from nstc.cli import options
 from nstc.cli.output import Bar, print_list, say, say_json
+from nstc.cli.ray_flags import RayFlags
 from nstc.core.recipe import SearchRecipe, load_space
 
 if TYPE_CHECKING:
@@ -43,17 +44,18 @@ def search(
     style: options.Style = None,
     credit: options.Credit = None,
     foreign: options.BundledTeacherFlags,
+    ray: RayFlags,
     json_output: options.Json = False,
 ) -> None:
     """Look for the best student within a budget of speed, size and quality.
 
-    Each trial is a short nstc compress. Shapes that break the budget before they have learned are
-    not trained, and trials that are worse than others are stopped early. Run the same command
-    again to resume, or with more --trials to continue.
+    Each trial is a short nstc compress; with --ray several run at once. Shapes that break the
+    budget before they have learned are not trained, and trials that are worse than others are
+    stopped early. Run the same command again to resume, or with more --trials to continue.
     """
     from nstc.benchmarks.gate.limits import parse_budget
 
-    recipe = given.over(SearchRecipe())
+    recipe, on_ray = given.over(SearchRecipe()), ray.asked()
     limits = parse_budget(budget)
     with Bar() as bar:
         result = nstc.search(
@@ -67,6 +69,7 @@ def search(
             credit=credit,
             options=foreign.options(),
             vgg=foreign.vgg,
+            ray=on_ray,
             progress=bar,
         )
     if json_output:
