@@ -270,8 +270,6 @@ def run_task(name: str, job: Job, mailbox: Any, token: str, folder: str) -> JobE
 
     `token` is a folder that the driver has made, and `folder` the one that it runs in.
     """
-    import ray
-
     place = Path(token).parent
     if not Path(token).is_dir():
         error = errors.ClusterError(
@@ -279,6 +277,8 @@ def run_task(name: str, job: Job, mailbox: Any, token: str, folder: str) -> JobE
             "an output folder on a file system that all of them share, by the same path."
         )
         return JobEnd(name, error=error)
+    import ray
+
     with contextlib.ExitStack() as stack:
         if Path(folder).is_dir():  # from which the paths of a command line are
             stack.enter_context(contextlib.chdir(folder))

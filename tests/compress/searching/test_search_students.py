@@ -2,21 +2,20 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from planted_trials import BEST, BUDGET, PLANTED, Disturbed, Planted
 
 pytest.importorskip("optuna", reason='not installed: pip install "nstc[search]"')
 
-from nstc.benchmarks.gate.limits import parse_budget
+from nstc.benchmarks.gate.limits import Budget, parse_budget
 from nstc.compress.searching import search_students
 from nstc.compress.searching.outcomes import SearchResult
 from nstc.compress.searching.search_students import FRONT_FILE, RESULT_FILE, Search
 from nstc.compress.searching.study import STUDY_FILE, StoppedEarlyError, Study
-from nstc.compress.searching.trials import Report, TrialResult
-from nstc.core import Progress, Silent
+from nstc.core import Silent
 from nstc.core.errors import (
     BudgetError,
     DivergedError,
@@ -26,49 +25,9 @@ from nstc.core.errors import (
     OutputError,
 )
 from nstc.core.images import read_picture
-from nstc.core.recipe import Recipe, Space
+from nstc.core.recipe import Space
 from nstc.core.recipe.space import space_from
-from nstc.runtime.jobs import JobsHere
-
-PLANTED = space_from(
-    {"distill": {"width": [16, 32, 48, 64], "blocks": [2, 3, 4], "head": ["plain", "separable"]}},
-    "planted",
-)
-BEST = {"distill.width": 32, "distill.blocks": 4, "distill.head": "separable"}
-BUDGET = parse_budget("latency<=8ms@cpu:1, style_ratio<=1.15, bytes<=100KB")
-
-
-@dataclasses.dataclass
-class Planted:
-    """Trials of which one shape is clearly the best; widths of 48 and more are too slow."""
-
-    fails: Mapping[int, Exception] = dataclasses.field(default_factory=dict)  # by trials begun
-    timed: list[Recipe] = dataclasses.field(default_factory=list)
-    begun: list[Path] = dataclasses.field(default_factory=list)
-    ended: list[Path] = dataclasses.field(default_factory=list)
-    within: bool = True  # whether the best keeps the budget
-
-    def costs(self, recipe: Recipe) -> Mapping[str, float]:
-        self.timed.append(recipe)
-        own = recipe.distill
-        return {"latency@cpu:1": (own.width or 0) / 4.5, "bytes": 1000.0 * (own.width or 0)}
-
-    def trained(
-        self, recipe: Recipe, folder: Path, report: Report, progress: Progress
-    ) -> TrialResult:
-        own = recipe.distill
-        folder.mkdir(parents=True, exist_ok=True)
-        self.begun.append(folder)
-        far = abs((own.width or 0) - 32) / 16 + abs((own.blocks or 0) - 4)
-        far += own.head != "separable"
-        if len(self.begun) in self.fails:
-            raise self.fails[len(self.begun)]
-        for percent in (25, 50, 75, 100):
-            report(percent, 1.0 + far)
-        self.ended.append(folder)
-        ratio = 1.1 + 0.2 * far if self.within else 1.2 + 0.2 * far
-        numbers = {**self.costs(recipe), "style_ratio": ratio, "content_ratio": 1.2}
-        return TrialResult(numbers, folder / "student")
+from nstc.runtime.jobs import Answer, Job, JobEnd, Jobs, JobsHere, unasked
 
 
 def searched(
@@ -80,11 +39,13 @@ def searched(
     seed: int = 0,
     deadline: float | None = None,
     told: Any = None,
+    jobs: Jobs | None = None,
+    budget: Budget = BUDGET,
 ) -> SearchResult:
     folder.mkdir(exist_ok=True)
     study = Study(folder, space, seed, {"seed": seed})
     told = told or Silent()
-    run = Search(study, work, space, BUDGET, folder, told, JobsHere(told))
+    run = Search(study, work, space, budget, folder, told, jobs or JobsHere(told))
     run.carry_out(trials, deadline)
     return run.written()
 
@@ -152,7 +113,7 @@ def test_the_same_seed_tries_the_same_also_after_a_stop(whole: Searched, tmp_pat
     assert [folder.name for folder in work.begun] == [f"{number:03}" for number in trained[2:]]
     again = Planted()
     assert searched(tmp_path, again) == result
-    assert again.begun == again.timed == []
+    assert again.begun == again.shapes == []
 
 
 def test_more_trials_go_on(tmp_path: Path) -> None:
@@ -206,7 +167,7 @@ def test_hopeless_spaces_come_to_an_end(tmp_path: Path, recorder: type, monkeypa
 def test_no_trial_begins_after_its_time(tmp_path: Path) -> None:
     work = Planted()
     result = searched(tmp_path, work, deadline=0.0)
-    assert (result.outcomes, work.timed) == ((), [])
+    assert (result.outcomes, work.shapes) == ((), [])
     with pytest.raises(BudgetError, match="no trial was measured"):
         result.hold(tmp_path)
 
@@ -287,3 +248,82 @@ def test_an_outcome_that_was_changed_is_refused(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace('"measured"', '"mended"'))
     with pytest.raises(OutputError, match=r"study\.journal is damaged \(state"):
         searched(tmp_path, Planted(), 1)
+
+
+class ThreeAtOnce(JobsHere):
+    """Does the job first that was given out last."""
+
+    size = 3
+
+    def __init__(self) -> None:
+        super().__init__(Silent())
+        self.running: list[str] = []
+        self.most = 0
+
+    def begin(self, name: str, job: Job, answer: Answer = unasked) -> None:
+        super().begin(name, job, answer)
+        self.running.append(name)
+        self.most = max(self.most, len(self.running))
+
+    def next(self) -> JobEnd:
+        self._waiting.rotate(1)
+        ended = super().next()
+        self.running.remove(ended.name)
+        return ended
+
+
+class TestSeveralAtOnce:
+    @pytest.mark.parametrize("seed", range(3))
+    def test_eight_find_the_best_and_none_is_trained_twice(self, tmp_path: Path, seed: int) -> None:
+        jobs, work = ThreeAtOnce(), Planted()
+        result = searched(tmp_path, work, seed=seed, jobs=jobs)
+        assert result.best is not None
+        assert result.best.chosen == BEST
+        assert jobs.most == 3
+        trained = [own.chosen for own in result.outcomes if own.state != "hopeless"]
+        assert len(trained) == len(work.begun) == len({tuple(own.items()) for own in trained}) == 8
+
+    def test_nothing_is_timed_while_another_is_trained(self, tmp_path: Path) -> None:
+        jobs = ThreeAtOnce()
+
+        class Watched(Disturbed):
+            def costs(self, recipe: Any) -> Any:
+                assert not jobs.running or self.training
+                return super().costs(recipe)
+
+            def trained(self, *given: Any) -> Any:
+                self.training = True
+                made = super().trained(*given)
+                self.training = False
+                return made
+
+            training = False
+
+        result = searched(tmp_path, Watched(), 6, jobs=jobs)
+        measured = [own for own in result.outcomes if own.state == "measured"]
+        assert measured
+        for own in measured:  # and not three times as long
+            width = own.chosen["distill.width"]
+            assert isinstance(width, int)
+            assert own.numbers["latency@cpu:1"] == pytest.approx(width / 4.5)
+
+    def test_without_a_limit_of_time_no_trial_waits_for_another(self, tmp_path: Path) -> None:
+        jobs = ThreeAtOnce()
+        rooms: list[int] = []
+        next_of = jobs.next
+
+        def watched() -> JobEnd:
+            rooms.append(len(jobs.running))
+            return next_of()
+
+        jobs.next = watched  # type: ignore[method-assign]
+        searched(tmp_path, Planted(), 6, jobs=jobs, budget=parse_budget("style_ratio<=1.2"))
+        assert rooms == [3, 3, 3, 3, 2, 1]
+
+    def test_what_was_begun_is_resumed_after_a_stop(self, tmp_path: Path) -> None:
+        stopped = Planted(fails={1: Interrupted("stopped")})
+        with pytest.raises(Interrupted):
+            searched(tmp_path, stopped, jobs=ThreeAtOnce())
+        result = searched(tmp_path, Planted(), jobs=ThreeAtOnce())
+        assert sum(own.state != "hopeless" for own in result.outcomes) == 8
+        assert not Study(tmp_path, PLANTED, 0, {"seed": 0}).begun()
