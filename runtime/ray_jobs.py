@@ -60,7 +60,7 @@ def opened_jobs(
     with ray_cluster.connected_ray(asked.address) as ray:
         machines = ray_cluster.machine_processors(ray)
         most = max(machines, default=1)
-        threads = asked.threads or max(1, min(most, sum(machines) // count))
+        threads = asked.threads or max(1, min(most, sum(machines) // max(1, count)))
         if asked.workers is None:
             ray_cluster.refuse_too_many_threads(ray, threads)
         size = asked.workers or max(1, sum(own // threads for own in machines))
@@ -74,7 +74,7 @@ def opened_jobs(
         ):
             jobs = JobsOnRay(ray, mailbox, token, threads, size, progress)
             jobs.grows = asked.workers is not None
-            progress.begin(title, count, 0)
+            progress.begin(title, max(1, count), 0)
             try:
                 yield jobs
             except KeyboardInterrupt as interrupt:

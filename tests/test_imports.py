@@ -14,7 +14,7 @@ RUNTIME = sorted(Path(nstc.runtime.__path__[0]).rglob("*.py"))
 CORE = sorted(Path(nstc.core.__path__[0]).rglob("*.py"))
 TRAINING = {"torch", "torchvision", "torch_pruning", "onnx", "onnxscript", "safetensors", "skimage"}
 OF_RAY = {"ray", "pyarrow", "fsspec", "s3fs"}
-RAY_MODULES = {"ray_cluster.py", "ray_batch.py"}
+RAY_MODULES = {"ray_cluster.py", "ray_batch.py", "ray_jobs.py"}
 TORCH_BACKENDS = {"programs.py", "networks.py"}
 
 LOAD_ALL = """
@@ -54,7 +54,7 @@ def test_the_runtime_imports_no_torch_at_module_level(path):
 
 
 @pytest.mark.parametrize("path", RUNTIME, ids=lambda p: p.name)
-def test_ray_is_imported_when_it_is_asked_for_by_two_modules(path):
+def test_ray_is_imported_when_it_is_asked_for_by_three_modules(path):
     assert not imported(parsed(path), inside_functions=False) & OF_RAY
     is_one = path.name in RAY_MODULES
     assert ("ray" in imported(parsed(path), inside_functions=True)) is is_one

@@ -82,8 +82,7 @@ def search(
     Raises:
         OptionError: the folder's search has other settings, or no trial came to its end.
         Interrupted: the run was stopped; running again resumes it.
-        ClusterError: the Ray cluster does not answer, or breaks down.
-        NstcError: bad input.
+        NstcError: bad input, or a Ray cluster that does not answer or breaks down.
     """
     recipe, progress = recipe or SearchRecipe(), progress or Silent()
     budget = parse_budget(budget) if isinstance(budget, str) else budget
@@ -101,11 +100,9 @@ def search(
     identity = _identity(work, space)
     own_folder(output, STUDY_FILE)
     study = Study(output, space, recipe.seed, identity)
-    deadline = None if recipe.seconds is None else time.monotonic() + recipe.seconds
-    left = max(1, recipe.trials - sum(own.state != "hopeless" for own in study.outcomes))
-    with opened_jobs(ray, output, progress, "trials", left) as jobs:
+    with opened_jobs(ray, output, progress, "trials", recipe.trials - study.trained) as jobs:
         run = Search(study, work, space, budget, output, progress, jobs)
-        run.carry_out(recipe.trials, deadline)
+        run.carry_out(recipe.trials, recipe.seconds)
     return run.written()
 
 
@@ -160,11 +157,12 @@ class Search:
         """
         return self.jobs.size > 1 and any(limit.name in TIMES for limit in self.budget.limits)
 
-    def carry_out(self, trials: int, deadline: float | None) -> None:
+    def carry_out(self, trials: int, seconds: float | None) -> None:
         """Resume what was begun, then try new settings until so many are trained.
 
-        `deadline` is a time of `time.monotonic`. `OptionError` if no recipe of the space can be.
+        None begins after so many `seconds`. `OptionError` if no recipe of the space can be.
         """
+        deadline = None if seconds is None else time.monotonic() + seconds
         begun = deque(self.study.begun())
         while True:
             while self._has_room():
@@ -218,8 +216,7 @@ class Search:
         return len({tuple(own.items()) for own in self.study.tried()}) >= self.space.size
 
     def _trained(self) -> int:
-        ended = sum(own.state != "hopeless" for own in self.study.outcomes)
-        return ended + len(self._ready) + len(self._running) + len(self._held)
+        return self.study.trained + len(self._ready) + len(self._running) + len(self._held)
 
     def _prepare(self, trial: StudyTrial) -> None:
         """Make it ready to be trained, unless it is hopeless, like another or can't be."""

@@ -105,6 +105,11 @@ class Study:
                 "this one to begin anew."
             ) from error
 
+    @property
+    def trained(self) -> int:
+        """How many trials that are over were trained, or failed."""
+        return sum(own.state != "hopeless" for own in self.outcomes)
+
     def tried(self, *, but: int | None = None) -> list[Mapping[str, Setting]]:
         """What was chosen in all trials, also in those that run or were left out.
 

@@ -17,6 +17,7 @@ OF_FOREIGN_TEACHERS: dict[str, list[Any]] = {
     **{f"--{name}-range": [0, 2, -255, HUGE] for name in ("input", "value", "output")},
     "--size-multiple": [0, -1, 1025, HUGE],
 }
+ON_RAY: dict[str, list[Any]] = {"--workers": [0, -1, HUGE], "--threads": [0, -1, HUGE]}
 OF_RESTYLING: dict[str, list[Any]] = {
     **{
         f"--{name}-weight": [-1, math.nan, math.inf]
@@ -72,10 +73,11 @@ REFUSED: dict[str, dict[str, list[Any]]] = {
     "search": {
         "--trials": [0, -1, 10_001, HUGE],
         "--steps": [0, -1],
+        **ON_RAY,
         **OF_FOREIGN_TEACHERS,
         "--seed": [-1, 2**63, HUGE],
     },
-    "zoo build": OF_RESTYLING,
+    "zoo build": {**OF_RESTYLING, **ON_RAY},
     "share": {
         "--steps": [0, -1],
         "--size": [0, -8, 56, 100, 1032, HUGE],

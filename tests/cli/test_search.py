@@ -12,6 +12,7 @@ from nstc.benchmarks.gate.limits import parse_budget
 from nstc.compress.searching.outcomes import Outcome, SearchResult
 from nstc.core.errors import RecipeError
 from nstc.core.recipe import SearchRecipe, load_space
+from nstc.runtime.ray_jobs import OnRay
 
 SEARCH = "nstc.compress.searching.search_students.search"
 BUDGET = "latency<=8ms@cpu:1, style_ratio<=1.15"
@@ -59,6 +60,12 @@ def test_the_rest_arrives(search, photo_folder, tmp_path) -> None:
     assert (call["credit"], call["vgg"]) == ("Anon", "v")
     assert (call["options"].layout, call["options"].trust) == ("NCHW", True)
     assert search()[0]["space"] == load_space(None)
+
+
+def test_where_it_runs(search) -> None:
+    assert search()[0]["ray"] is None
+    asked = OnRay(address="ray://head:10001", workers=9)
+    assert search("--ray", "ray://head:10001", "--workers", "9")[0]["ray"] == asked
 
 
 def test_no_flag_is_forgotten_here(flags_of) -> None:

@@ -1,6 +1,7 @@
 """`nstc zoo build`: its flags, what it prints, and its exit code where a style fails."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from recipe_flags import rows_of
 
 from nstc.compress.restyling.catalogue import StyleOutcome
 from nstc.core.recipe import RestyleRecipe
+from nstc.runtime.ray_jobs import OnRay
 
 BUILD = "nstc.compress.restyling.catalogue.build_zoo"
 MADE = StyleOutcome(name="one", status="made", path=Path("zoo/one"))
@@ -48,6 +50,38 @@ def test_the_rest_arrives(nstc, record, catalogue, photo_folder, tmp_path) -> No
     assert nstc("zoo", "build", catalogue, "-o", place, *arguments).code == 0
     assert (calls[0]["output"], calls[0]["vgg"]) == (place, "torchvision")
     assert [path.name for path in calls[0]["photos"]] == ["a.png", "b.png"]
+
+
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [
+        ([], None),
+        (["--ray"], OnRay(address="local")),
+        (["--ray", "auto", "--workers", "3", "--threads", "2"],
+         OnRay(address="auto", workers=3, threads=2)),
+    ],
+)  # fmt: skip
+def test_where_it_runs(nstc, record, catalogue, tmp_path, words, asked) -> None:
+    calls = record(BUILD, (MADE,))
+    assert nstc("zoo", "build", catalogue, "-o", tmp_path / "zoo", *words).code == 0
+    assert calls[0]["ray"] == asked
+
+
+@pytest.mark.parametrize("flag", ["--workers", "--threads"])
+def test_what_is_of_ray_needs_ray(nstc, record, catalogue, tmp_path, flag) -> None:
+    calls = record(BUILD, (MADE,))
+    done = nstc("zoo", "build", catalogue, "-o", tmp_path / "zoo", flag, "2")
+    assert (done.code, calls) == (3, [])
+    assert f"{flag} is of Ray: give --ray too." in done.error
+
+
+def test_without_ray_the_line_that_installs_it_is_said(
+    nstc, catalogue, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    done = nstc("zoo", "build", catalogue, "-o", tmp_path / "zoo", "--ray")
+    assert done.code == 5
+    assert 'ray is not installed: run  pip install "nstc[ray]"' in done.error
 
 
 def test_a_failing_style_is_named_at_the_end(nstc, catalogue, tmp_path, monkeypatch) -> None:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import planted_trials
 import pytest
 from jobs_of_workers import dies, dies_once, waits
 from planted_trials import BEST, BUDGET, PLANTED, Deadly, Disturbed, Planted
@@ -31,6 +32,7 @@ HERE = OnRay(address="local", workers=2, threads=1)
 def _one_ray() -> Iterator[None]:
     """A Ray of two processors, which all tests here find started: it takes a while."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(planted_trials.__file__).parent))  # of the workers
         patch.setenv("RAY_worker_niceness", "0")  # a loaded machine would leave workers nothing
         with ray_cluster.connected_ray("local"):
             yield

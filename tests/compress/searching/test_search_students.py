@@ -37,7 +37,7 @@ def searched(
     *,
     space: Space = PLANTED,
     seed: int = 0,
-    deadline: float | None = None,
+    seconds: float | None = None,
     told: Any = None,
     jobs: Jobs | None = None,
     budget: Budget = BUDGET,
@@ -46,7 +46,7 @@ def searched(
     study = Study(folder, space, seed, {"seed": seed})
     told = told or Silent()
     run = Search(study, work, space, budget, folder, told, jobs or JobsHere(told))
-    run.carry_out(trials, deadline)
+    run.carry_out(trials, seconds)
     return run.written()
 
 
@@ -166,7 +166,7 @@ def test_hopeless_spaces_come_to_an_end(tmp_path: Path, recorder: type, monkeypa
 
 def test_no_trial_begins_after_its_time(tmp_path: Path) -> None:
     work = Planted()
-    result = searched(tmp_path, work, deadline=0.0)
+    result = searched(tmp_path, work, seconds=0.0)
     assert (result.outcomes, work.shapes) == ((), [])
     with pytest.raises(BudgetError, match="no trial was measured"):
         result.hold(tmp_path)

@@ -55,8 +55,7 @@ def search(
     """
     from nstc.benchmarks.gate.limits import parse_budget
 
-    recipe, on_ray = given.over(SearchRecipe()), ray.asked()
-    limits = parse_budget(budget)
+    recipe, on_ray, limits = given.over(SearchRecipe()), ray.asked(), parse_budget(budget)
     with Bar() as bar:
         result = nstc.search(
             teacher,

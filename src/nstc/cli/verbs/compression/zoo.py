@@ -1,6 +1,7 @@
 """nstc zoo."""
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -59,12 +60,6 @@ def build(
         for style in read_catalogue(catalogue)
     ]
 
-    def report(outcome: "StyleOutcome") -> None:
-        if outcome.error is not None:
-            tell(f"{outcome.name} failed: {outcome.error}")
-        elif not json_output:
-            say(f"{outcome.name}: {outcome.path}")
-
     with Bar() as bar:
         outcomes = nstc.build_zoo(
             styles,
@@ -73,7 +68,7 @@ def build(
             vgg=vgg,
             ray=on_ray,
             progress=bar,
-            finished=report,
+            finished=functools.partial(_report, quiet=json_output),
         )
     if json_output:
         say_json({"schema": "nstc.zoo/1", "styles": [outcome.to_dict() for outcome in outcomes]})
@@ -83,3 +78,10 @@ def build(
             f"{len(failed)} of {len(outcomes)} styles failed: {', '.join(failed)}. The reason of "
             "each is above, and the others are done; run the same command again to go on."
         )
+
+
+def _report(outcome: "StyleOutcome", *, quiet: bool) -> None:
+    if outcome.error is not None:
+        tell(f"{outcome.name} failed: {outcome.error}")
+    elif not quiet:
+        say(f"{outcome.name}: {outcome.path}")
