@@ -4,6 +4,7 @@ A line of text is a path or an address. JSON lines and Parquet have a column `pa
 may have a column `output`: the name of the result below the output folder.
 """
 
+import codecs
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -44,6 +45,7 @@ def rows_of(listing: str) -> list[ListedPicture]:
             content = Path(listing).read_bytes()
         except OSError as error:
             raise ImageError(f"{listing} can't be read: {error.strerror}.") from error
+    content = content.removeprefix(codecs.BOM_UTF8)  # which editors on Windows write
     rows = list(_READERS[PurePosixPath(listing).suffix.lower()](listing, content))
     if not rows:
         raise ImageError(f"{listing} names no picture.")

@@ -32,6 +32,12 @@ def test_a_line_of_text_is_a_path_whatever_bytes_it_has(listing) -> None:
     ]
 
 
+@pytest.mark.parametrize("name", ["list.txt", "list.jsonl"])
+def test_a_byte_order_mark_is_not_of_the_first_path(listing, name) -> None:
+    content = b"a.jpg" if name == "list.txt" else b'{"path": "a.jpg"}'
+    assert rows_of(listing(name, b"\xef\xbb\xbf" + content)) == [ListedPicture("a.jpg")]
+
+
 def test_json_lines_may_name_the_result(listing) -> None:
     rows = [{"path": "a.jpg", "label": 3}, {"path": "b.jpg", "output": "x/y.png"}]
     written = listing("list.jsonl", "\n".join(map(json.dumps, rows)) + "\n\n")
