@@ -59,16 +59,13 @@ class Planted:
         return self.costs(recipe)
 
 
-@dataclasses.dataclass
 class Deadly(Planted):
-    """The same by processes that die when they begin a trial the first time, for some trials."""
-
-    over: tuple[str, ...] = ("001",)
+    """The same by processes that die when they begin a trial the first time."""
 
     def trained(
         self, recipe: Recipe, folder: Path, report: Report, progress: Progress
     ) -> TrialResult:
-        if folder.name in self.over and not folder.exists():
+        if not folder.exists():
             folder.mkdir(parents=True)
             os.kill(os.getpid(), signal.SIGKILL)
         return super().trained(recipe, folder, report, progress)
