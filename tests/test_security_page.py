@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from nstc.cli.app import VERBS
-from nstc.runtime.files.fetching import MAX_REDIRECTS
+from nstc.core.fetching import MAX_REDIRECTS
 from nstc.runtime.foreign.trial import TrialLimits
 from nstc.runtime.serving.guard import ServingLimits
 from nstc.runtime.serving.network import LOOPBACK

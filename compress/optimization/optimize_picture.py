@@ -28,11 +28,11 @@ from nstc.compress.optimization.picture_losses import (
     refuse_unknown_losses,
 )
 from nstc.core import Progress, Silent, errors, files
+from nstc.core.fetching import USUAL_LIMITS, FetchLimits
 from nstc.core.images import Picture, Pixels, formats, write_picture
 from nstc.core.recipe import OptimizeRecipe
 from nstc.models.tensors import best_device
 from nstc.models.vgg import VggFeatures, load_vgg, vgg_identity
-from nstc.runtime.files.fetching import USUAL_LIMITS, FetchLimits
 
 _WARMUP: Final = 5  # steps of Adam
 _CHECKPOINT_EVERY: Final = 50  # steps; one of L-BFGS has 40 times the size of the image

@@ -13,11 +13,11 @@ from pathlib import Path, PurePosixPath
 
 from nstc.core import files
 from nstc.core.errors import ImageError, NstcError, OptionError, OutputError
+from nstc.core.fetching import is_address
 from nstc.core.images import FORMATS
 from nstc.core.terminal import printable
 from nstc.runtime.files import object_stores
 from nstc.runtime.files.batch import BatchOptions, MadeBefore, PictureOutcome, outcome_of
-from nstc.runtime.files.fetching import is_address
 from nstc.runtime.files.object_stores import StoredSource, is_stored, looks_remote
 from nstc.runtime.files.picture_jobs import (
     ALL,

@@ -18,9 +18,9 @@ from PIL import Image
 
 from nstc.core import files, images
 from nstc.core.errors import ImageError, NstcError, OptionError, OutputError
+from nstc.core.fetching import USUAL_LIMITS, FetchLimits, fetch, file_name_of, is_address
 from nstc.core.images.picture_files import ImageFile
 from nstc.core.terminal import read_standard_input
-from nstc.runtime.files.fetching import USUAL_LIMITS, FetchLimits, fetch, file_name_of, is_address
 
 STANDARD_STREAM: Final = "-"
 _STREAM_NAME: Final = "standard input"

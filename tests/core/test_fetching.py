@@ -3,9 +3,9 @@ import time
 
 import pytest
 
+from nstc.core import fetching
 from nstc.core.errors import FetchError, OptionError
-from nstc.runtime.files import fetching
-from nstc.runtime.files.fetching import (
+from nstc.core.fetching import (
     FetchLimits,
     addresses_of,
     fetch,
@@ -95,9 +95,7 @@ class TestRedirects:
             fetch(url, HERE)
 
     def test_from_https_to_plain_http(self, monkeypatch) -> None:
-        monkeypatch.setattr(
-            fetching, "_one_answer", lambda *_arguments: (b"", "http://photos.example/a.png")
-        )
+        monkeypatch.setattr(fetching, "_one_answer", lambda *_: "http://photos.example/a.png")
         with pytest.raises(FetchError, match="from https to plain http"):
             fetch("https://photos.example/a.png", HERE)
 
@@ -291,19 +289,19 @@ def resolving(monkeypatch, *addresses: str) -> None:
 def test_one_private_address_of_several_is_enough_to_refuse(monkeypatch) -> None:
     resolving(monkeypatch, "8.8.8.8", "10.0.0.1")
     with pytest.raises(FetchError, match=r"photos\.example is 10\.0\.0\.1.*--allow-private"):
-        addresses_of("photos.example", 80, allow_private=False)
+        addresses_of("photos.example", 80)
 
 
 def test_unless_it_is_meant(monkeypatch) -> None:
     resolving(monkeypatch, "8.8.8.8", "10.0.0.1", "8.8.8.8")
-    found = addresses_of("photos.example", 80, allow_private=True)
+    found = addresses_of("photos.example", 80, HERE)
     assert found == ["8.8.8.8", "10.0.0.1"]
 
 
 @pytest.mark.parametrize("host", ["0x7f.1", "2130706433", "017700000001", "localhost"])
 def test_other_spellings_of_this_machine(host) -> None:
     with pytest.raises(FetchError, match=r"is (127\.0\.0\.1|::1), an address of|can't be found"):
-        addresses_of(host, 80, allow_private=False)
+        addresses_of(host, 80)
 
 
 def test_no_such_host(monkeypatch) -> None:
@@ -312,21 +310,21 @@ def test_no_such_host(monkeypatch) -> None:
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
     with pytest.raises(FetchError, match=r"nowhere\.example can't be found"):
-        addresses_of("nowhere.example", 80, allow_private=False)
+        addresses_of("nowhere.example", 80)
 
 
 def test_a_name_that_can_not_be_one() -> None:
     with pytest.raises(FetchError, match="can't be found"):
-        addresses_of("a" * 70 + ".example", 80, allow_private=False)
+        addresses_of("a" * 70 + ".example", 80)
 
 
 def test_a_link_local_address_keeps_its_interface(monkeypatch) -> None:
     """Without it there is no connection to it."""
     found = [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("fe80::1", 80, 0, 3))]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_kwargs: found)
-    assert addresses_of("fe80::1%eth0", 80, allow_private=True) == ["fe80::1%3"]
+    assert addresses_of("fe80::1%eth0", 80, HERE) == ["fe80::1%3"]
     with pytest.raises(FetchError, match="private network"):
-        addresses_of("fe80::1%eth0", 80, allow_private=False)
+        addresses_of("fe80::1%eth0", 80)
 
 
 def test_a_character_that_no_address_can_hold(served) -> None:

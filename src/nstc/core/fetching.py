@@ -1,4 +1,4 @@
-"""Pictures from http and https addresses, within limits of bytes, time, redirects and networks.
+"""Files from http and https addresses, within limits of bytes, time, redirects and networks.
 
 A tool that opens addresses for others (a bot, a web service) must not become their way into the
 private network it is in, so only public addresses are connected to unless the user says otherwise.
@@ -17,8 +17,9 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import PurePosixPath
-from typing import Final
+from typing import IO, Final
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from nstc.core import VERSION
@@ -31,7 +32,6 @@ _KINDS: Final = {"http": http.client.HTTPConnection, "https": http.client.HTTPSC
 _CHUNK: Final = 1 << 16
 _HEADERS: Final = {
     "User-Agent": f"nstc/{VERSION}",
-    "Accept": "image/*",
     "Accept-Encoding": "identity",  # what is unpacked on the way escapes the limit of bytes
     "Connection": "close",
 }
@@ -46,12 +46,19 @@ class FetchLimits:
     # For all of it, redirects included; looking a name up is up to the system.
     timeout_s: float = 30.0
     allow_private: bool = False  # whether this machine and private networks may be connected to
+    accept: str = "image/*"  # what is asked for
+    https_alone: bool = False  # whether redirects lead to https only
+    has_flags: bool = True  # whether a command line can raise them, as messages then say
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_bytes <= 1 << 40:
             raise OptionError(f"max-download-mb is {self.max_bytes / 1e6:g}: expected above 0.")
         if not 0 < self.timeout_s <= 86_400:
             raise OptionError(f"timeout is {self.timeout_s:g}: expected seconds above 0, to 86400.")
+
+    def advice(self, flag: str, why: str = "raise --") -> str:
+        """The end of a message about a limit that was passed: the flag that raises it."""
+        return f": {why}{flag}." if self.has_flags else "."
 
 
 USUAL_LIMITS: Final = FetchLimits()
@@ -74,7 +81,14 @@ def file_name_of(address: str) -> str:
 
 
 def fetch(address: str, limits: FetchLimits) -> bytes:
-    """The content behind an address, without a proxy, cookies or passwords; nothing is kept.
+    """The content behind an address; raises as `fetch_into`."""
+    content = BytesIO()
+    fetch_into(content, address, limits)
+    return content.getvalue()
+
+
+def fetch_into(sink: IO[bytes], address: str, limits: FetchLimits) -> None:
+    """Write what is behind an address, without a proxy, cookies or passwords; nothing is kept.
 
     Raises:
         FetchError: it is not an http or https address, can't be reached, answers with an error,
@@ -83,9 +97,9 @@ def fetch(address: str, limits: FetchLimits) -> bytes:
     deadline = time.monotonic() + limits.timeout_s
     current = address
     for _ in range(MAX_REDIRECTS + 1):
-        content, target = _one_answer(current, limits, deadline)
+        target = _one_answer(sink, current, limits, deadline)
         if target is None:
-            return content
+            return
         try:
             following = urljoin(current, target)
             urlsplit(following)
@@ -93,14 +107,15 @@ def fetch(address: str, limits: FetchLimits) -> bytes:
             raise FetchError(
                 f"{current} redirects to {target}, which is not an address: {error}."
             ) from error
-        if urlsplit(current).scheme == "https" and urlsplit(following).scheme == "http":
+        from_https = limits.https_alone or urlsplit(current).scheme == "https"
+        if from_https and urlsplit(following).scheme == "http":
             raise FetchError(f"{address} redirects from https to plain http: not followed.")
         current = following
     raise FetchError(f"{address} redirects more than {MAX_REDIRECTS} times: not followed further.")
 
 
-def _one_answer(address: str, limits: FetchLimits, deadline: float) -> tuple[bytes, str | None]:
-    """The content, or where it redirects to."""
+def _one_answer(sink: IO[bytes], address: str, limits: FetchLimits, deadline: float) -> str | None:
+    """Write the content, or give where it redirects to."""
     try:
         parts = urlsplit(address)
         port = parts.port
@@ -116,25 +131,29 @@ def _one_answer(address: str, limits: FetchLimits, deadline: float) -> tuple[byt
     if ":" in host:  # a zone is spelled %25eth0 in addresses and %eth0 everywhere else
         host = host.replace("%25", "%", 1)
     port = port or _PORTS[parts.scheme]
-    addresses = addresses_of(host, port, allow_private=limits.allow_private)
+    addresses = addresses_of(host, port, limits)
     with _watched(address, limits, deadline) as sockets:
         # What HTTP does not allow in a path and a query is written as %XX.
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         target = quote(target, safe=string.punctuation, errors="surrogateescape")
         with contextlib.closing(_KINDS[parts.scheme](host, port)) as connection:
             _connect(connection, addresses, sockets, limits, deadline)
-            connection.request("GET", target, headers=_HEADERS)
+            connection.request("GET", target, headers={"Accept": limits.accept, **_HEADERS})
             with connection.getresponse() as response:
                 if response.status in _REDIRECTS:
-                    return b"", response.headers.get("Location", "")
+                    return response.headers.get("Location", "")
                 if response.status != http.client.OK:
                     raise FetchError(f"{address} answers {response.status} {response.reason}.")
-                return _body_of(response, address, limits), None
+                _copy_body(response, sink, address, limits)
+                return None
 
 
-def _body_of(response: http.client.HTTPResponse, address: str, limits: FetchLimits) -> bytes:
+def _copy_body(
+    response: http.client.HTTPResponse, sink: IO[bytes], address: str, limits: FetchLimits
+) -> None:
     too_large = FetchError(
-        f"{address} holds more than {limits.max_bytes / 1e6:g} MB: raise --max-download-mb."
+        f"{address} holds more than {limits.max_bytes / 1e6:g} MB"
+        + limits.advice("max-download-mb")
     )
     encoding = response.headers.get("Content-Encoding", "identity").lower()
     if encoding != "identity":
@@ -142,14 +161,14 @@ def _body_of(response: http.client.HTTPResponse, address: str, limits: FetchLimi
     if response.length is not None and response.length > limits.max_bytes:
         raise too_large
     expected = response.length
-    body = bytearray()
+    read = 0
     while chunk := response.read(_CHUNK):
-        body += chunk
-        if len(body) > limits.max_bytes:
+        read += len(chunk)
+        if read > limits.max_bytes:
             raise too_large
-    if expected is not None and len(body) < expected:
-        raise FetchError(f"{address} broke off after {len(body)} of {expected} bytes.")
-    return bytes(body)
+        sink.write(chunk)
+    if expected is not None and read < expected:
+        raise FetchError(f"{address} broke off after {read} of {expected} bytes.")
 
 
 @contextlib.contextmanager
@@ -176,7 +195,7 @@ def _watched(address: str, limits: FetchLimits, deadline: float) -> Iterator[lis
     except (FetchError, OSError, http.client.HTTPException, ValueError) as error:
         if expired.is_set() or isinstance(error, TimeoutError):
             raise FetchError(
-                f"{address} took longer than {limits.timeout_s:g} s: raise --timeout."
+                f"{address} took longer than {limits.timeout_s:g} s" + limits.advice("timeout")
             ) from error
         if isinstance(error, ssl.SSLCertVerificationError):
             raise FetchError(
@@ -213,7 +232,7 @@ def _connect(
     connection.sock = opened
     sockets.append(opened)
     if not limits.allow_private:
-        refuse_private(connection.host, str(opened.getpeername()[0]))
+        refuse_private(connection.host, str(opened.getpeername()[0]), limits)
     if isinstance(connection, http.client.HTTPSConnection):
         encrypted = ssl.create_default_context().wrap_socket(
             opened, server_hostname=connection.host, do_handshake_on_connect=False
@@ -235,7 +254,7 @@ def is_public(text: str) -> bool:
     return all(own.is_global and not own.is_multicast for own in found if own is not None)
 
 
-def addresses_of(host: str, port: int, *, allow_private: bool) -> list[str]:
+def addresses_of(host: str, port: int, limits: FetchLimits = USUAL_LIMITS) -> list[str]:
     """The IP addresses of a host; `FetchError` if it has none, or one that is not allowed."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -246,15 +265,15 @@ def addresses_of(host: str, port: int, *, allow_private: bool) -> list[str]:
         # A link-local IPv6 address is on a network interface, and is not found without it.
         zone = flow_and_zone[1] if len(flow_and_zone) == 2 else 0
         addresses.append(f"{address}%{zone}" if zone and "%" not in str(address) else str(address))
-        if not allow_private:
-            refuse_private(host, addresses[-1])
+        if not limits.allow_private:
+            refuse_private(host, addresses[-1], limits)
     return list(dict.fromkeys(addresses))
 
 
-def refuse_private(host: str, address: str) -> None:
+def refuse_private(host: str, address: str, limits: FetchLimits = USUAL_LIMITS) -> None:
     """Raise `FetchError` if an address is not public."""
     if not is_public(address):
         raise FetchError(
-            f"{host} is {address}, an address of a private network or of this machine: "
-            "give --allow-private if it is meant."
+            f"{host} is {address}, an address of a private network or of this machine"
+            + limits.advice("allow-private if it is meant", "give --")
         )
