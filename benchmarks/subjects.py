@@ -11,6 +11,7 @@ from typing import Final
 from nstc.core import errors, manifest, zoo
 from nstc.core.bundle import TILES_ARTIFACT, Bundle, artifact_name, open_bundle
 from nstc.core.graph_form import GraphForm
+from nstc.core.model_names import local_path
 from nstc.runtime.foreign import contracts, networks
 from nstc.runtime.foreign.probing import probe_contract
 from nstc.runtime.model_files import model_sha256
@@ -81,19 +82,19 @@ class Subject:
         return networks.ForeignSession(self.path, contract, threads=threads, trust=self.trust)
 
 
-Model = str | Path | Bundle | Subject  # a zoo name, a path, or what was opened already
+Model = str | Path | Bundle | Subject  # a name, a path, or what was opened already
 Find = Callable[[Model], Subject]
 
 
 def find_subject(model: Model, *, trust: bool = False, store: Artifacts = find_artifact) -> Subject:
-    """A bundle by path or zoo name, or an ONNX file; a subject stays as it is.
+    """A bundle or an ONNX file by path or name; a subject stays as it is.
 
     `BundleError` and its kinds if it can't be opened; `OptionError` for a pack of styles.
     """
     if isinstance(model, Subject):
         return model
     if not isinstance(model, Bundle):
-        path = zoo.resolve_model_path(model)
+        path = local_path(model)
         if path.suffix.lower() == ".onnx" and path.is_file():
             return Subject(path, None, trust)
         model = open_bundle(model)

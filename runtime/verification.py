@@ -15,6 +15,7 @@ from nstc.core.errors import (
     UnusableModelError,
 )
 from nstc.core.files import scratch_folder
+from nstc.core.model_names import local_path
 from nstc.runtime import arrays
 from nstc.runtime.agreement import CheckPictures
 from nstc.runtime.arrays import CHECK_SEED, CHECK_SIZE, check_picture, refuse_one_colour
@@ -48,7 +49,7 @@ def verify(model: str | Path, *, trust: bool = False) -> Verification:
         manifest = bundles.read_manifest(model)
     except CorruptBundleError as error:
         return Verification(str(model), None, (failed(MANIFEST_FILE, "content", error),))
-    bundle = Bundle(zoo.resolve_model_path(model), manifest)
+    bundle = Bundle(local_path(model), manifest)
     sound = "the seal is whole, the schema is known"
     findings = [FileFinding(MANIFEST_FILE, "content", "ok", sound), *_contents(bundle)]
     whole = {found.file for found in findings if found.state == "ok"}

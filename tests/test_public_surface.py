@@ -84,6 +84,8 @@ HEAVY = {
     "pyarrow",
     "fsspec",
     "optuna",
+    "huggingface_hub",
+    "httpx2",
 }
 
 

@@ -16,6 +16,7 @@ from nstc.core.bundle import Bundle, is_bundle, open_bundle
 from nstc.core.files import atomic_file, cached, locked
 from nstc.core.graph_form import GraphForm
 from nstc.core.images import Pixels
+from nstc.core.model_names import local_path, name_of
 from nstc.models import architectures, tensors
 from nstc.models import style as styles
 from nstc.models.style import STYLE_SIZES
@@ -84,12 +85,12 @@ def open_teacher(
     if isinstance(model, Teacher):
         return model
     options = options or TeacherOptions()
-    named = model.path if isinstance(model, Bundle) else model  # a zoo name is not a path
+    named = model.path if isinstance(model, Bundle) else local_path(model)
     if options.key is not None and not is_checkpoint(named):
         raise errors.OptionError(
-            f"key is {options.key}, and {zoo.named(Path(named))} is not a checkpoint: leave it out."
+            f"key is {options.key}, and {zoo.named(named)} is not a checkpoint: leave it out."
         )
-    if is_bundle(named) or str(named).startswith("zoo:"):
+    if is_bundle(named):
         _refuse_inputs(options, named)
         bundle = model if isinstance(model, Bundle) else open_bundle(named)
         network = architectures.load_as_deployed(bundle)
@@ -99,18 +100,17 @@ def open_teacher(
             stylize=_by_network(network),
             style=styles.style_brought_by(bundle),
         )
-    path = Path(named)
-    if not path.is_file():
+    if not named.is_file():
         raise errors.TeacherError(
             f"no teacher at {named}: --teacher takes a bundle, a zoo name, or an ONNX, "
             f"TorchScript or checkpoint file.{zoo.did_you_mean(named)}"
         )
-    if not is_checkpoint(path):
-        return _foreign_teacher(path, options, student)
-    _refuse_inputs(options, path)
-    network, part = network_of_checkpoint(path, options.key)  # refuses a large file before a hash
+    if not is_checkpoint(named):
+        return _foreign_teacher(named, options, student)
+    _refuse_inputs(options, named)
+    network, part = network_of_checkpoint(named, options.key)  # refuses a large file before a hash
     return Teacher(
-        origin=_origin(path),
+        origin=_origin(named),
         stylize=_by_network(network),
         note=part.note,
         part=part.key or None,
@@ -127,13 +127,14 @@ def _refuse_inputs(options: TeacherOptions, model: str | Path) -> None:
 
 def is_checkpoint(model: str | Path) -> bool:
     """Whether a model is a file of weights, and neither a bundle, ONNX nor TorchScript."""
-    if is_bundle(model) or str(model).startswith("zoo:") or Path(model).suffix.lower() == ".onnx":
-        return False
-    return not is_torchscript(Path(model))
+    path = local_path(model)
+    return not (is_bundle(path) or path.suffix.lower() == ".onnx" or is_torchscript(path))
 
 
 def _origin(path: Path) -> manifest.Origin:
-    return manifest.Origin(name=path.stem, sha256=model_sha256(path), path=str(path.resolve()))
+    known = name_of(path)
+    place = None if known else str(path.resolve())
+    return manifest.Origin(name=path.stem, sha256=model_sha256(path), zoo=known, path=place)
 
 
 def _foreign_teacher(path: Path, options: TeacherOptions, student: Bundle | None) -> Teacher:

@@ -21,6 +21,7 @@ from nstc.compress.importing.checkpoint_files import StandIn, as_one_line, read_
 from nstc.core import Progress, errors, manifest
 from nstc.core.bundle import Bundle, open_bundle
 from nstc.core.files import sha256_of
+from nstc.core.model_names import local_path, name_of
 from nstc.models.architectures import network_bundle
 from nstc.models.style import painting_style
 from nstc.models.tensors import refuse_unusable
@@ -69,7 +70,7 @@ def import_checkpoint(
     """Make a bundle of a state dict, as `torch.save` or safetensors wrote it.
 
     Args:
-        checkpoint: The file; its network computes on values from 0 to 255.
+        checkpoint: The file, or its name on a hub; its network computes on values from 0 to 255.
         output: The bundle to write.
         name: Of the model; the output's name by default.
         style: The painting it was trained on, so that style loss can be measured against it.
@@ -81,14 +82,16 @@ def import_checkpoint(
     Raises:
         CheckpointError: and the other kinds of `network_of_checkpoint`.
     """
+    checkpoint = local_path(checkpoint)
     network, part = network_of_checkpoint(checkpoint, key)
     taken = {"key": part.key} if part.key else {}
     if part.note and progress is not None:
         progress.note(f"{checkpoint.name} {part.note}")
     source = None if style is None else painting_style(style, credit=credit, vgg=vgg)
     step = manifest.Step(verb="import", recipe={"checkpoint": checkpoint.name, "vgg": vgg, **taken})
-    path, digest = str(checkpoint.resolve()), sha256_of(checkpoint)
-    parent = manifest.Origin(name=checkpoint.name, sha256=digest, path=path)
+    known, digest = name_of(checkpoint), sha256_of(checkpoint)
+    path = None if known else str(checkpoint.resolve())
+    parent = manifest.Origin(name=checkpoint.name, sha256=digest, zoo=known, path=path)
     name = name or output.name
     with network_bundle(
         output, network, source, name=name, stage="imported", step=step, parent=parent

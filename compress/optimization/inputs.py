@@ -13,14 +13,15 @@ from torch import Tensor
 
 from nstc.compress.optimization.picture_losses import Scene
 from nstc.core import errors
+from nstc.core.fetching import USUAL_LIMITS, FetchLimits, fetch, is_address
 from nstc.core.images import Pixels, read_picture, resize, resize_longer_side
 from nstc.core.images.label_maps import LabelMap, fitted, masks, matched, read_label_map
 from nstc.core.images.picture_files import ImageFile
+from nstc.core.model_names import is_name
 from nstc.core.recipe import OptimizeRecipe
 from nstc.models.style import StyleStatistics, color_statistics, recolored
 from nstc.models.tensors import images_to_tensor, tensor_to_images
 from nstc.runtime.control import BRIGHTNESS
-from nstc.runtime.files.fetching import USUAL_LIMITS, FetchLimits, fetch, is_address
 from nstc.runtime.stylizer import Stylizer
 
 STARTS: Final = ("photo", "noise", "painting")
@@ -132,7 +133,7 @@ def _start(
     if is_address(str(init)) or (there and Path(init).is_file()):
         height, width = scaled.shape[:2]
         return resize(_cropped(_read(init, limits), height, width), height, width)
-    if not there and not str(init).startswith("zoo:"):
+    if not there and not is_name(init):
         raise errors.OptionError(
             f"init is {init!s:.80}: expected {', '.join(STARTS)}, a picture, or the bundle or zoo "
             "name of a network."

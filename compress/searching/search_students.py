@@ -18,6 +18,7 @@ from nstc.compress.searching.study import STUDY_FILE, StoppedEarlyError, Study, 
 from nstc.compress.searching.trials import Compressions, TrialJob, TrialResult, TrialWork
 from nstc.core import Progress, Silent, errors
 from nstc.core.files import one_at_a_time, own_folder, sha256_of, write_text
+from nstc.core.model_names import local_path
 from nstc.core.recipe import Recipe, SearchRecipe, Space, load_space
 from nstc.core.recipe.space import Setting
 from nstc.runtime.jobs import JobEnd, Jobs
@@ -89,7 +90,7 @@ def search(
     space = dataclasses.replace(space or load_space(None), seed=recipe.seed)
     space = space if recipe.steps is None else space.with_steps(recipe.steps)
     work = Compressions(
-        teacher=teacher,
+        teacher=local_path(teacher),
         budget=budget,
         photos=tuple(photos),
         style=style,

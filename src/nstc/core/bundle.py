@@ -17,7 +17,8 @@ from nstc.core import decoding, errors, files
 from nstc.core.drafts import restore
 from nstc.core.manifest import MANIFEST_FILE as MANIFEST_FILE
 from nstc.core.manifest import FileRecord, Manifest, Origin, fault_of_name
-from nstc.core.zoo import did_you_mean, named, refuse_shipped, resolve_model_path, zoo_name_of
+from nstc.core.model_names import local_path, name_of
+from nstc.core.zoo import did_you_mean, named, refuse_shipped, zoo_name_of
 
 WEIGHTS_FILE: Final = "weights.safetensors"
 STYLE_FILE: Final = "style.safetensors"
@@ -79,9 +80,9 @@ class Bundle:
 
     def origin(self) -> Origin:
         """The record of this model in another's manifest."""
-        zoo = zoo_name_of(self.path)
-        path = None if zoo else str(self.path.resolve())
-        return Origin(name=self.name, sha256=self.identity, zoo=zoo, path=path)
+        known = name_of(self.path)
+        path = None if known else str(self.path.resolve())
+        return Origin(name=self.name, sha256=self.identity, zoo=known, path=path)
 
     def file(self, name: str) -> Path:
         """The path of a file; `ArtifactError` if there is none, `CorruptBundleError` if changed."""
@@ -126,8 +127,9 @@ def artifact_file(name: str) -> str:
 
 
 def open_bundle(model: str | Path) -> Bundle:
-    """Open a bundle by path or zoo name; raises as `read_manifest`, also if files are missing."""
-    bundle = Bundle(resolve_model_path(model), read_manifest(model))
+    """Open a bundle by path or name; raises as `read_manifest`, also if files are missing."""
+    path = local_path(model)
+    bundle = Bundle(path, read_manifest(path))
     for name in bundle.manifest.files:
         _plain_file(bundle.path, name)
     return bundle
@@ -136,9 +138,10 @@ def open_bundle(model: str | Path) -> Bundle:
 def read_manifest(model: str | Path) -> Manifest:
     """The manifest of a bundle; its files may be missing.
 
-    `BundleError` if there is no bundle at that path or of that name, else as `Manifest.from_json`.
+    `BundleError` if there is no bundle at that path or of that name, else as `Manifest.from_json`
+    and `nstc.core.model_names.local_path`.
     """
-    path = resolve_model_path(model)
+    path = local_path(model)
     if not is_bundle(path):
         restore(path)
     if not is_bundle(path):
@@ -161,9 +164,9 @@ def read_manifest(model: str | Path) -> Manifest:
 
 
 def is_bundle(model: str | Path) -> bool:
-    """Whether a path or zoo name is a folder with a manifest, damaged or not."""
+    """Whether a path or name is a folder with a manifest, damaged or not."""
     try:
-        return os.path.lexists(resolve_model_path(model) / MANIFEST_FILE)
+        return os.path.lexists(local_path(model) / MANIFEST_FILE)
     except errors.BundleError:
         return False
 
@@ -209,7 +212,7 @@ def new_bundle(target: Path, manifest: Manifest) -> Iterator[Path]:
 @contextlib.contextmanager
 def bundle_to_revise(model: str | Path | Bundle) -> Iterator[Bundle]:
     """Open a bundle anew, locked for the block, to change it in place; raises as `open_bundle`."""
-    path = model.path if isinstance(model, Bundle) else resolve_model_path(model)
+    path = model.path if isinstance(model, Bundle) else local_path(model)
     with files.locked(path):
         yield open_bundle(path)
 

@@ -18,6 +18,7 @@ MODULES: Final = {
     "onnxscript": "compress",
     "safetensors": "compress",
     "skimage": "compress",
+    "huggingface_hub": "hub",
     "optuna": "search",
     "matplotlib": "report",
     "jinja2": "report",

@@ -16,6 +16,7 @@ from nstc.core import VERSION, decoding
 from nstc.core.decoding import Count, DecodingError, Name, Sha256, Text
 from nstc.core.errors import CorruptBundleError, SchemaVersionError
 from nstc.core.graph_form import GraphForm
+from nstc.core.model_names import is_name
 
 MANIFEST_FILE: Final = "manifest.json"
 SCHEMA_VERSION: Final = 1
@@ -151,12 +152,17 @@ class Origin:
 
     name: Name
     sha256: Sha256  # its `Bundle.identity`, or the hash of its file
-    zoo: Text | None = None  # its zoo name, if it has one
+    zoo: Text | None = None  # its name in the zoo or on a hub, if it has one
     path: Text | None = None  # where it was, if it has none
     form: GraphForm | None = None  # how it was fed, if it is a file made by others
 
     def __post_init__(self) -> None:
         decoding.refuse_other_than_sha256(self.sha256)
+        # What a manifest names is opened by verbs: it must not lead them to any address.
+        if self.zoo is not None and not self.zoo.startswith(("zoo:", "hf:")):
+            raise ValueError(f"zoo is {self.zoo!r:.80}: expected a name of the zoo or of a hub")
+        if self.path is not None and is_name(self.path):
+            raise ValueError(f"path is {self.path!r:.80}: expected a path of a file")
         if self.form is not None:
             self.form.refuse_unhashed_pictures()
 

@@ -119,7 +119,13 @@ def shipping() -> Iterator[None]:
 
 
 def refuse_shipped(target: Path, advice: str = "choose another --output.") -> None:
-    """Raise `OutputError`, with advice, for a path among the included bundles: read-only."""
+    """Raise `OutputError`, with advice, for a path among included or fetched models: read-only."""
+    from nstc.core.fetched_models import place_of  # which needs more than names do
+
+    if place_of(target) is not None:
+        raise errors.OutputError(
+            f"{target} is a model as it was fetched, and stays as it is: {advice}"
+        )
     if not _SHIPPING.get() and target.resolve().is_relative_to(zoo_folder().resolve()):
         raise errors.OutputError(f"{named(target)} is included in nstc and is read-only: {advice}")
 

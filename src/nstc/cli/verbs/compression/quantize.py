@@ -1,6 +1,5 @@
 """nstc quantize."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -9,6 +8,7 @@ import nstc
 from nstc.cli import options
 from nstc.cli.output import Bar, say, say_json
 from nstc.core.errors import NoGainError, OptionError
+from nstc.core.model_names import local_path
 from nstc.core.recipe import QuantizeRecipe, load_recipe
 
 
@@ -41,18 +41,18 @@ def quantize(
     from nstc.compress.quantization.foreign_models import is_foreign, quantize_file
 
     settings, form = given.over(load_recipe(recipe).quantize), flags.form
-    made = output
+    made, path = output, local_path(model)
     with Bar() as bar:
         shared: Any = {"photos": photos_of(photos or []), "recipe": settings, "progress": bar}
-        if is_foreign(model):
-            report = quantize_file(Path(model), output, **shared, **form.keywords())
+        if is_foreign(path):
+            report = quantize_file(path, output, **shared, **form.keywords())
         elif form.keywords():
             raise OptionError(
                 f"{form.flags()} describes an ONNX file made by others, and {model} is a bundle: "
                 "leave it out."
             )
         else:
-            bundle, report = nstc.quantize(model, output, **shared, name=name, again=again)
+            bundle, report = nstc.quantize(path, output, **shared, name=name, again=again)
             made = bundle.path
     if json_output:
         say_json({"file" if report.is_foreign else "bundle": str(made), **report.to_dict()})

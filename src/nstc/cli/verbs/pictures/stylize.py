@@ -27,7 +27,12 @@ if TYPE_CHECKING:
 class ModelFlags:
     """Which network runs, and how."""
 
-    model: str = flag("zoo:starry-night", "A bundle's folder or a zoo name.", "--model", "-m")
+    model: str = flag(
+        "zoo:starry-night",
+        "A bundle's folder, a zoo name, hf:OWNER/NAME, or https://...zip#sha256=HASH.",
+        "--model",
+        "-m",
+    )
     precision: str | None = flag(
         None,
         "Precision of the network that runs: int8 or float.",

@@ -1,0 +1,65 @@
+"""Names of models: one door from what a user types to a folder or a file of this machine.
+
+zoo:STYLE is included, hf:OWNER/NAME is a hub's, https://HOST/BUNDLE.zip#sha256=HASH a zip file's;
+anything else is a path.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from nstc.core import zoo
+
+
+def _of_hub(name: str) -> Path:
+    from nstc.core import hub
+
+    return hub.local_path(name)
+
+
+def _of_zip(name: str) -> Path:
+    from nstc.core import zipped_bundles
+
+    return zipped_bundles.local_path(name)
+
+
+_DOORS: Final[Mapping[str, Callable[[str], Path]]] = {
+    zoo.PREFIX: zoo.resolve_model_path,
+    "hf:": _of_hub,
+    "https://": _of_zip,
+    "http://": _of_zip,  # of this machine alone
+}
+"""Where names lead, by how they begin. What they need is imported when such a name is asked for."""
+
+
+def local_path(model: str | Path) -> Path:
+    """The folder of a bundle, or the file, that a name leads to; a path is itself.
+
+    What is not on this machine yet is fetched, checked and kept.
+
+    Raises:
+        BundleError: and its kinds, for a name that leads to nothing, or to what is no bundle.
+        FetchError: it can't be fetched.
+        MissingExtraError: a hub's model that is not kept yet, where huggingface_hub is missing.
+    """
+    text = str(model)
+    door = next((door for start, door in _DOORS.items() if text.startswith(start)), None)
+    return Path(model) if door is None else door(text)
+
+
+def is_name(model: str | Path) -> bool:
+    """Whether it is a name, of whichever kind, rather than a path."""
+    return str(model).startswith(tuple(_DOORS))
+
+
+def name_of(path: Path) -> str | None:
+    """The name by which others find an included bundle, or what a hub gave; None for other paths.
+
+    A hub's names its commit.
+    """
+    included = zoo.zoo_name_of(path)
+    if included is not None:
+        return included
+    from nstc.core import hub  # after the zoo, which is asked for most
+
+    return hub.name_of(path)
