@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nstc.compress.pipeline import compress_model
     from nstc.compress.pruning.analysis import analyze
     from nstc.compress.pruning.prune_model import prune
+    from nstc.compress.publishing.push_bundle import push
     from nstc.compress.quantization.quantize_model import quantize
     from nstc.compress.restyling.catalogue import build_zoo
     from nstc.compress.restyling.restyle_painting import restyle
@@ -57,6 +58,7 @@ __all__ = [
     "optimize",
     "photos_in",
     "prune",
+    "push",
     "quantize",
     "restyle",
     "search",
@@ -82,6 +84,7 @@ _HOMES: Final = {
     "optimize": "nstc.compress.optimization.optimize_picture",
     "photos_in": "nstc.core.photos",
     "prune": "nstc.compress.pruning.prune_model",
+    "push": "nstc.compress.publishing.push_bundle",
     "quantize": "nstc.compress.quantization.quantize_model",
     "restyle": "nstc.compress.restyling.restyle_painting",
     "search": "nstc.compress.searching.search_students",

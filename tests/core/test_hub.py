@@ -14,7 +14,8 @@ from nstc.core.errors import (
     MissingExtraError,
     OutputError,
 )
-from nstc.core.manifest import Manifest
+from nstc.core.manifest import Manifest, Origin
+from nstc.core.model_names import local_path, name_of
 
 NAME = "hf:me/night"
 
@@ -230,3 +231,78 @@ def test_without_the_package_one_line_says_how_to_install_it(stub_hub, monkeypat
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(MissingExtraError, match=r'run  pip install "nstc\[hub\]"'):
         open_bundle(NAME)
+
+
+class TestFiles:
+    @pytest.fixture
+    def theirs(self, stub_hub) -> dict[str, bytes]:
+        """Files of others; those of the commit."""
+        commit = stub_hub.holds(
+            "them/mosaic",
+            {
+                "fast/mosaic.onnx": b"graph",
+                "fast/mosaic.onnx.data": b"weights",
+                "fast/mosaic.onnx_data_1": b"more",
+                "fast/mosaic.onnx.md": b"text",
+                "mosaic.onnx": b"another",
+                "config.json": b"{}",
+            },
+        )
+        return stub_hub.repositories["them/mosaic"].commits[commit]
+
+    def test_a_network_comes_with_its_weights_and_nothing_else(self, stub_hub, theirs) -> None:
+        path = local_path("hf:them/mosaic/fast/mosaic.onnx")
+        assert path.read_bytes() == b"graph"
+        held = {own.name for own in path.parent.iterdir()}
+        assert held == {"mosaic.onnx", "mosaic.onnx.data", "mosaic.onnx_data_1", "fetched.json"}
+        pinned = name_of(path)
+        commit = stub_hub.repositories["them/mosaic"].branches["main"]
+        assert pinned == f"hf:them/mosaic/fast/mosaic.onnx@{commit}"
+        stub_hub.asked.clear()
+        assert local_path(pinned) == path
+        assert stub_hub.asked == []
+
+    def test_what_is_damaged_here_is_fetched_again(self, stub_hub, theirs) -> None:
+        path = local_path("hf:them/mosaic/mosaic.onnx")
+        path.write_bytes(b"damaged")
+        assert local_path("hf:them/mosaic/mosaic.onnx").read_bytes() == b"another"
+
+    @pytest.mark.parametrize("file", ["fast/mosaic.onnx", "fast/mosaic.onnx.data"])
+    def test_other_content_than_the_hub_lists(self, stub_hub, theirs, monkeypatch, file) -> None:
+        asked = hub.repository_info
+
+        def listed(name):
+            found = asked(name)
+            theirs[file] = b"x" * len(theirs[file])
+            return found
+
+        monkeypatch.setattr(hub, "repository_info", listed)
+        with pytest.raises(FetchError, match="differs from what http"):
+            local_path("hf:them/mosaic/fast/mosaic.onnx")
+
+    def test_more_bytes_than_a_network_may_have(self, stub_hub, theirs, monkeypatch) -> None:
+        monkeypatch.setattr(hub, "MAX_TOTAL_BYTES", len(b"graph") + 1)
+        with pytest.raises(FetchError, match=r"mosaic\.onnx\.data@\w+ is larger than it may be"):
+            local_path("hf:them/mosaic/fast/mosaic.onnx")
+
+    def test_no_such_file(self, stub_hub, theirs) -> None:
+        with pytest.raises(BundleError, match=r"holds no udnie\.onnx.*hf:them/mosaic/mosaic\.onnx"):
+            local_path("hf:them/mosaic/udnie.onnx")
+
+    def test_a_file_is_no_bundle(self, stub_hub, theirs) -> None:
+        with pytest.raises(BundleError, match="is an ONNX file, not a bundle"):
+            open_bundle("hf:them/mosaic/mosaic.onnx")
+
+
+class TestManifests:
+    @pytest.mark.parametrize(
+        "places",
+        [
+            {"zoo": "https://10.0.0.1/a.zip#sha256=" + "0" * 64},
+            {"path": "https://10.0.0.1/a.zip#sha256=" + "0" * 64},
+            {"path": "hf:them/mosaic"},
+        ],
+    )
+    def test_none_leads_to_an_address(self, places) -> None:
+        with pytest.raises(ValueError, match="expected a "):
+            Origin(name="teacher", sha256="0" * 64, **places)

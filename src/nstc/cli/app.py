@@ -70,6 +70,7 @@ SECTIONS: Final = (
             "styles.",
             "pack extract": "Write the int8 ONNX file of one style of a pack, or of a blend.",
             "pack show": "List the styles of a pack.",
+            "push": "Send a bundle to a model hub such as Hugging Face.",
         },
     ),
     Section(
@@ -104,9 +105,9 @@ GROUPS: Final = frozenset(verb.split()[0] for verb in VERBS if " " in verb)
 
 _EXIT_CODES: Final = (
     "Exit codes: 0 done, 1 and 3 to 6 wrong options or missing parts, 2 a command line that can't "
-    "be parsed, 10 to 16 pictures and videos, 20 to 23 bundles, 30 to 36 networks of others, "
-    "40 to 42 places that can't be written, served on or reached, 50 to 56 limits that were not "
-    "kept, 60 to 62 baselines, 70 to 74 verdicts of nstc check, 130 interrupted."
+    "be parsed, 10 to 16 pictures, videos and what is fetched, 20 to 23 bundles, 30 to 36 networks "
+    "of others, 40 to 42 places that can't be written, served on or reached, 50 to 56 limits that "
+    "were not kept, 60 to 62 baselines, 70 to 74 verdicts of nstc check, 130 interrupted."
 )
 
 _DEBUG_VARIABLE: Final = "NSTC_DEBUG"

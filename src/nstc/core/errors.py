@@ -64,7 +64,7 @@ class BatchError(NstcError, exit_code=12):
 
 
 class FetchError(NstcError, exit_code=13):
-    """A URL that gives no picture: not reachable, not allowed, or past a limit."""
+    """A URL or hub that gives no picture or model: not reachable, not allowed, past a limit."""
 
 
 class VideoError(NstcError, exit_code=14):

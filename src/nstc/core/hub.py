@@ -144,11 +144,12 @@ def _host() -> str:
     return re.sub(r"[^\w.-]", "-", urlsplit(endpoint()).netloc) or "hub"
 
 
-def library() -> Any:
+def library(*, sending: bool = False) -> Any:
     """huggingface_hub, asked to report nothing; `MissingExtraError` if it is not installed."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    # Its own protocol for large files says nowhere how many bytes come.
-    os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
+    if not sending:
+        # By its own protocol for large files more bytes may come than can be refused in time.
+        os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
     try:
         import huggingface_hub
         import huggingface_hub.errors
@@ -345,7 +346,8 @@ def reported(name: HubName) -> Iterator[None]:
 def _explained(error: BaseException, name: HubName) -> errors.FetchError:
     hub, place = library().errors, shown_endpoint()
     cause: BaseException | None = error
-    while isinstance(cause, hub.LocalEntryNotFoundError) and cause.__cause__ is not None:
+    wrapped = (hub.LocalEntryNotFoundError, RuntimeError)  # around what went wrong
+    while isinstance(cause, wrapped) and cause.__cause__ is not None:
         cause = cause.__cause__
     log_in = "log in with  hf auth login  or set HF_TOKEN"
     status = getattr(getattr(cause, "response", None), "status_code", None)

@@ -1,0 +1,1 @@
+"""Bundles for others: a hub's card, and sending them there."""

@@ -1,0 +1,71 @@
+"""nstc push."""
+
+from typing import Annotated
+
+import typer
+
+import nstc
+from nstc.cli import options
+from nstc.cli.output import print_list, say, say_json, tell
+
+
+@options.with_flags
+def push(
+    model: Annotated[str, typer.Argument(help="Bundle or zoo name to send.", metavar="BUNDLE")],
+    target: Annotated[
+        str, typer.Argument(help="Where to: hf:OWNER/NAME.", metavar="hf:OWNER/NAME")
+    ],
+    *,
+    private: bool = options.flag(False, "Make the repository one that others can't see."),
+    revision: str | None = options.flag(
+        None, "Branch to send it to, which is made where there is none.", shown="main"
+    ),
+    message: str | None = options.flag(None, "Message of the commit.", "--message", shown=False),
+    license: str | None = options.flag(
+        None,
+        "Licence for the card, such as apache-2.0. Default: the one that the card names already.",
+        shown=False,
+    ),
+    trust: options.TrustBundled = False,
+    _max_ram: options.TrialRam = None,
+    _timeout: options.TrialTime = None,
+    dry_run: bool = options.flag(False, "Verify, and list what would be sent, without a hub."),
+    json_output: options.Json = False,
+) -> None:
+    """Send a bundle to a model hub such as Hugging Face.
+
+    Only a bundle that nstc verify passes is sent: the files that its manifest names, and its card
+    with a head that the hub reads. Log in with hf auth login, or set HF_TOKEN.
+    """
+    pushed = nstc.push(
+        model,
+        target,
+        private=private,
+        revision=revision,
+        message=message,
+        license=license,
+        trust=trust,
+        dry_run=dry_run,
+    )
+    if pushed.license is None:
+        tell("the card names no licence: give --license, so that others know what they may do.")
+    if json_output:
+        say_json(
+            {
+                "model": pushed.pinned,
+                "url": pushed.url,
+                "commit": pushed.commit,
+                "license": pushed.license,
+                "files": pushed.sizes,
+            }
+        )
+        return
+    if dry_run:
+        rows = [(name, f"{size / 1000:.1f}") for name, size in pushed.sizes.items()]
+        print_list(("file",), ("KB",), rows)
+    total = f"{len(pushed.sizes)} files, {sum(pushed.sizes.values()) / 1e6:.1f} MB"
+    if pushed.url is None:
+        say(f"would send {total} to {pushed.name}")
+        return
+    say(f"sent {total}: {pushed.url}")
+    say(f"its name is {pushed.pinned}")
