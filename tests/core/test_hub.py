@@ -277,8 +277,9 @@ class TestFiles:
             return found
 
         monkeypatch.setattr(hub, "repository_info", listed)
+        commit = stub_hub.repositories["them/mosaic"].branches["main"]
         with pytest.raises(FetchError, match="differs from what http"):
-            local_path("hf:them/mosaic/fast/mosaic.onnx")
+            local_path(f"hf:them/mosaic/fast/mosaic.onnx@{commit}")
 
     def test_more_bytes_than_a_network_may_have(self, stub_hub, theirs, monkeypatch) -> None:
         monkeypatch.setattr(hub, "MAX_TOTAL_BYTES", len(b"graph") + 1)

@@ -67,7 +67,7 @@ def kept_file(place: Path) -> Path | None:
     """A network made by others that is kept in a folder named after it, if it is whole."""
     folder = files.cached(KIND, place / _RECORD).parent
     try:
-        content = decoding.read_json(folder / _RECORD)
+        content = decoding.parse_json(decoding.read_file(folder / _RECORD))
         records = decoding.decode(content, dict[str, FileRecord])
     except (OSError, decoding.DecodingError):
         return None

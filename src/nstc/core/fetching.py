@@ -141,7 +141,7 @@ def _one_answer(sink: IO[bytes], address: str, limits: FetchLimits, deadline: fl
             connection.request("GET", target, headers={"Accept": limits.accept, **_HEADERS})
             with connection.getresponse() as response:
                 if response.status in _REDIRECTS:
-                    return response.headers.get("Location", "")
+                    return str(response.headers.get("Location", ""))
                 if response.status != http.client.OK:
                     raise FetchError(f"{address} answers {response.status} {response.reason}.")
                 _copy_body(response, sink, address, limits)

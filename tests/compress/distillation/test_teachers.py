@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from stub_hub import StubHub, stub_hub
 from torch import Tensor, nn
 
 from nstc.compress.distillation import teachers
@@ -24,9 +25,12 @@ from nstc.core.graph_form import GraphForm, read_inputs
 from nstc.core.images import Pixels
 from nstc.core.manifest import Origin, Style
 from nstc.core.photos import sample_photos
+from nstc.core.zoo import resolve_model_path
 from nstc.models.style import STYLE_SIZES, mean_grams
 from nstc.models.transformer import TransformerNet
 from nstc.models.vgg import VggFeatures
+
+__all__ = ["stub_hub"]  # a fixture
 
 
 class Negative(nn.Module):
@@ -100,6 +104,39 @@ def test_a_teacher_whose_weights_lie_beside_its_graph_is_told_by_them(
     assert path.read_bytes() == graph
     assert first.origin.sha256 != second.origin.sha256
     assert first.key != second.key
+
+
+def test_a_file_of_a_hub_is_a_teacher_by_its_commit(
+    linear: Callable[..., Path],
+    weights_beside: Callable[[Path], Path],
+    stub_hub: StubHub,
+    tmp_path: Path,
+) -> None:
+    path = weights_beside(linear(tmp_path / "theirs" / "model.onnx", 0.9, 0.05))
+    commit = stub_hub.holds("them/mosaic", path.parent)
+    plain = TeacherOptions(input_range=1)
+    teacher = open_teacher("hf:them/mosaic/model.onnx", plain)
+    assert teacher.origin.zoo == f"hf:them/mosaic/model.onnx@{commit}"
+    assert teacher.origin.path is None
+    assert teacher.key == open_teacher(path, plain).key
+    np.testing.assert_array_equal(
+        teacher.stylize(picture()), open_teacher(path, plain).stylize(picture())
+    )
+
+
+def test_a_checkpoint_of_a_hub_teaches_and_pickled_code_does_not(
+    stub_hub: StubHub, tmp_path: Path
+) -> None:
+    network = TransformerNet((8, 8, 16), (8,), (8, 8))
+    torch.save(network, tmp_path / "whole.pth")
+    full = TransformerNet()
+    full.prepare_for_training()
+    torch.save(full.state_dict(), tmp_path / "mosaic.pth")
+    files = {name: (tmp_path / name).read_bytes() for name in ("whole.pth", "mosaic.pth")}
+    stub_hub.holds("them/mosaic", files)
+    assert open_teacher("hf:them/mosaic/mosaic.pth").origin.name == "mosaic"
+    with pytest.raises(UnsafeFileError):
+        open_teacher("hf:them/mosaic/whole.pth")
 
 
 def test_nothing_there_names_the_flag(tmp_path: Path) -> None:
@@ -249,4 +286,4 @@ def test_a_zoo_name_is_never_made_a_path(monkeypatch) -> None:
     monkeypatch.setattr(teachers, "open_bundle", refuse)
     with pytest.raises(CorruptBundleError):
         open_teacher("zoo:starry-night/teacher")
-    assert opened == ["zoo:starry-night/teacher"]
+    assert opened == [resolve_model_path("zoo:starry-night/teacher")]

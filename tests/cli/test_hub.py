@@ -1,0 +1,114 @@
+"""Models of a hub and of zip files on the command line."""
+
+import hashlib
+import io
+import json
+import zipfile
+
+import numpy as np
+import pytest
+from answering_servers import served
+from PIL import Image
+from stub_hub import TOKEN, stub_hub
+
+from nstc.core.zoo import zoo_folder
+from nstc.runtime.verification import record
+
+__all__ = ["served", "stub_hub"]  # fixtures
+
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
+
+
+@pytest.fixture
+def photo(save_picture, pixels):
+    return save_picture(pixels, "photo.png")
+
+
+def test_stylize_by_a_model_of_a_hub(
+    nstc, stub_hub, bundle, photo, pixels, tmp_path, caplog
+) -> None:
+    commit = stub_hub.holds("me/night", bundle.path)
+    done = nstc("stylize", photo, "-m", "hf:me/night", "-o", tmp_path / "out.png")
+    assert done.code == 0, done.err
+    assert caplog.messages == [f"hf:me/night@main is commit {commit}."]
+    with Image.open(tmp_path / "out.png") as stylised:
+        np.testing.assert_array_equal(np.asarray(stylised), 255 - pixels)
+
+
+def test_stylize_by_a_zip_file(nstc, served, bundle, photo, pixels, tmp_path) -> None:
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w") as archive:
+        for path in bundle.path.iterdir():
+            archive.write(path, path.name)
+    name = served.gives("/night.zip", sink.getvalue())
+    name += f"#sha256={hashlib.sha256(sink.getvalue()).hexdigest()}"
+    done = nstc("stylize", photo, "-m", name, "-o", tmp_path / "out.png")
+    assert done.code == 0, done.err
+    with Image.open(tmp_path / "out.png") as stylised:
+        np.testing.assert_array_equal(np.asarray(stylised), 255 - pixels)
+
+
+@pytest.mark.parametrize(
+    ("model", "code", "told"),
+    [
+        ("hf:me", 20, "expected hf:OWNER/NAME"),
+        ("hf:me/missing", 13, "or asks for a token"),
+        ("hf:me/empty", 20, "it is not a bundle of nstc"),
+        ("https://photos.example/a.zip", 20, "needs the file's hash"),
+        ("http://photos.example/a.zip#sha256=" + "0" * 64, 20, "is not fetched: expected https"),
+    ],
+)
+def test_names_that_lead_to_none(nstc, stub_hub, photo, tmp_path, model, code, told) -> None:
+    stub_hub.holds("me/empty", {"README.md": b"# Nothing"})
+    done = nstc("stylize", photo, "-m", model, "-o", tmp_path / "out.png")
+    assert done.code == code
+    assert told in done.error if "empty" not in model else told in done.err
+
+
+def test_verify_a_model_of_a_hub(nstc, stub_hub, bundle) -> None:
+    record(bundle.path)
+    stub_hub.holds("me/night", bundle.path)
+    done = nstc("verify", "hf:me/night")
+    assert done.code == 0, done.err
+    assert done.out.startswith("hf:me/night: ")
+
+
+def test_nothing_is_written_into_what_was_fetched(nstc, stub_hub, bundle) -> None:
+    stub_hub.holds("me/night", bundle.path)
+    done = nstc("export", "hf:me/night")
+    assert done.code == 40
+    assert "is a model as it was fetched, and stays as it is" in done.err
+
+
+def test_push_says_where_it_is(nstc, stub_hub, bundle, monkeypatch) -> None:
+    record(bundle.path)
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    done = nstc("push", bundle.path, "hf:me/night", "--license", "mit", "--message", "A night")
+    assert done.code == 0, done.err
+    commit = stub_hub.repositories["me/night"].branches["main"]
+    first, second = done.out.splitlines()
+    assert first.endswith(f"MB: {stub_hub.url}/me/night/commit/{commit}")
+    assert second == f"its name is hf:me/night@{commit}"
+    assert TOKEN not in done.out + done.err
+
+
+def test_a_dry_run_lists_what_would_be_sent(nstc, stub_hub, bundle) -> None:
+    record(bundle.path)
+    done = nstc("push", bundle.path, "hf:me/night", "--dry-run")
+    assert done.code == 0, done.err
+    for name in ("manifest.json", "README.md", "model.onnx"):
+        assert f"\n{name} " in done.out
+    assert done.out.endswith("MB to hf:me/night\n")
+    assert done.err == (
+        "the card names no licence: give --license, so that others know what they may do.\n"
+    )
+    assert stub_hub.asked == []
+
+
+def test_the_zoos_licence_is_known(nstc, tmp_path, stub_hub) -> None:
+    done = nstc("push", "zoo:udnie", "hf:me/udnie", "--dry-run", "--json")
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
+    assert (found["license"], found["commit"], found["url"]) == ("apache-2.0", None, None)
+    assert found["files"].keys() > {"style.safetensors", "model.int8.onnx"}
+    assert not list(zoo_folder().glob("udnie/student/.*"))
