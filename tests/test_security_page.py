@@ -4,6 +4,8 @@ from pathlib import Path
 
 from nstc.cli.app import VERBS
 from nstc.core.fetching import MAX_REDIRECTS
+from nstc.core.manifest import MAX_TOTAL_BYTES
+from nstc.core.zipped_bundles import MAX_SECONDS
 from nstc.runtime.foreign.trial import TrialLimits
 from nstc.runtime.serving.guard import ServingLimits
 from nstc.runtime.serving.network import LOOPBACK
@@ -18,6 +20,8 @@ def test_limits_are_as_written() -> None:
     assert f"time ({usual.timeout_s:g} s;" in PAGE
     assert MAX_REDIRECTS == 5
     assert "at most five redirects" in PAGE
+    assert f"within {MAX_SECONDS / 60:g} minutes" in PAGE
+    assert f"at most {MAX_TOTAL_BYTES >> 30} GB" in PAGE
     assert LOOPBACK == "127.0.0.1"
     served = ServingLimits()
     assert f"bytes ({served.body_bytes >> 20} MiB; `--max-upload`)" in PAGE
@@ -28,7 +32,7 @@ def test_limits_are_as_written() -> None:
 
 def test_verbs_that_are_named_exist() -> None:
     verbs = set(VERBS)
-    assert {"stylize", "serve", "export", "verify", "web-setup"} <= verbs
+    assert {"stylize", "serve", "export", "verify", "web-setup", "push"} <= verbs
 
 
 def test_no_secret_address_is_invented() -> None:

@@ -74,6 +74,7 @@ NOT_RUN = {
     "--target executorch": "needs the extra: make test-executorch",
     "--format web": "needs what nstc web-setup fetches: make test-web",
     "--format executorch": "needs the extra: make test-executorch",
+    "hf:": "needs a hub: tests/cli/test_hub.py has one on this machine",
     "https://": "needs the network",
 }
 """Parts of commands that are not run, each with the reason."""
