@@ -96,19 +96,20 @@ def push(
 
 def _target(target: str, revision: str | None) -> hub.HubName:
     """The repository and branch; `OptionError` if they are none."""
+    refused = errors.OptionError(
+        f"a bundle can't be sent to {target!r:.120}"
+        + ("" if revision is None else f", revision {revision!r:.80}")
+        + ": expected hf:OWNER/NAME, and the name of a branch as --revision."
+    )
+    if not target.startswith(hub.PREFIX) or "@" in target:
+        raise refused
     try:
-        name = hub.HubName.read(target)
-        named = hub.HubName.read(f"{target}@{_MAIN if revision is None else revision}")
-    except errors.BundleError:
-        name = named = None
-    is_name = target.startswith(hub.PREFIX) and name is not None and named is not None
-    if not is_name or name.file or name.revision or named.commit:
-        raise errors.OptionError(
-            f"a bundle can't be sent to {target!r:.120}"
-            + ("" if revision is None else f", revision {revision!r:.80}")
-            + ": expected hf:OWNER/NAME, and the name of a branch as --revision."
-        )
-    return named
+        name = hub.HubName.read(f"{target}@{_MAIN if revision is None else revision}")
+    except errors.BundleError as error:
+        raise refused from error
+    if name.file or name.commit:
+        raise refused
+    return name
 
 
 def _copied(

@@ -64,7 +64,14 @@ class BatchError(NstcError, exit_code=12):
 
 
 class FetchError(NstcError, exit_code=13):
-    """A URL or hub that gives no picture or model: not reachable, not allowed, past a limit."""
+    """A URL or hub that gives no picture or model: not reachable, not allowed, past a limit.
+
+    `no_answer` says that a hub did not answer at all.
+    """
+
+    def __init__(self, message: str, *, no_answer: bool = False) -> None:
+        super().__init__(message)
+        self.no_answer = no_answer
 
 
 class VideoError(NstcError, exit_code=14):

@@ -37,10 +37,6 @@ _BUNDLES, _FILES, _REVISIONS = "hub", "hub-files", "hub-revisions"
 _OF_THE_DISK: Final = frozenset({"ENOSPC", "EDQUOT", "EROFS", "EACCES"})
 
 
-class Unreachable(errors.FetchError):
-    """A hub that does not answer."""
-
-
 @dataclass(frozen=True)
 class HubName:
     """A name of a hub's, read."""
@@ -179,8 +175,8 @@ def _commit_of(name: HubName, _asked: str) -> str:
         return found
     try:
         found = str(repository_info(replace(name, file=None)).sha)
-    except Unreachable as error:
-        found = _remembered(record)
+    except errors.FetchError as error:
+        found = _remembered(record) if error.no_answer else None
         if found is None:
             raise
         _say(f"{error} Taking commit {found}, the newest that was asked for before.")
@@ -369,7 +365,8 @@ def _explained(error: BaseException, name: HubName) -> errors.FetchError:
             f"{name}: {place} refuses access ({status}): {log_in}, with rights to it."
         )
     if status is not None and (status == 429 or status >= 500):
-        return Unreachable(f"{name}: {place} answers {status}: try again later.")
+        message = f"{name}: {place} answers {status}: try again later."
+        return errors.FetchError(message, no_answer=True)
     if status is not None:
         return errors.FetchError(f"{name}: {place} answers {status}.")
     if isinstance(cause, hub.FileMetadataError | ValueError | TypeError | LookupError):
@@ -378,4 +375,5 @@ def _explained(error: BaseException, name: HubName) -> errors.FetchError:
             "answers in its place."
         )
     reason = " ".join(f"{type(cause).__name__}: {cause}".split())
-    return Unreachable(f"{name}: {place} can't be reached: {reason:.160}.")
+    message = f"{name}: {place} can't be reached: {reason:.160}."
+    return errors.FetchError(message, no_answer=True)
