@@ -52,7 +52,7 @@ def quantize(
                 "leave it out."
             )
         else:
-            bundle, report = nstc.quantize(path, output, **shared, name=name, again=again)
+            bundle, report = nstc.quantize(model, output, **shared, name=name, again=again)
             made = bundle.path
     if json_output:
         say_json({"file" if report.is_foreign else "bundle": str(made), **report.to_dict()})
