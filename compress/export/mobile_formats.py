@@ -19,6 +19,7 @@ from nstc.models.student import (
     SCALE,
     StudentNetwork,
     TwoScaleStudent,
+    by_channel,
     last_convolution_of,
 )
 from nstc.runtime import onnx_session, programs
@@ -177,8 +178,8 @@ class _StudentGivenStatistics(nn.Module):
 
 
 def _sort_by_channel(layer: nn.Conv2d, scale: int) -> None:
-    """Sort filters by channel, row and column, as `pixel_shuffle` has them, not by channel last."""
-    filters = torch.arange(layer.out_channels).reshape(scale * scale, -1).T.flatten()
+    """Sort filters as `pixel_shuffle` has them."""
+    filters = by_channel(layer.out_channels, scale)
     layer.weight.data = layer.weight.data[filters]
     if layer.bias is not None:
         layer.bias.data = layer.bias.data[filters]

@@ -33,10 +33,11 @@ from nstc.models.student import StudentNetwork
 from nstc.runtime.onnx_session import STATISTICS_INPUT, STATISTICS_ROWS
 
 OUTPUT: Final = "stylized"
-_EDGE: Final = "edge/"
+BEFORE_BODY: Final = "edge/in/"  # begins the names of nodes on that side of a body
+_AFTER_BODY: Final = "edge/out/"
 _AROUND_MOVED: Final = ["DequantizeLinear", "QuantizeLinear"]
-_BODY_INPUT: Final = "body_input"
-_BODY_OUTPUT: Final = "body_output"
+BODY_INPUT: Final = "body_input"
+BODY_OUTPUT: Final = "body_output"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +76,7 @@ def deployed_graph(
     QuantizeLinear, its last a DequantizeLinear. With `statistics_input` mean and deviation of the
     whole picture in [0, 1] are an input, float32 (2, 3), as tiles need it, and are not computed.
     """
-    bare = copied(body)  # the body between `_BODY_INPUT` and `_BODY_OUTPUT`
+    bare = copied(body)  # the body between `BODY_INPUT` and `BODY_OUTPUT`
     first, last = bare.graph.input[0].name, bare.graph.output[0].name
     nodes = list(bare.graph.node)
     if edges.normalised:  # these are bytes then, else floats
@@ -83,15 +84,15 @@ def deployed_graph(
         dequantize = _only([n for n in nodes if last in n.output], "DequantizeLinear")
         nodes = [node for node in nodes if node not in (quantize, dequantize)]
         first, last = quantize.output[0], dequantize.input[0]
-    renamed = {first: _BODY_INPUT, last: _BODY_OUTPUT}
+    renamed = {first: BODY_INPUT, last: BODY_OUTPUT}
     for node in nodes:
         replace_all(node.input, [renamed.get(name, name) for name in node.input])
-        replace_all(node.output, [_BODY_OUTPUT if name == last else name for name in node.output])
+        replace_all(node.output, [BODY_OUTPUT if name == last else name for name in node.output])
     replace_all(bare.graph.node, nodes)
     if edges.normalised and edges.stem is None:
-        read_in_strips(bare, _BODY_INPUT)
+        read_in_strips(bare, BODY_INPUT)
     move_bytes_in_rows(bare)
-    make_compact(bare, (_BODY_INPUT, _BODY_OUTPUT))
+    make_compact(bare, (BODY_INPUT, BODY_OUTPUT))
     return _with_edges(bare, edges, None, statistics_input)
 
 
@@ -109,10 +110,16 @@ def with_other_edges(
     statistics_input: bool = False,
 ) -> onnx.ModelProto:
     """The same body in a graph for one height and width, or for tiles: see `deployed_graph`."""
+    return _with_edges(without_edges(deployed), edges, size, statistics_input)
+
+
+def without_edges(deployed: onnx.ModelProto) -> onnx.ModelProto:
+    """The body of a deployed graph, whose inputs and outputs it keeps: `BODY_INPUT` to `BODY_OUTPUT`."""
     body = copied(deployed)
     for field in (body.graph.node, body.graph.initializer):
-        replace_all(field, [each for each in field if not each.name.startswith(_EDGE)])
-    return _with_edges(body, edges, size, statistics_input)
+        edges = (BEFORE_BODY, _AFTER_BODY)
+        replace_all(field, [each for each in field if not each.name.startswith(edges)])
+    return body
 
 
 def _with_edges(
@@ -120,11 +127,11 @@ def _with_edges(
 ) -> onnx.ModelProto:
     if statistics_input and not edges.normalised:
         raise ValueError("only a normalised body has statistics to take as an input")
-    before, after = Nodes(f"{_EDGE}in/"), Nodes(f"{_EDGE}out/")
+    before, after = Nodes(BEFORE_BODY), Nodes(_AFTER_BODY)
     sizes = edge_sizes(before, edges.size_multiple, edges.minimum_size, size)
     if edges.normalised:
         index = GraphIndex(body)
-        reader = index.readers[_BODY_INPUT][0]
+        reader = index.readers[BODY_INPUT][0]
         while reader.op_type != "DequantizeLinear":  # bytes may be moved before they are read
             reader = index.readers[reader.output[0]][0]
         scale, zero_point = reader.input[1:3]
@@ -137,15 +144,15 @@ def _with_edges(
         if edges.stem is None:
             floats = normalised(before, rows, statistics, sizes)
             picture = padded(before, before.add("QuantizeLinear", floats, scale, zero_point), sizes)
-            before.add("Transpose", picture, output=_BODY_INPUT, perm=[0, 3, 1, 2])
+            before.add("Transpose", picture, output=BODY_INPUT, perm=[0, 3, 1, 2])
         else:
             stored_as = (scale, zero_point)
-            read_bytes(before, edges.stem, sizes, statistics, stored_as, output=_BODY_INPUT)
-        pixels = _BODY_OUTPUT
+            read_bytes(before, edges.stem, sizes, statistics, stored_as, output=BODY_INPUT)
+        pixels = BODY_OUTPUT
     else:
         planes = before.add("Transpose", padded(before, INPUT, sizes), perm=[0, 3, 1, 2])
-        before.add("DequantizeLinear", planes, *before.levels(), output=_BODY_INPUT)
-        pixels = after.add("QuantizeLinear", _BODY_OUTPUT, *after.levels())
+        before.add("DequantizeLinear", planes, *before.levels(), output=BODY_INPUT)
+        pixels = after.add("QuantizeLinear", BODY_OUTPUT, *after.levels())
     pixels = after.add("Transpose", pixels, perm=[0, 2, 3, 1])
     if edges.scale > 1:
         pixels = depth_to_space(after, pixels, after.shape(1, sizes.padded, 3), 3, edges.scale)

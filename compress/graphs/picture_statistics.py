@@ -93,10 +93,13 @@ def _sums(nodes: Nodes, rows: str, height: int | str, together: int) -> str:
     # (1, K, H): ones for the rows that are added together and zeros for the others, K times. Made
     # when the graph runs, of a fixed size too: stored, they would outweigh a small network.
     zero, one, most = (nodes.constant(number) for number in (0, 1, together))
-    height = nodes.add("Squeeze", height) if isinstance(height, str) else nodes.constant(height)
-    block = nodes.add("Div", nodes.add("Range", zero, height, one), most)
-    last = nodes.add("Div", nodes.add("Sub", height, one), most)
-    each = nodes.add("Range", zero, nodes.add("Add", last, one), one)
+    if isinstance(height, str):
+        end = nodes.add("Squeeze", height)
+        blocks = nodes.add("Add", nodes.add("Div", nodes.add("Sub", end, one), most), one)
+    else:
+        end, blocks = nodes.constant(height), nodes.constant(-(-height // together))
+    block = nodes.add("Div", nodes.add("Range", zero, end, one), most)
+    each = nodes.add("Range", zero, blocks, one)
     same = nodes.add("Equal", nodes.add("Unsqueeze", each, nodes.constant([0, 2])), block)
     columns = nodes.add("MatMul", nodes.add("Cast", same, to=TensorProto.FLOAT), rows)
     columns = nodes.add("Cast", columns, to=TensorProto.DOUBLE)

@@ -16,7 +16,14 @@ from nstc.models.student.blocks import (
     last_convolution_of,
     normed,
 )
-from nstc.models.student.family import INPUT, SCALE, StudentNetwork, depth_to_space, fold
+from nstc.models.student.family import (
+    INPUT,
+    SCALE,
+    StudentNetwork,
+    by_channel,
+    depth_to_space,
+    fold,
+)
 from nstc.models.student.named import SHAPES, student_named
 from nstc.models.student.normalisation import (
     DEVIATION_FLOOR,
@@ -44,6 +51,7 @@ __all__ = [
     "StudentNetwork",
     "Sum",
     "TwoScaleStudent",
+    "by_channel",
     "channel_statistics",
     "depth_to_space",
     "fold",

@@ -4,6 +4,7 @@ import abc
 from collections.abc import Collection
 from typing import Any, Final, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from nstc.core import manifest
@@ -149,6 +150,15 @@ def fold(student: S) -> S:
 
 def _all(kind: type[M], network: nn.Module) -> list[M]:
     return [module for module in network.modules() if isinstance(module, kind)]
+
+
+def by_channel(filters: int, scale: int) -> list[int]:
+    """Which of so many filters comes where, so that `pixel_shuffle` does what `depth_to_space` did.
+
+    That wants them ordered channel, row, column.
+    """
+    places = torch.arange(filters).reshape(scale * scale, -1)
+    return [int(place) for place in places.T.flatten()]
 
 
 def depth_to_space(x: Tensor, scale: int = SCALE) -> Tensor:
