@@ -16,6 +16,7 @@ from nstc.core.errors import (
 )
 from nstc.core.files import scratch_folder
 from nstc.core.model_names import local_path
+from nstc.core.portable import takes_bytes
 from nstc.runtime import arrays
 from nstc.runtime.agreement import CheckPictures
 from nstc.runtime.arrays import CHECK_SEED, CHECK_SIZE, check_picture, refuse_one_colour
@@ -236,7 +237,7 @@ def _kept_contract(session: Session, bundle: Bundle) -> str:
     """What a file takes and gives, in words, if that is what the manifest promises."""
     form = f"{bundle.manifest.contract.dtype} {bundle.manifest.contract.layout}"
     if isinstance(session, OnnxSession):
-        bytes_promised = session.artifact.startswith("int8.")
+        bytes_promised = takes_bytes(session.artifact)
         form = "uint8 NHWC" if bytes_promised else form
         if session.bytes_in_and_out != bytes_promised:
             raise CorruptBundleError(f"{session.path} does not take {form}, as it should.")

@@ -1,4 +1,4 @@
-"""Files that run elsewhere: ONNX, ORT format, TorchScript, ExecuTorch, a board's folder, a page.
+"""Files that run elsewhere: ONNX, ORT format, TorchScript, ExecuTorch, a folder, a page.
 
 This is the table of formats. It imports nothing heavy, so that the CLI builds its help from it.
 """
@@ -33,6 +33,7 @@ class ExportFormat:
 # files that a bundle keeps under its manifest's seal and that `--artifact` runs.
 FOLDER: Final = "folder"  # for a board
 WEB: Final = "web"  # a page for any static host, with one model or several
+PORTABLE: Final = "portable"  # its artifacts are called by size and edges: `core.portable`
 FORMATS: Final[Mapping[str, ExportFormat]] = {
     "onnx": ExportFormat("onnx", lambda source: [source.onnx_of(None)]),
     "torchscript": ExportFormat("ts", lambda source: [source.torchscript()]),
@@ -40,5 +41,6 @@ FORMATS: Final[Mapping[str, ExportFormat]] = {
     "executorch-int8": ExportFormat("int8.pte", lambda source: [source.executorch_int8()]),
     "ort": ExportFormat("ort", lambda source: source.ort()),
     # `core.bundle.TILES_ARTIFACT`, whose module takes too long to load for help
+    PORTABLE: ExportFormat(PORTABLE, lambda source: source.portable()),
     "tiles": ExportFormat("int8.tiles.onnx", lambda source: [source.tiles()]),
 }

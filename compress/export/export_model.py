@@ -12,38 +12,37 @@ from torch import Tensor, nn
 
 from nstc.benchmarks import bench as benchmark
 from nstc.benchmarks.gate import check_models
-from nstc.compress.export import FOLDER, FORMATS, WEB, ExportedFile, ExportFormat, checking
+from nstc.compress.export import FOLDER, FORMATS, PORTABLE, WEB, ExportedFile, checking
 from nstc.compress.export.board_folder import write_board_folder
 from nstc.compress.export.mobile_formats import executorch_program, write_ort
+from nstc.compress.export.options import ADDED, Size, refuse_bad_options
+from nstc.compress.export.portable_files import portable_files
 from nstc.compress.export.web_folder import write_web_folder
 from nstc.compress.graphs.deployed import edges_of, with_other_edges
 from nstc.compress.graphs.float_graphs import onnx_graph, torchscript
-from nstc.core import Progress, Silent, extensions, zoo
+from nstc.core import Progress, Silent, zoo
 from nstc.core import bundle as bundles
 from nstc.core.bundle import Bundle, artifact_file, artifact_name
 from nstc.core.errors import OptionError, PhotosError
 from nstc.core.files import locked, scratch_folder
 from nstc.core.manifest import Contract, Step
 from nstc.core.photos import PhotoSet, sample_photos
+from nstc.core.portable import Edges, Portable
 from nstc.models.architectures import load, load_as_deployed
 from nstc.models.tensors import images_to_tensor
 from nstc.runtime.check_vectors import read_check_vectors, write_check_vectors
 from nstc.runtime.onnx_session import OnnxSession
 from nstc.runtime.session import BACKENDS, cached_artifact, find_artifact
 
-# Formats of other packages.
-ADDED: Final = extensions.Extensions(extensions.FORMATS, ExportFormat, (*FORMATS, FOLDER, WEB))
 CALIBRATION_PHOTOS: Final = 24
 # Side of their centre squares in pixels; the observers of twice the side take minutes.
 CALIBRATION_SIZE: Final = 256
 
-_LARGEST_SIDE: Final = 16384
 _CALIBRATED: Final = "executorch-int8"
 _INT8: Final = "int8.onnx"
 _INT8_ORT: Final = "int8.ort"
 _FLOAT: Final = artifact_name("float")
 
-Size = tuple[int, int]  # height and width in pixels
 Model = str | Path | Bundle  # a path or zoo name, or what was opened there
 
 
@@ -55,6 +54,8 @@ class ExportSource:
     network: nn.Module
     photos: PhotoSet = dataclasses.field(default_factory=sample_photos)  # to calibrate on
     progress: Progress = dataclasses.field(default_factory=Silent)
+    size: Size | None = None  # of portable files
+    edges: Edges = "float"  # likewise
 
     @property
     def contract(self) -> Contract:
@@ -107,6 +108,12 @@ class ExportSource:
                 "format tiles."
             )
         return self._int8_file(FORMATS["tiles"].artifact)
+
+    def portable(self) -> list[ExportedFile]:
+        """The float graph, and the int8 one if there is one, as other runtimes read them."""
+        if self.size is None:
+            raise ValueError("portable files are of one size")
+        return portable_files(self, self.size, self.edges)
 
     def torchscript(self) -> ExportedFile:
         """The float network as TorchScript."""
@@ -174,6 +181,8 @@ def export(
     formats: Sequence[str] = ("onnx", "torchscript"),  # those that need no further extra
     output: Path | None = None,
     static: Size | None = None,
+    size: Size | None = None,
+    edges: Edges | None = None,
     photos: PhotoSet | None = None,
     progress: Progress | None = None,
 ) -> list[Path]:
@@ -189,6 +198,11 @@ def export(
         static: Height and width of the only pictures the files will take, which phone delegates
             want. Writes `model.HEIGHTxWIDTH.onnx`, of a quantized bundle also
             `model.int8.HEIGHTxWIDTH.onnx`, and no TorchScript.
+        size: Height and width of the only pictures that portable files take, multiples of what
+            the network pads to: `model.portable.HEIGHTxWIDTH.onnx`, of a quantized bundle also
+            `model.int8.portable.HEIGHTxWIDTH.onnx`.
+        edges: What portable files take and give, of `EDGES`: "float" unless given. Files with
+            edges of bytes are called portable-bytes.
         photos: To calibrate `model.int8.pte` on, at most `CALIBRATION_PHOTOS` of them; they are
             recorded in the history of a bundle that gets the file. Or to try a page with. None:
             sample photographs.
@@ -209,7 +223,7 @@ def export(
         BundleError: and its kinds, if the bundle can't be opened or is damaged.
     """
     models = [model] if isinstance(model, Model) else list(model)
-    _refuse_bad_options(models, formats, static, output)
+    refuse_bad_options(len(models), formats, output, static=static, size=size, edges=edges)
     if WEB in formats and output is not None:
         return write_web_folder(
             [own if isinstance(own, Bundle) else bundles.open_bundle(own) for own in models],
@@ -225,36 +239,41 @@ def export(
         own = model if isinstance(model, Bundle) else bundles.open_bundle(model)
         opened = contextlib.nullcontext(own)
     with opened as bundle:
-        return _export(bundle, formats, output, static, chosen, progress or Silent())
+        _refuse_shipped(bundle, formats, output, static=static, size=size, edges=edges)
+        network = load_as_deployed(bundle)
+        checking.refuse_unusable_network(network, bundle.path)
+        source = ExportSource(bundle, network, chosen, progress or Silent(), size, edges or "float")
+        return _export(source, formats, output, static)
 
 
-def _export(
-    bundle: Bundle,
-    formats: Sequence[str],
-    output: Path | None,
-    static: Size | None,
-    photos: PhotoSet,
-    progress: Progress,
-) -> list[Path]:
+def _refuse_shipped(
+    bundle: Bundle, formats: Sequence[str], output: Path | None, **options: Size | str | None
+) -> None:
+    """Refuse to write into a bundle of the zoo, with the line that writes beside it."""
     advice, name = "choose another --output.", zoo.named(bundle.path)
     if output is not None:
         bundles.refuse_name_of_file(output)
     else:
         folder_name = name.removeprefix(zoo.PREFIX).replace("/", "-")
-        size = "" if static is None else f" --static {static[0]}x{static[1]}"
-        line = f"nstc export {name} -o {folder_name} --format {','.join(formats)}{size}"
+        line = f"nstc export {name} -o {folder_name} --format {','.join(formats)}"
+        for option, own in options.items():
+            if own is not None:
+                line += f" --{option} {own if isinstance(own, str) else f'{own[0]}x{own[1]}'}"
         advice = f"give a folder of your own: {line}"
     zoo.refuse_shipped(output or bundle.path, advice)
-    network = load_as_deployed(bundle)
-    checking.refuse_unusable_network(network, bundle.path)
-    source = ExportSource(bundle, network, photos, progress)
+
+
+def _export(
+    source: ExportSource, formats: Sequence[str], output: Path | None, static: Size | None
+) -> list[Path]:
+    bundle, progress = source.bundle, source.progress
     if FOLDER in formats and output is not None:
         return write_board_folder(source, output)
     files = _files(source, formats, static)
     manifest = bundle.manifest
     if any(file.artifact == FORMATS[_CALIBRATED].artifact for file in files):
         how = {"format": _CALIBRATED, "calibration_size": CALIBRATION_SIZE}
-        step = Step(verb="export", recipe=how, photos=photos.record())
+        step = Step(verb="export", recipe=how, photos=source.photos.record())
         manifest = dataclasses.replace(manifest, history=(*manifest.history, step))
     revised = bundles.revised_bundle(bundle, bundle.path, manifest)
     with revised if output is None else contextlib.nullcontext(output) as folder:
@@ -267,14 +286,6 @@ def _export(
             made = [f.artifact for f in files if f.artifact.rpartition(".")[2] in BACKENDS]
             write_check_vectors(folder, made, read_check_vectors(bundle))
     return [(output or bundle.path) / artifact_file(file.artifact) for file in files]
-
-
-def parse_size(text: str) -> Size:
-    """Height and width of "512x512"; `OptionError` for anything else."""
-    height, separator, width = text.lower().partition("x")
-    if not (separator and height.isdecimal() and width.isdecimal()):
-        raise OptionError(f"static is {text}: expected HEIGHTxWIDTH in pixels, such as 512x512.")
-    return int(height), int(width)
 
 
 def made_artifact(
@@ -299,6 +310,9 @@ def made_artifact(
     form = next((name for name, own in FORMATS.items() if own.artifact == artifact), None)
     if form is None and artifact in ADDED.names():
         form = artifact
+    portable = Portable.called(artifact)
+    if portable is not None and (_INT8 in bundle.artifacts or not portable.quantized):
+        form = PORTABLE
     if artifact == _INT8_ORT and _INT8 in bundle.artifacts:
         form = "ort"
     target = cached_artifact(bundle, artifact)
@@ -308,7 +322,11 @@ def made_artifact(
             notify(f"making {made}, once: it is kept in the cache")
         with locked(target):
             if not target.is_file():  # another run may have made it meanwhile
-                files = _files(ExportSource(bundle, load_as_deployed(bundle)), (form,), None)
+                source = ExportSource(bundle, load_as_deployed(bundle))
+                if portable is not None:
+                    size, edges = portable.size, portable.edges
+                    source = dataclasses.replace(source, size=size, edges=edges)
+                files = _files(source, (form,), None)
                 checking.write_checked(target, next(f for f in files if f.artifact == artifact))
     return find_artifact(bundle, artifact, trust=trust)
 
@@ -358,35 +376,3 @@ def _files(source: ExportSource, formats: Sequence[str], static: Size | None) ->
     chosen = [FORMATS[name] for name in FORMATS if name in formats]
     chosen += filter(None, (ADDED.get(name) for name in formats if name not in FORMATS))
     return [file for form in chosen for file in form.files(source)]
-
-
-def _refuse_bad_options(
-    models: Sequence[Model], formats: Sequence[str], static: Size | None, output: Path | None
-) -> None:
-    known: tuple[str, ...] = (*FORMATS, FOLDER, WEB)
-    if not set(formats) <= set(known):
-        known += ADDED.names()
-    unknown = [name for name in formats if name not in known]
-    if unknown or not formats:
-        given = ", ".join(unknown) or "empty"
-        raise OptionError(f"format is {given}: expected some of {', '.join(known)}.")
-    alone = next((name for name in (FOLDER, WEB) if name in formats), None)
-    if alone and (len(formats) > 1 or static is not None or output is None):
-        raise OptionError(
-            f"{alone} is written alone, beside the bundle: give --format {alone} with --output "
-            "FOLDER and no other format or size."
-        )
-    if len(models) != 1 and (not models or alone != WEB):
-        raise OptionError(
-            f"{len(models)} models are given, and {', '.join(formats)} takes one. Only a page, "
-            f"--format {WEB}, takes several."
-        )
-    if static is None:
-        return
-    if "onnx" not in formats:
-        raise OptionError("static writes ONNX files only: give --format onnx with it.")
-    if not all(1 <= side <= _LARGEST_SIDE for side in static):
-        raise OptionError(
-            f"static is {static[0]}x{static[1]}: expected HEIGHTxWIDTH, "
-            f"each from 1 to {_LARGEST_SIDE}."
-        )

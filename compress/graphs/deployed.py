@@ -114,7 +114,7 @@ def with_other_edges(
 
 
 def without_edges(deployed: onnx.ModelProto) -> onnx.ModelProto:
-    """The body of a deployed graph, whose inputs and outputs it keeps: `BODY_INPUT` to `BODY_OUTPUT`."""
+    """The nodes of a deployed graph from `BODY_INPUT` to `BODY_OUTPUT`, with its own ends."""
     body = copied(deployed)
     for field in (body.graph.node, body.graph.initializer):
         edges = (BEFORE_BODY, _AFTER_BODY)

@@ -1,6 +1,6 @@
 """A student's graph for one size in operators that every runtime reads, and every converter.
 
-    float (1, 3, H, W) ─ less the mean, over the deviation ─ body ─ DepthToSpace ─ float (1, 3, H, W)
+    float (1, 3, H, W) ─ less mean, over deviation ─ body ─ DepthToSpace ─ float (1, 3, H, W)
 
 Statistics of the picture are means over its height and width, nothing is padded or cropped, and
 pixels go to their places by one DepthToSpace in the order of PyTorch's PixelShuffle, for which the
@@ -105,7 +105,10 @@ def portable_int8(
     before, after = Nodes(BEFORE_BODY), Nodes("edge/out/")
     if byte_edges:
         exact = with_other_edges(deployed, edges, size).graph
-        for mine, all_of_them in ((before.nodes, exact.node), (before.constants, exact.initializer)):
+        for mine, all_of_them in (
+            (before.nodes, exact.node),
+            (before.constants, exact.initializer),
+        ):
             mine.extend(one for one in all_of_them if one.name.startswith(BEFORE_BODY))
     else:
         stored_as = index.readers[BODY_INPUT][0].input[1:3]

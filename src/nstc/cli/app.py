@@ -279,6 +279,7 @@ def _fail(error: errors.NstcError) -> NoReturn:
 def _making(artifact: str, bundle: Path) -> str:
     """The command that makes a file which a bundle lacks."""
     from nstc.compress.export import FORMATS
+    from nstc.core.portable import Portable
     from nstc.core.zoo import named, zoo_name_of
 
     modes = {
@@ -291,6 +292,11 @@ def _making(artifact: str, bundle: Path) -> str:
     if artifact in modes:
         return f"nstc quantize {named(bundle)} -o OUT --mode {modes[artifact]}"
     formats = {own.artifact: name for name, own in FORMATS.items()} | {"int8.ort": "ort"}
+    if (portable := Portable.called(artifact)) is not None:
+        form, size = "portable", "x".join(map(str, portable.size))
+        return f"nstc export {named(bundle)} -o OUT --format {form} --size {size}" + (
+            " --edges bytes" if portable.edges == "bytes" else ""
+        )
     zoo = zoo_name_of(bundle)  # which is read-only: the file goes to the user's cache
     if zoo is not None and artifact in formats:
         return f"nstc stylize PHOTO -m {zoo} --artifact {artifact} -o OUT"

@@ -31,6 +31,14 @@ def export(
         "Fix ONNX files, int8 too, to one size such as 512x512, as phone accelerators require.",
         metavar="HEIGHTxWIDTH",
     ),
+    size: str | None = options.flag(
+        None, "The size of portable files, such as 256x256.", metavar="HEIGHTxWIDTH"
+    ),
+    edges: str | None = options.flag(
+        None,
+        "What portable files take and give: float, which is NCHW from 0 to 1, or bytes, which is "
+        "uint8 NHWC. Default: float.",
+    ),
     photos: options.Photos = None,
     _max_ram: options.TrialRam = None,
     _timeout: options.TrialTime = None,
@@ -40,11 +48,13 @@ def export(
     onnx, torchscript, executorch and executorch-int8 write model.onnx, model.ts, model.pte and
     model.int8.pte, which is calibrated on photographs. ort is ONNX Runtime's own format: model.ort,
     and model.int8.ort of a quantized bundle. tiles is model.int8.tiles.onnx, which
-    stylize --max-ram runs on pictures that do not fit in memory. web writes a page that stylises in
-    the browser: onnxruntime-web in it is what nstc web-setup fetched, and --photos are offered to
-    try it with.
+    stylize --max-ram runs on pictures that do not fit in memory. portable is
+    model.portable.HEIGHTxWIDTH.onnx, and model.int8.portable.HEIGHTxWIDTH.onnx of a quantized
+    bundle, of one --size in plain operators: for FFmpeg, OpenCV, OpenVINO and converters. web
+    writes a page that stylises in the browser: onnxruntime-web in it is what nstc web-setup
+    fetched, and --photos are offered to try it with.
     """
-    from nstc.compress.export.export_model import parse_size
+    from nstc.compress.export.options import parse_size
 
     with Bar() as bar:
         names = [name.strip() for name in formats.split(",")]
@@ -53,6 +63,8 @@ def export(
             formats=names,
             output=output,
             static=None if static is None else parse_size(static),
+            size=None if size is None else parse_size(size, "size"),
+            edges=edges,
             photos=nstc.photos_in(photos or []),
             progress=bar,
         )

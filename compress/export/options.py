@@ -1,0 +1,83 @@
+"""What `nstc export` was asked for, and whether that can be."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from nstc.compress.export import FOLDER, FORMATS, PORTABLE, WEB, ExportFormat
+from nstc.core import extensions
+from nstc.core.errors import OptionError
+from nstc.core.portable import EDGES
+
+# Formats of other packages.
+ADDED: Final = extensions.Extensions(extensions.FORMATS, ExportFormat, (*FORMATS, FOLDER, WEB))
+_LARGEST_SIDE: Final = 16384
+
+Size = tuple[int, int]  # height and width in pixels
+
+
+def parse_size(text: str, name: str = "static") -> Size:
+    """Height and width of "512x512"; `OptionError`, which calls it `name`, for anything else."""
+    height, separator, width = text.lower().partition("x")
+    if not (separator and height.isdecimal() and width.isdecimal()):
+        raise OptionError(f"{name} is {text}: expected HEIGHTxWIDTH in pixels, such as 512x512.")
+    return int(height), int(width)
+
+
+def refuse_bad_options(
+    models: int,
+    formats: Sequence[str],
+    output: Path | None,
+    *,
+    static: Size | None,
+    size: Size | None,
+    edges: str | None,
+) -> None:
+    """Raise `OptionError` for what can't be written of so many models."""
+    known: tuple[str, ...] = (*FORMATS, FOLDER, WEB)
+    if not set(formats) <= set(known):
+        known += ADDED.names()
+    unknown = [name for name in formats if name not in known]
+    if unknown or not formats:
+        given = ", ".join(unknown) or "empty"
+        raise OptionError(f"format is {given}: expected some of {', '.join(known)}.")
+    alone = next((name for name in (FOLDER, WEB) if name in formats), None)
+    if alone and (len(formats) > 1 or (static or size) is not None or output is None):
+        raise OptionError(
+            f"{alone} is written alone, beside the bundle: give --format {alone} with --output "
+            "FOLDER and no other format or size."
+        )
+    if models != 1 and (not models or alone != WEB):
+        raise OptionError(
+            f"{models} models are given, and {', '.join(formats)} takes one. Only a page, "
+            f"--format {WEB}, takes several."
+        )
+    if static is not None and "onnx" not in formats:
+        raise OptionError("static writes ONNX files only: give --format onnx with it.")
+    for name, given_size in (("static", static), ("size", size)):
+        if given_size is not None and not all(1 <= side <= _LARGEST_SIDE for side in given_size):
+            raise OptionError(
+                f"{name} is {given_size[0]}x{given_size[1]}: expected HEIGHTxWIDTH, "
+                f"each from 1 to {_LARGEST_SIDE}."
+            )
+    _refuse_bad_portable(formats, static, size, edges)
+
+
+def _refuse_bad_portable(
+    formats: Sequence[str], static: Size | None, size: Size | None, edges: str | None
+) -> None:
+    if PORTABLE not in formats:
+        if size is not None or edges is not None:
+            given = "edges" if size is None else "size"
+            raise OptionError(f"{given} is of portable files: give --format {PORTABLE} with it.")
+        return
+    if static is not None:
+        raise OptionError(
+            f"static writes no portable files: give --format {PORTABLE} alone, and --size."
+        )
+    if size is None:
+        raise OptionError(
+            f"{PORTABLE} files take one size: give --size HEIGHTxWIDTH, such as --size 256x256."
+        )
+    if edges is not None and edges not in EDGES:
+        raise OptionError(f"edges is {edges}: expected one of {', '.join(EDGES)}.")

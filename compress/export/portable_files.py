@@ -1,0 +1,110 @@
+"""Portable files: a student for one size, in operators that every runtime reads."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import onnx
+
+from nstc.compress.export import ExportedFile, checking
+from nstc.compress.graphs.portable import UnknownOperatorsError, portable_float, portable_int8
+from nstc.core import images, zoo
+from nstc.core.errors import ExportMismatchError, OptionError
+from nstc.core.portable import Edges, Portable
+from nstc.models.architectures import padded_length
+from nstc.models.student import StudentNetwork
+from nstc.runtime import agreement, arrays
+from nstc.runtime.arrays import CHECK_SEED, Difference, check_picture
+from nstc.runtime.onnx_session import OnnxSession
+from nstc.runtime.session import find_artifact
+
+if TYPE_CHECKING:
+    from nstc.compress.export.export_model import ExportSource
+
+_INT8: Final = "int8.onnx"
+
+
+def portable_files(
+    source: "ExportSource", size: tuple[int, int], edges: Edges
+) -> list[ExportedFile]:
+    """The float file, and that of the bundle's int8 file if it has one.
+
+    Raises:
+        OptionError: the network is no student without instance normalisation, or `size`, height
+            and width, is not of multiples that it takes.
+    """
+    name, network, contract = zoo.named(source.bundle.path), source.network, source.contract
+    if not isinstance(network, StudentNetwork) or contract.locality != "exact":
+        raise OptionError(
+            f"{name} can't be portable: it normalises by every picture's own statistics inside "
+            "(instance normalisation). Only students without it have the format portable: distill "
+            "it to one."
+        )
+    fitting = [padded_length(side, contract.size_multiple, contract.minimum_size) for side in size]
+    if [*size] != fitting:
+        raise OptionError(
+            f"size is {size[0]}x{size[1]}: portable files of {name} pad nothing and take multiples "
+            f"of {contract.size_multiple} pixels. Give {fitting[0]}x{fitting[1]}."
+        )
+    files = [_float_file(source, network, Portable(size=size, edges=edges, quantized=False))]
+    if _INT8 in source.bundle.artifacts:
+        quantized = Portable(size=size, edges=edges, quantized=True)
+        files.append(_int8_file(source, network, quantized))
+    return files
+
+
+def _float_file(source: "ExportSource", network: StudentNetwork, form: Portable) -> ExportedFile:
+    def write(path: Path) -> None:
+        by_bytes = form.edges == "bytes"
+        try:
+            graph = portable_float(network, form.size, byte_edges=by_bytes)
+        except UnknownOperatorsError as error:
+            raise _refused(source, error) from error
+        onnx.save(graph, path)
+
+    def check(path: Path) -> None:
+        checking.check_float(path, form.artifact, source.reference, form.size)
+
+    return ExportedFile(form.artifact, write, check)
+
+
+def _int8_file(source: "ExportSource", network: StudentNetwork, form: Portable) -> ExportedFile:
+    made_of = find_artifact(source.bundle, _INT8)
+
+    def write(path: Path) -> None:
+        by_bytes = form.edges == "bytes"
+        try:
+            graph = portable_int8(
+                onnx.load(made_of), network, source.contract, form.size, byte_edges=by_bytes
+            )
+        except UnknownOperatorsError as error:
+            raise _refused(source, error) from error
+        onnx.save(graph, path)
+
+    def check(path: Path) -> None:
+        checking.check_quantized(path, form.artifact, source.reference, form.size)
+        session, original = OnnxSession(path, form.artifact), OnnxSession(made_of, _INT8)
+        for picture in _pictures(form.size):
+            off = Difference.between(session.run(picture), original.run(picture))
+            exact = agreement.is_integer(source.bundle, form.artifact)
+            if off.rms > (0 if exact else arrays.rms_at(agreement.ROUNDED_AGAIN_DB)):
+                raise ExportMismatchError(
+                    f"{form.artifact} differs from {made_of.name} by up to {off.worst} of 255 "
+                    f"levels, {off.psnr_db:.1f} dB. It was not kept."
+                )
+
+    return ExportedFile(form.artifact, write, check)
+
+
+def _pictures(size: tuple[int, int]) -> list[images.Pixels]:
+    """A photograph, one of few levels, and `check_picture`."""
+    photo = checking.sample_picture(*size)
+    return [photo, np.asarray(photo // 128 * 255, np.uint8), check_picture(CHECK_SEED, *size)]
+
+
+def _refused(source: "ExportSource", error: UnknownOperatorsError) -> OptionError:
+    return OptionError(
+        f"{zoo.named(source.bundle.path)} can't be portable: its graph has {error}, which not "
+        "every runtime reads. Quantize it again if an older nstc did; blocks of another package "
+        "have to be made of convolutions, sums and clips."
+    )

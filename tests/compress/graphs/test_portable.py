@@ -1,0 +1,142 @@
+"""Portable graphs: what they are made of, and that they are the network's."""
+
+import itertools
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from onnx import shape_inference
+
+from nstc.compress.graphs.portable import (
+    EXACT_OPERATORS,
+    OPERATORS,
+    OPSET,
+    UnknownOperatorsError,
+    portable_float,
+    portable_int8,
+)
+from nstc.core.bundle import Bundle, open_bundle
+from nstc.models.architectures import AnySize, Core, load_as_deployed
+from nstc.models.student import Student, student_named
+
+SIZE = (64, 96)
+ZOO = [
+    *(f"zoo:{style}" for style in ("starry-night", "the-scream", "great-wave", "udnie")),
+    *(f"zoo:{style}/fast" for style in ("starry-night", "the-scream", "great-wave", "udnie")),
+]
+STRUCTURED = ["zoo:starry-night", "zoo:starry-night/fast"]
+
+
+def bundle_and_graphs(name: str) -> tuple[Bundle, dict[tuple[bool, bool], onnx.ModelProto]]:
+    """By whether the body is quantized, and whether edges are bytes."""
+    bundle = open_bundle(name)
+    network, deployed = load_as_deployed(bundle), onnx.load(bundle.artifact("int8"))
+    contract = bundle.manifest.contract
+    graphs = {}
+    for quantized, by_bytes in itertools.product((False, True), repeat=2):
+        if quantized:
+            graph = portable_int8(deployed, network, contract, SIZE, byte_edges=by_bytes)
+        else:
+            graph = portable_float(network, SIZE, byte_edges=by_bytes)
+        graphs[quantized, by_bytes] = graph
+    return bundle, graphs
+
+
+def operators(graph: onnx.ModelProto) -> set[str]:
+    return {node.op_type for node in graph.graph.node}
+
+
+@pytest.mark.parametrize("name", STRUCTURED)
+def test_graphs_are_made_of_plain_operators_of_an_old_opset(name: str) -> None:
+    _, graphs = bundle_and_graphs(name)
+    for (quantized, by_bytes), graph in graphs.items():
+        assert [(own.domain, own.version) for own in graph.opset_import] == [("", OPSET)]
+        assert operators(graph) <= (EXACT_OPERATORS if quantized and by_bytes else OPERATORS)
+        moves = [node for node in graph.graph.node if node.op_type == "DepthToSpace"]
+        assert len(moves) == (2 if name.endswith("fast") else 1)
+        assert all(onnx.helper.get_node_attr_value(own, "mode") == b"CRD" for own in moves)
+        assert ("DequantizeLinear" in operators(graph)) == (quantized or by_bytes)
+        # nothing but edges of bytes has another order of axes than the network's
+        assert ("Transpose" in operators(graph)) == by_bytes
+
+
+@pytest.mark.parametrize("name", STRUCTURED)
+def test_every_shape_is_known_before_the_graph_runs(name: str) -> None:
+    _, graphs = bundle_and_graphs(name)
+    for graph in graphs.values():
+        inferred = shape_inference.infer_shapes(graph, strict_mode=True, data_prop=True).graph
+        shapes = {value.name: value.type.tensor_type.shape for value in inferred.value_info}
+        shapes |= {value.name: value.type.tensor_type.shape for value in inferred.output}
+        made = {output for node in graph.graph.node for output in node.output}
+        assert made <= shapes.keys()
+        assert all(dim.HasField("dim_value") for own in shapes.values() for dim in own.dim)
+
+
+@pytest.mark.parametrize("name", STRUCTURED)
+def test_contracts_are_those_of_ffmpeg_and_of_devices(name: str) -> None:
+    """FFmpeg's dnn_processing asks for one input and one output of float NCHW, by their names."""
+    _, graphs = bundle_and_graphs(name)
+    for (_, by_bytes), graph in graphs.items():
+        [given], [made] = graph.graph.input, graph.graph.output
+        assert (given.name, made.name) == ("image", "stylized")
+        kind = onnx.TensorProto.UINT8 if by_bytes else onnx.TensorProto.FLOAT
+        dims = [1, *SIZE, 3] if by_bytes else [1, 3, *SIZE]
+        for value in (given, made):
+            assert value.type.tensor_type.elem_type == kind
+            assert [dim.dim_value for dim in value.type.tensor_type.shape.dim] == dims
+
+
+def test_a_picture_is_the_networks_in_float() -> None:
+    """Also one of the least contrast, whose deviation is the floor."""
+    network = student_named("fast").eval()
+    session = onnxruntime.InferenceSession(portable_float(network, SIZE).SerializeToString())
+    contract = network.contract()
+    whole = AnySize(Core(network), contract.size_multiple, contract.minimum_size)
+    for contrast in (1, 0.01):
+        picture = 0.5 + contrast * (torch.rand(1, 3, *SIZE) - 0.5)
+        with torch.inference_mode():
+            expected = whole(picture).numpy()
+        (painted,) = session.run(None, {"image": picture.numpy()})
+        assert painted == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_integers_with_edges_of_bytes_give_the_same_picture_bit_for_bit(name: str) -> None:
+    bundle = open_bundle(name)
+    deployed, network = onnx.load(bundle.artifact("int8")), load_as_deployed(bundle)
+    contract = bundle.manifest.contract
+    graph = portable_int8(deployed, network, contract, SIZE, byte_edges=True)
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 1, *SIZE, 3), np.uint8)
+    pictures[1] //= 32
+    sessions = [onnxruntime.InferenceSession(own.SerializeToString()) for own in (graph, deployed)]
+    for picture in pictures:
+        painted, expected = (own.run(None, {"image": picture})[0] for own in sessions)
+        assert (painted == expected).all()
+        assert expected.std() > 5
+
+
+@pytest.mark.parametrize("name", STRUCTURED)
+def test_the_same_integers_are_behind_edges_of_floats(name: str) -> None:
+    """But for a byte here and there, where float32 rounds what is normalised to another one."""
+    bundle = open_bundle(name)
+    deployed, network = onnx.load(bundle.artifact("int8")), load_as_deployed(bundle)
+    graph = portable_int8(deployed, network, bundle.manifest.contract, SIZE)
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 256, (1, *SIZE, 3), np.uint8)
+    own, original = (
+        onnxruntime.InferenceSession(each.SerializeToString()) for each in (graph, deployed)
+    )
+    floats = (picture / np.float32(255)).transpose(0, 3, 1, 2)
+    (painted,) = own.run(None, {"image": floats})
+    (expected,) = original.run(None, {"image": picture})
+    off = painted.transpose(0, 2, 3, 1) * 255 - expected
+    assert np.sqrt(np.mean(off**2)) < 2
+
+
+def test_blocks_of_other_operators_are_refused() -> None:
+    network = Student(8, [8]).eval()
+    network.stem = torch.nn.Sequential(network.stem, torch.nn.Softplus())
+    with pytest.raises(UnknownOperatorsError, match="Softplus"):
+        portable_float(network, SIZE)
