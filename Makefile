@@ -18,7 +18,7 @@ ZOO := $(patsubst models/zoo/%,zoo:%,$(patsubst %/student,%,$(wildcard models/zo
 
 .PHONY: demo test docs docs-serve house lint typetree types imports unit test-base base-sizes gate gate-quality gate-instructions explore format clean web-setup \
 	zoo-baseline zoo-report readme-pictures test-slow test-docs test-notebook test-ssh test-web test-cuda test-executorch \
-	test-ray bench-ray \
+	test-ray bench-ray test-everywhere \
 	test-lowest test-lowest-compress test-gate-proof test-fuzz test-kills test-batch test-deploy \
 	test-memory emulators test-emulated \
 	bench-gate bench-startup bench-repeatability bench-device bench-calibration-memory \
@@ -146,6 +146,13 @@ test-executorch: $(READY)  ## installs the extra, then makes and runs .pte files
 test-ray: $(READY)  ## installs the extra and moto; a cluster of two nodes and a server of S3 on loopback
 	$(BIN)/python -m pip install --quiet --editable ".[ray]" "moto[server]>=5"
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m ray --durations=10
+
+EVERYWHERE := .venv-everywhere
+
+test-everywhere:  ## portable files in OpenCV and OpenVINO, in an environment of its own
+	$(MAKE) --no-print-directory VENV=$(EVERYWHERE) $(EVERYWHERE)/.ready
+	$(EVERYWHERE)/bin/python -m pip install --quiet --editable ".[everywhere]"
+	OMP_NUM_THREADS=1 $(EVERYWHERE)/bin/python -m pytest -m everywhere --durations=10
 
 bench-ray: $(READY)  ## pictures a second of one worker and of two, on a quiet machine; PHOTOS=folder
 	$(BIN)/python -m pip install --quiet --editable ".[ray]"

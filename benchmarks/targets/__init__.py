@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from nstc.benchmarks.targets import adb, browser, cpu, cuda, instructions, ssh
+from nstc.benchmarks.targets import adb, browser, cpu, cuda, instructions, opencv, openvino, ssh
 from nstc.benchmarks.targets.base import Target, TargetKind
 from nstc.core import extensions
 from nstc.core.errors import OptionError
@@ -19,6 +19,8 @@ TARGETS: Final[Mapping[str, TargetKind]] = {
     "cuda": cuda.CUDA,
     "executorch": cpu.EXECUTORCH,
     "torchscript": cpu.TORCHSCRIPT,
+    "opencv": opencv.OPENCV,
+    "openvino": openvino.OPENVINO,
     **browser.KINDS,
 }
 ADDED: Final = extensions.Extensions(extensions.TARGETS, TargetKind, TARGETS)

@@ -257,6 +257,8 @@ class TestNumbers:
             (["export", "m", "--static", "0x0"], "from 1 to"),
             (["export", "m", "--static", "99999999x8"], "from 1 to"),
             (["export", "m", "--static", "512"], "such as 512x512"),
+            (["export", "m", "--format", "portable"], "give --size HEIGHTxWIDTH"),
+            (["export", "m", "--format", "portable", "--size", "8"], "size is 8: expected HEIGHT"),
             (["stylize", "a.png", "-o", "b.psd"], "use one of .png"),
             (["serve", "--max-upload", "much"], "max-upload is much: expected a size"),
             (["serve", "--max-upload", "1GB"], "expected from 1KiB to 256MiB"),

@@ -17,6 +17,10 @@ EXPORT = "nstc.compress.export.export_model.export"
         ([], "output", None),
         (["-o", "files"], "output", Path("files")),
         ([], "static", None),
+        ([], "size", None),
+        (["--format", "portable", "--size", "64x96"], "size", (64, 96)),
+        ([], "edges", None),
+        (["--edges", "bytes"], "edges", "bytes"),
         (["--static", "480X640"], "static", (480, 640)),
         (["--format", "executorch,executorch-int8"], "formats", ["executorch", "executorch-int8"]),
     ],
@@ -30,7 +34,14 @@ def test_each_flag_arrives(nstc, record, arguments, field, value) -> None:
 
 
 def test_no_flag_is_forgotten_here(flags_of) -> None:
-    assert flags_of("export") == {"--format", "--output", "--static", "--photos"}
+    assert flags_of("export") == {
+        "--format",
+        "--output",
+        "--static",
+        "--size",
+        "--edges",
+        "--photos",
+    }
 
 
 def test_photographs_to_calibrate_on_arrive(nstc, record, photo_folder) -> None:
@@ -63,6 +74,10 @@ def test_files_go_into_the_bundle(nstc, student_bundle) -> None:
         (
             ["zoo:udnie/teacher", "--format", "onnx", "--static", "64x32"],
             "nstc export zoo:udnie/teacher -o udnie-teacher --format onnx --static 64x32",
+        ),
+        (
+            ["zoo:udnie", "--format", "portable", "--size", "64x32", "--edges", "bytes"],
+            "nstc export zoo:udnie -o udnie --format portable --size 64x32 --edges bytes",
         ),
     ],
 )

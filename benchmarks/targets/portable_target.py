@@ -1,0 +1,141 @@
+"""What targets share that run portable files in another runtime on this machine's cores.
+
+Such a runtime takes float pictures, in a graph of one size. The reference is its float file for any
+size, since a teacher has no portable one.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from nstc.benchmarks.subjects import FLOAT, Probe, Subject
+from nstc.benchmarks.targets import base
+from nstc.benchmarks.targets.base import Measurement, RowFacts
+from nstc.benchmarks.timing.latency import RunClock, processor_clock
+from nstc.benchmarks.timing.machine import pinned
+from nstc.core import Progress, bundle
+from nstc.core.errors import CorruptBundleError, OptionError, TargetError
+from nstc.core.images import Pixels
+from nstc.core.portable import Portable
+from nstc.core.recipe import BenchRecipe
+from nstc.runtime.arrays import checked, to_unit_nchw, unit_to_pixels
+from nstc.runtime.onnx_session import first_line
+from nstc.runtime.session import Session
+
+Floats = npt.NDArray[np.float32]
+Load = Callable[[Path, int], Callable[[Floats], Floats]]
+"""Opens a float file with so many threads, as a function of (1, 3, H, W) in [0, 1]."""
+_INT8: Final = "int8.onnx"
+
+
+class RuntimeSession:
+    """A float file in another runtime; see `nstc.runtime.session.Session`.
+
+    `TargetError` if the runtime, called `shown`, can't load it.
+    """
+
+    def __init__(self, path: Path, artifact: str, threads: int, load: Load, shown: str) -> None:
+        self.path, self.artifact = path, artifact
+        self._threads, self._load, self._shown = threads, load, shown
+        portable = Portable.called(artifact)
+        self.fixed_size = None if portable is None else portable.size
+        self._run = self._told(load, path, threads)
+
+    def _told(self, call: Callable[..., Any], *given: Any) -> Any:
+        try:
+            return call(*given)
+        # each has classes of errors of its own, which are not there where it is not installed
+        except Exception as error:
+            raise TargetError(
+                f"{self._shown} can't run {self.path.name}: {first_line(error):.300}"
+            ) from error
+
+    def reopened(self) -> "RuntimeSession":
+        """The same file in a new session."""
+        return RuntimeSession(self.path, self.artifact, self._threads, self._load, self._shown)
+
+    def prepare(self, rgb: Pixels) -> Floats:
+        """(H, W, 3) uint8 as (1, 3, H, W) in [0, 1]; `OptionError` if it is of another size."""
+        size = checked(rgb).shape[:2]
+        fixed = self.fixed_size
+        if fixed is not None and fixed != size:
+            raise OptionError(
+                f"{self.path.name} takes pictures of {fixed[0]}x{fixed[1]} (height x width) only, "
+                f"this one is {size[0]}x{size[1]}: resize it."
+            )
+        return np.ascontiguousarray(to_unit_nchw(rgb))
+
+    def infer(self, feed: Floats) -> Floats:
+        """Run the graph; `CorruptBundleError` if the output is not of the input's size."""
+        raw: Floats = self._told(self._run, feed)
+        if raw.shape != feed.shape:
+            raise CorruptBundleError(
+                f"{self.path} gives {list(raw.shape)} of {list(feed.shape)} in {self._shown}: "
+                "expected a picture of the same size."
+            )
+        return raw
+
+    def finish(self, raw: Floats) -> Pixels:
+        """What the graph gave as (H, W, 3) uint8; `UnusableModelError` if it is not finite."""
+        return unit_to_pixels(raw[0].transpose(1, 2, 0), self.path)
+
+    def run(self, rgb: Pixels) -> Pixels:
+        """Stylise (H, W, 3) uint8; raises what the three raise."""
+        return self.finish(self.infer(self.prepare(rgb)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PortableTarget:
+    """Another runtime on cores of this machine; see `nstc.benchmarks.targets.base.Target`."""
+
+    name: str  # as in results and after `--target`: opencv:2
+    runtime: str  # with its version: opencv 5.0.0
+    cores: tuple[int, ...]  # numbers of the cores that the threads are pinned to
+    load: Load
+    draws_on: str  # its pictures are judged by themselves: integers round in each in another way
+    reference_artifact: ClassVar[str] = FLOAT
+    reports_memory: ClassVar[bool] = False
+
+    def artifacts(self, subject: Subject, size: int) -> tuple[str, ...]:
+        """The portable float file, and that of the int8 file of a bundle that holds one."""
+        quantized = subject.bundle is not None and _INT8 in subject.bundle.artifacts
+        return tuple(
+            Portable(size=(size, size), edges="float", quantized=own).artifact
+            for own in ((False, True) if quantized else (False,))
+        )
+
+    def open(self, subject: Subject, artifact: str, probe: Probe) -> Session:  # noqa: ARG002
+        """A session on a float file of a bundle; raises as `Target.open`."""
+        name = bundle.artifact_name(artifact)
+        portable = Portable.called(name)
+        if name != FLOAT and (portable is None or portable.edges != "float"):
+            raise OptionError(
+                f"target {self.name} runs {FLOAT} and portable files with edges of floats, not "
+                f"{artifact}: leave --artifact out."
+            )
+        if subject.bundle is None:
+            raise OptionError(
+                f"target {self.name} runs files of bundles, and {subject.path} is an ONNX file: "
+                "distill it to a bundle, or give --target cpu."
+            )
+        path = subject.store(subject.bundle, name, trust=subject.trust)
+        with pinned(self.cores):
+            return RuntimeSession(path, name, len(self.cores), self.load, self.runtime)
+
+    def measure(
+        self, sessions: Sequence[Session], picture: Pixels, recipe: BenchRecipe, progress: Progress
+    ) -> Measurement:
+        """Alternate within this process."""
+        # several threads wait for each other: their processor time is not the picture's time
+        clock = processor_clock() if len(self.cores) == 1 else RunClock()
+        with pinned(self.cores):
+            timings = base.alternate_sessions(sessions, picture, recipe, progress, clock)
+        return Measurement(
+            timings=timings,
+            place={"runtime": self.runtime, "threads": len(self.cores)},
+            rows=tuple(RowFacts() for _ in sessions[1:]),
+        )
