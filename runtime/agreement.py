@@ -29,7 +29,7 @@ _ROUNDED: Final = ("int8.", "dynamic.", "weights-", "fp16.")  # beginnings: weig
 # calibrated on. Files of one network read 42 dB and more, those of another style up to 17 dB.
 _ANOTHER_NETWORK_DB: Final = 20.0
 # Of a file that has the integers of another and rounds in front of them differently: a byte is a
-# patch behind some layers. Portable files with edges of floats read TODO dB and more.
+# patch behind some layers. Portable files with edges of floats read 50 dB and more.
 ROUNDED_AGAIN_DB: Final = 40.0
 
 

@@ -15,7 +15,6 @@ import numpy.typing as npt
 from nstc.benchmarks.subjects import FLOAT, Probe, Subject
 from nstc.benchmarks.targets import base
 from nstc.benchmarks.targets.base import Measurement, RowFacts
-from nstc.benchmarks.timing.latency import RunClock, processor_clock
 from nstc.benchmarks.timing.machine import pinned
 from nstc.core import Progress, bundle
 from nstc.core.errors import CorruptBundleError, OptionError, TargetError
@@ -129,11 +128,9 @@ class PortableTarget:
     def measure(
         self, sessions: Sequence[Session], picture: Pixels, recipe: BenchRecipe, progress: Progress
     ) -> Measurement:
-        """Alternate within this process."""
-        # several threads wait for each other: their processor time is not the picture's time
-        clock = processor_clock() if len(self.cores) == 1 else RunClock()
+        """Alternate within this process, by the time of day: a runtime's threads are its own."""
         with pinned(self.cores):
-            timings = base.alternate_sessions(sessions, picture, recipe, progress, clock)
+            timings = base.alternate_sessions(sessions, picture, recipe, progress)
         return Measurement(
             timings=timings,
             place={"runtime": self.runtime, "threads": len(self.cores)},

@@ -71,6 +71,7 @@ NOT_RUN = {
     "--target cuda": "needs a GPU",
     "--target instructions": "needs Valgrind",
     "--target web": "needs a browser: make test-web",
+    "--target opencv": "needs the extra: make test-everywhere",
     "--target executorch": "needs the extra: make test-executorch",
     "--format web": "needs what nstc web-setup fetches: make test-web",
     "--format executorch": "needs the extra: make test-executorch",
