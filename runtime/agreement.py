@@ -11,7 +11,7 @@ from typing import Final
 from nstc.core.bundle import Bundle, artifact_file
 from nstc.core.errors import ExportMismatchError
 from nstc.core.images import Pixels
-from nstc.core.portable import Portable, takes_bytes
+from nstc.core.portable_names import Portable, takes_bytes
 from nstc.runtime import arrays
 from nstc.runtime.arrays import CHECK_SEED, CHECK_SIZE, Difference, Transfer, check_picture
 from nstc.runtime.session import Session

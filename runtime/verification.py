@@ -16,7 +16,7 @@ from nstc.core.errors import (
 )
 from nstc.core.files import scratch_folder
 from nstc.core.model_names import local_path
-from nstc.core.portable import takes_bytes
+from nstc.core.portable_names import takes_bytes
 from nstc.runtime import arrays
 from nstc.runtime.agreement import CheckPictures
 from nstc.runtime.arrays import CHECK_SEED, CHECK_SIZE, check_picture, refuse_one_colour

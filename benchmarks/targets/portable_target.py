@@ -19,7 +19,7 @@ from nstc.benchmarks.timing.machine import pinned
 from nstc.core import Progress, bundle
 from nstc.core.errors import CorruptBundleError, OptionError, TargetError
 from nstc.core.images import Pixels
-from nstc.core.portable import Portable
+from nstc.core.portable_names import Portable
 from nstc.core.recipe import BenchRecipe
 from nstc.runtime.arrays import checked, to_unit_nchw, unit_to_pixels
 from nstc.runtime.onnx_session import first_line

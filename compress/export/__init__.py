@@ -33,7 +33,7 @@ class ExportFormat:
 # files that a bundle keeps under its manifest's seal and that `--artifact` runs.
 FOLDER: Final = "folder"  # for a board
 WEB: Final = "web"  # a page for any static host, with one model or several
-PORTABLE: Final = "portable"  # its artifacts are called by size and edges: `core.portable`
+PORTABLE: Final = "portable"  # its artifacts are called by size and edges: `core.portable_names`
 FORMATS: Final[Mapping[str, ExportFormat]] = {
     "onnx": ExportFormat("onnx", lambda source: [source.onnx_of(None)]),
     "torchscript": ExportFormat("ts", lambda source: [source.torchscript()]),

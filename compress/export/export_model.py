@@ -14,8 +14,8 @@ from nstc.benchmarks import bench as benchmark
 from nstc.benchmarks.gate import check_models
 from nstc.compress.export import FOLDER, FORMATS, PORTABLE, WEB, ExportedFile, checking
 from nstc.compress.export.board_folder import write_board_folder
+from nstc.compress.export.export_request import ADDED, Size, refuse_bad_options
 from nstc.compress.export.mobile_formats import executorch_program, write_ort
-from nstc.compress.export.options import ADDED, Size, refuse_bad_options
 from nstc.compress.export.portable_files import portable_files
 from nstc.compress.export.web_folder import write_web_folder
 from nstc.compress.graphs.deployed import edges_of, with_other_edges
@@ -27,7 +27,7 @@ from nstc.core.errors import OptionError, PhotosError
 from nstc.core.files import locked, scratch_folder
 from nstc.core.manifest import Contract, Step
 from nstc.core.photos import PhotoSet, sample_photos
-from nstc.core.portable import Edges, Portable
+from nstc.core.portable_names import Edges, Portable
 from nstc.models.architectures import load, load_as_deployed
 from nstc.models.tensors import images_to_tensor
 from nstc.runtime.check_vectors import read_check_vectors, write_check_vectors
@@ -196,16 +196,11 @@ def export(
             "folder" alone, for a board; or "web" alone, a page with the models for any static host.
         output: A folder for the files. None puts them into the bundle, in one step.
         static: Height and width of the only pictures the files will take, which phone delegates
-            want. Writes `model.HEIGHTxWIDTH.onnx`, of a quantized bundle also
-            `model.int8.HEIGHTxWIDTH.onnx`, and no TorchScript.
-        size: Height and width of the only pictures that portable files take, multiples of what
-            the network pads to: `model.portable.HEIGHTxWIDTH.onnx`, of a quantized bundle also
-            `model.int8.portable.HEIGHTxWIDTH.onnx`.
-        edges: What portable files take and give, of `EDGES`: "float" unless given. Files with
-            edges of bytes are called portable-bytes.
-        photos: To calibrate `model.int8.pte` on, at most `CALIBRATION_PHOTOS` of them; they are
-            recorded in the history of a bundle that gets the file. Or to try a page with. None:
-            sample photographs.
+            want. Writes `model.HEIGHTxWIDTH.onnx`, quantized too, and no TorchScript.
+        size: The same of portable files, multiples of what the network pads to: see `Portable`.
+        edges: What portable files take and give, of `EDGES`: "float" unless given.
+        photos: To calibrate `model.int8.pte` on, at most `CALIBRATION_PHOTOS` of them, which its
+            history records; or to try a page with. None: sample photographs.
         progress: Receives an update for every file and photograph.
 
     Returns:
@@ -233,17 +228,21 @@ def export(
             progress=progress or Silent(),
         )
     (model,) = models
-    chosen = (photos if photos is not None else sample_photos()).take(CALIBRATION_PHOTOS)
-    opened: contextlib.AbstractContextManager[Bundle] = bundles.bundle_to_revise(model)
-    if output is not None:
-        own = model if isinstance(model, Bundle) else bundles.open_bundle(model)
-        opened = contextlib.nullcontext(own)
-    with opened as bundle:
+    photos = (photos if photos is not None else sample_photos()).take(CALIBRATION_PHOTOS)
+    with _opened(model, output) as bundle:
         _refuse_shipped(bundle, formats, output, static=static, size=size, edges=edges)
         network = load_as_deployed(bundle)
         checking.refuse_unusable_network(network, bundle.path)
-        source = ExportSource(bundle, network, chosen, progress or Silent(), size, edges or "float")
+        source = ExportSource(bundle, network, photos, progress or Silent(), size, edges or "float")
         return _export(source, formats, output, static)
+
+
+def _opened(model: Model, output: Path | None) -> contextlib.AbstractContextManager[Bundle]:
+    """The bundle, to be revised unless files go to an `output` folder."""
+    if output is None:
+        return bundles.bundle_to_revise(model)
+    own = model if isinstance(model, Bundle) else bundles.open_bundle(model)
+    return contextlib.nullcontext(own)
 
 
 def _refuse_shipped(

@@ -10,7 +10,7 @@ from nstc.compress.export import ExportedFile, checking
 from nstc.compress.graphs.portable import UnknownOperatorsError, portable_float, portable_int8
 from nstc.core import images, zoo
 from nstc.core.errors import ExportMismatchError, OptionError
-from nstc.core.portable import Edges, Portable
+from nstc.core.portable_names import Edges, Portable
 from nstc.models.architectures import padded_length
 from nstc.models.student import StudentNetwork
 from nstc.runtime import agreement, arrays

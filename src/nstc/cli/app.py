@@ -279,7 +279,7 @@ def _fail(error: errors.NstcError) -> NoReturn:
 def _making(artifact: str, bundle: Path) -> str:
     """The command that makes a file which a bundle lacks."""
     from nstc.compress.export import FORMATS
-    from nstc.core.portable import Portable
+    from nstc.core.portable_names import Portable
     from nstc.core.zoo import named, zoo_name_of
 
     modes = {

@@ -14,7 +14,7 @@ from torch import nn
 from nstc.compress.export import export_model
 from nstc.compress.export.checking import eager_reference, sample_picture
 from nstc.compress.export.export_model import export, made_artifact
-from nstc.compress.export.options import parse_size
+from nstc.compress.export.export_request import parse_size
 from nstc.compress.quantization.summary import QuantizationReport
 from nstc.core.bundle import Bundle, open_bundle
 from nstc.core.errors import ArtifactError, ExportMismatchError, OptionError, PhotosError

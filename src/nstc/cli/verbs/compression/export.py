@@ -49,12 +49,11 @@ def export(
     model.int8.pte, which is calibrated on photographs. ort is ONNX Runtime's own format: model.ort,
     and model.int8.ort of a quantized bundle. tiles is model.int8.tiles.onnx, which
     stylize --max-ram runs on pictures that do not fit in memory. portable is
-    model.portable.HEIGHTxWIDTH.onnx, and model.int8.portable.HEIGHTxWIDTH.onnx of a quantized
-    bundle, of one --size in plain operators: for FFmpeg, OpenCV, OpenVINO and converters. web
-    writes a page that stylises in the browser: onnxruntime-web in it is what nstc web-setup
-    fetched, and --photos are offered to try it with.
+    model.portable.HEIGHTxWIDTH.onnx, quantized too, of one --size in plain operators: for FFmpeg,
+    OpenCV, OpenVINO and converters. web writes a page that stylises in the browser: onnxruntime-web
+    in it is what nstc web-setup fetched, and --photos are offered to try it with.
     """
-    from nstc.compress.export.options import parse_size
+    from nstc.compress.export.export_request import parse_size
 
     with Bar() as bar:
         names = [name.strip() for name in formats.split(",")]

@@ -7,7 +7,7 @@ from typing import Final
 from nstc.compress.export import FOLDER, FORMATS, PORTABLE, WEB, ExportFormat
 from nstc.core import extensions
 from nstc.core.errors import OptionError
-from nstc.core.portable import EDGES
+from nstc.core.portable_names import EDGES
 
 # Formats of other packages.
 ADDED: Final = extensions.Extensions(extensions.FORMATS, ExportFormat, (*FORMATS, FOLDER, WEB))
