@@ -27,7 +27,7 @@ from nstc.core.errors import OptionError, PhotosError
 from nstc.core.files import locked, scratch_folder
 from nstc.core.manifest import Contract, Step
 from nstc.core.photos import PhotoSet, sample_photos
-from nstc.core.portable_names import Edges, Portable
+from nstc.core.portable_names import Portable
 from nstc.models.architectures import load, load_as_deployed
 from nstc.models.tensors import images_to_tensor
 from nstc.runtime.check_vectors import read_check_vectors, write_check_vectors
@@ -55,7 +55,7 @@ class ExportSource:
     photos: PhotoSet = dataclasses.field(default_factory=sample_photos)  # to calibrate on
     progress: Progress = dataclasses.field(default_factory=Silent)
     size: Size | None = None  # of portable files
-    edges: Edges = "float"  # likewise
+    edges: str = "float"  # likewise, of `EDGES`
 
     @property
     def contract(self) -> Contract:
@@ -182,7 +182,7 @@ def export(
     output: Path | None = None,
     static: Size | None = None,
     size: Size | None = None,
-    edges: Edges | None = None,
+    edges: str | None = None,
     photos: PhotoSet | None = None,
     progress: Progress | None = None,
 ) -> list[Path]:
@@ -207,7 +207,7 @@ def export(
         The files that were written.
 
     Raises:
-        OptionError: an unknown format, an impossible size.
+        OptionError: an unknown format, an impossible size, a network that has no such file.
         MissingExtraError: what a format is made by is not installed.
         ExtensionError: a package adds a format, and it can't be used.
         UnusableModelError: weights or pictures are not finite, or the network gives one colour.

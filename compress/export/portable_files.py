@@ -10,7 +10,7 @@ from nstc.compress.export import ExportedFile, checking
 from nstc.compress.graphs.portable import UnknownOperatorsError, portable_float, portable_int8
 from nstc.core import images, zoo
 from nstc.core.errors import ExportMismatchError, OptionError
-from nstc.core.portable_names import Edges, Portable
+from nstc.core.portable_names import Portable
 from nstc.models.architectures import padded_length
 from nstc.models.student import StudentNetwork
 from nstc.runtime import agreement, arrays
@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 _INT8: Final = "int8.onnx"
 
 
-def portable_files(
-    source: "ExportSource", size: tuple[int, int], edges: Edges
-) -> list[ExportedFile]:
+def portable_files(source: "ExportSource", size: tuple[int, int], edges: str) -> list[ExportedFile]:
     """The float file, and that of the bundle's int8 file if it has one.
 
     Raises:

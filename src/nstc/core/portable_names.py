@@ -2,10 +2,9 @@
 
 import re
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Final
 
-Edges = Literal["float", "bytes"]
-EDGES: Final[tuple[Edges, ...]] = get_args(Edges)
+EDGES: Final = ("float", "bytes")
 """What such a file takes and gives: float32 NCHW in [0, 1], or uint8 NHWC."""
 _NAMES: Final = re.compile(r"(int8\.)?portable(-bytes)?\.([1-9]\d{0,4})x([1-9]\d{0,4})\.onnx")
 
@@ -15,7 +14,7 @@ class Portable:
     """One of a bundle's portable files."""
 
     size: tuple[int, int]  # height and width in pixels of the only pictures that it takes
-    edges: Edges
+    edges: str  # of `EDGES`
     quantized: bool  # whether its body is that of `model.int8.onnx`
 
     @property

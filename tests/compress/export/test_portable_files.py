@@ -93,7 +93,7 @@ def test_a_missing_file_is_made_in_the_cache(
     )
     assert (painted == expected).all()
     with pytest.raises(ArtifactError, match=r"holds no artifact int8\.portable"):
-        made_artifact(student_bundle, name)
+        made_artifact(student_bundle, "int8.portable.32x32.onnx")
 
 
 @pytest.mark.parametrize("edges", ["float", "bytes"])
