@@ -19,7 +19,7 @@ from nstc.runtime.arrays import Difference
 from nstc.runtime.foreign.probing import probe_contract
 from nstc.runtime.session import Session
 
-RUNTIMES: Final = ("opencv", "openvino")
+RUNTIMES: Final = ("opencv", "openvino", "ncnn")
 MODELS: Final = ("zoo:starry-night", "zoo:starry-night/fast")
 SIZES: Final = (256, 512)
 _RUNS: Final = 20

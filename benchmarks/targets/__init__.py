@@ -3,7 +3,17 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from nstc.benchmarks.targets import adb, browser, cpu, cuda, instructions, opencv, openvino, ssh
+from nstc.benchmarks.targets import (
+    adb,
+    browser,
+    cpu,
+    cuda,
+    instructions,
+    ncnn,
+    opencv,
+    openvino,
+    ssh,
+)
 from nstc.benchmarks.targets.base import Target, TargetKind
 from nstc.core import extensions
 from nstc.core.errors import OptionError
@@ -21,6 +31,7 @@ TARGETS: Final[Mapping[str, TargetKind]] = {
     "torchscript": cpu.TORCHSCRIPT,
     "opencv": opencv.OPENCV,
     "openvino": openvino.OPENVINO,
+    "ncnn": ncnn.NCNN,
     **browser.KINDS,
 }
 ADDED: Final = extensions.Extensions(extensions.TARGETS, TargetKind, TARGETS)

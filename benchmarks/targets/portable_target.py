@@ -96,12 +96,14 @@ class PortableTarget:
     cores: tuple[int, ...]  # numbers of the cores that the threads are pinned to
     load: Load
     draws_on: str  # its pictures are judged by themselves: integers round in each in another way
+    runs_integers: bool = True  # whether it reads int8 files
     reference_artifact: ClassVar[str] = FLOAT
     reports_memory: ClassVar[bool] = False
 
     def artifacts(self, subject: Subject, size: int) -> tuple[str, ...]:
-        """The portable float file, and that of the int8 file of a bundle that holds one."""
-        quantized = subject.bundle is not None and _INT8 in subject.bundle.artifacts
+        """The portable float file, and that of an int8 file where there is one and it runs."""
+        held = () if subject.bundle is None else subject.bundle.artifacts
+        quantized = self.runs_integers and _INT8 in held
         return tuple(
             Portable(size=(size, size), edges="float", quantized=own).artifact
             for own in ((False, True) if quantized else (False,))
@@ -111,10 +113,14 @@ class PortableTarget:
         """A session on a float file of a bundle; raises as `Target.open`."""
         name = bundle.artifact_name(artifact)
         portable = Portable.called(name)
-        if name != FLOAT and (portable is None or portable.edges != "float"):
+        fits = portable is not None and portable.edges == "float"
+        if portable is not None and portable.quantized:
+            fits = fits and self.runs_integers
+        if name != FLOAT and not fits:
+            integers = "" if self.runs_integers else " that are not quantized"
             raise OptionError(
-                f"target {self.name} runs {FLOAT} and portable files with edges of floats, not "
-                f"{artifact}: leave --artifact out."
+                f"target {self.name} runs {FLOAT} and portable files with edges of floats"
+                f"{integers}, not {artifact}: leave --artifact out."
             )
         if subject.bundle is None:
             raise OptionError(

@@ -13,7 +13,7 @@ def test_portable_files_give_the_picture_that_onnx_runtime_gives(runtime: str) -
     """Floats within a level; of integers each runtime rounds some differently, far from a fault."""
     assert TARGETS[runtime].availability() is None
     found = list(places(runtime, 256))
-    assert len(found) == 2 * len(MODELS)
+    assert len(found) == len(MODELS) * (1 if runtime == "ncnn" else 2)
     for place in found:
         if place.artifact.startswith("int8."):
             assert place.off.psnr_db > 44, place

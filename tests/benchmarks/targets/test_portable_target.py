@@ -1,14 +1,17 @@
 """Other runtimes as targets: which files, which sizes, and what is told where one fails."""
 
+import dataclasses
 import sys
 from pathlib import Path
 from types import ModuleType
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
 
 from nstc.benchmarks.subjects import Subject, find_subject
 from nstc.benchmarks.targets import base, parse_target
+from nstc.benchmarks.targets.ncnn import load as load_ncnn
 from nstc.benchmarks.targets.portable_target import PortableTarget
 from nstc.core import Silent
 from nstc.core.errors import CorruptBundleError, OptionError, TargetError
@@ -72,6 +75,38 @@ def test_other_files_and_sizes_are_refused(subject, foreign_file) -> None:
         session.run(np.zeros((8, 16, 3), np.uint8))
 
 
+def test_one_without_integers_runs_the_float_file_alone(subject) -> None:
+    own = dataclasses.replace(target(), runs_integers=False)
+    assert own.artifacts(subject, 16) == (FLOAT,)
+    with pytest.raises(OptionError, match="that are not quantized, not int8"):
+        own.open(subject, INT8, probe_contract)
+
+
+@pytest.mark.parametrize(
+    ("program", "told"),
+    [
+        ("echo no such operator >&2; exit 3", "pnnx ended with code 3 and said: no such operator"),
+        ("echo done > model.ncnn.param", "pnnx ended with code 0 and said: nothing"),
+    ],
+)
+def test_a_converter_that_breaks_is_told_and_nothing_half_written_is_left(
+    subject, monkeypatch, tmp_path, program, told
+) -> None:
+    """It exits with an error, or leaves one of its two files out."""
+    (tmp_path / "pnnx").write_text(f"#!/bin/sh\n{program}\n", encoding="utf-8")
+    (tmp_path / "pnnx").chmod(0o755)
+    pnnx, ncnn = ModuleType("pnnx"), MagicMock()
+    pnnx.EXEC_PATH = str(tmp_path / "pnnx")
+    monkeypatch.setitem(sys.modules, "pnnx", pnnx)
+    monkeypatch.setitem(sys.modules, "ncnn", ncnn)
+    kept = cached_artifact(subject.bundle, FLOAT).parent
+    before = sorted(kept.iterdir())
+    session = target(load_ncnn).open(subject, FLOAT, probe_contract)
+    with pytest.raises(TargetError, match=told):
+        session.run(np.zeros((16, 16, 3), np.uint8))
+    assert sorted(kept.iterdir()) == before
+
+
 def test_a_runtime_that_can_not_run_a_file_is_told_in_its_own_words(subject) -> None:
     def breaks(path, threads):
         raise ValueError("no layer Frobnicate\n" + "of a long trace\n" * 99)
@@ -83,7 +118,7 @@ def test_a_runtime_that_can_not_run_a_file_is_told_in_its_own_words(subject) -> 
         cut.open(subject, FLOAT, probe_contract).run(np.zeros((16, 16, 3), np.uint8))
 
 
-@pytest.mark.parametrize("name", ["opencv", "openvino"])
+@pytest.mark.parametrize("name", ["opencv", "openvino", "ncnn"])
 def test_where_it_is_not_installed_the_line_that_installs_it_is_told(monkeypatch, name) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(
