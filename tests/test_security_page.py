@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from nstc.cli.app import VERBS
-from nstc.core.fetching import MAX_REDIRECTS
 from nstc.core.manifest import MAX_TOTAL_BYTES
-from nstc.core.zipped_bundles import MAX_SECONDS
+from nstc.core.remote.fetching import MAX_REDIRECTS
+from nstc.core.remote.zipped_bundles import MAX_SECONDS
 from nstc.runtime.foreign.trial import TrialLimits
 from nstc.runtime.serving.guard import ServingLimits
 from nstc.runtime.serving.network import LOOPBACK

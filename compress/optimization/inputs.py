@@ -13,12 +13,12 @@ from torch import Tensor
 
 from nstc.compress.optimization.picture_losses import Scene
 from nstc.core import errors
-from nstc.core.fetching import USUAL_LIMITS, FetchLimits, fetch, is_address
 from nstc.core.images import Pixels, read_picture, resize, resize_longer_side
 from nstc.core.images.label_maps import LabelMap, fitted, masks, matched, read_label_map
 from nstc.core.images.picture_files import ImageFile
 from nstc.core.model_names import is_name
 from nstc.core.recipe import OptimizeRecipe
+from nstc.core.remote.fetching import USUAL_LIMITS, FetchLimits, fetch, is_address
 from nstc.models.style import StyleStatistics, color_statistics, recolored
 from nstc.models.tensors import images_to_tensor, tensor_to_images
 from nstc.runtime.control import BRIGHTNESS

@@ -28,9 +28,9 @@ from nstc.compress.optimization.picture_losses import (
     refuse_unknown_losses,
 )
 from nstc.core import Progress, Silent, errors, files
-from nstc.core.fetching import USUAL_LIMITS, FetchLimits
 from nstc.core.images import Picture, Pixels, formats, write_picture
 from nstc.core.recipe import OptimizeRecipe
+from nstc.core.remote.fetching import USUAL_LIMITS, FetchLimits
 from nstc.models.tensors import best_device
 from nstc.models.vgg import VggFeatures, load_vgg, vgg_identity
 

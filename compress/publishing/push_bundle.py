@@ -8,9 +8,10 @@ from typing import Any, Final
 
 from nstc.compress.publishing.hub_card import hub_card, license_of, text_of_card
 from nstc.core import bundle as bundles
-from nstc.core import errors, files, hub
+from nstc.core import errors, files
 from nstc.core.bundle import CARD_FILE, MANIFEST_FILE, Bundle
 from nstc.core.manifest import Manifest, Origin
+from nstc.core.remote import hub
 from nstc.core.zoo import zoo_name_of
 from nstc.runtime.verification import verify
 

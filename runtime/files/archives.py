@@ -13,8 +13,8 @@ from pathlib import Path, PurePosixPath
 
 from nstc.core import files
 from nstc.core.errors import ImageError, NstcError, OptionError, OutputError
-from nstc.core.fetching import is_address
 from nstc.core.images import FORMATS
+from nstc.core.remote.fetching import is_address
 from nstc.core.terminal import printable
 from nstc.runtime.files import object_stores
 from nstc.runtime.files.batch import BatchOptions, MadeBefore, PictureOutcome, outcome_of

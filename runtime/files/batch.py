@@ -17,10 +17,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Final, Literal, Self
 
-from nstc.core import errors, fetching, files, terminal
+from nstc.core import errors, files, terminal
 from nstc.core.images import MAX_PIXELS, format_of, formats, picture_files
 from nstc.core.images.picture import Frame
 from nstc.core.images.picture_files import ImageFile
+from nstc.core.remote import fetching
 from nstc.runtime.control import PLAIN, Control
 from nstc.runtime.files.picture_jobs import ALL, PictureJob, find_sources, is_many, plan
 from nstc.runtime.streaming import stream_within

@@ -1,6 +1,6 @@
 """Pictures and lists in object stores, by addresses such as s3://bucket/key, through fsspec.
 
-Unlike http addresses, which `nstc.core.fetching` reads, these are read and written with
+Unlike http addresses, which `nstc.core.remote.fetching` reads, these are read and written with
 the user's own credentials, so only what the user chose as an archive gets here.
 """
 
@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from nstc.core import images
 from nstc.core.errors import FetchError, MissingExtraError, OptionError, OutputError
-from nstc.core.fetching import USUAL_LIMITS, FetchLimits
 from nstc.core.images.picture_files import ImageFile
+from nstc.core.remote.fetching import USUAL_LIMITS, FetchLimits
 from nstc.runtime.files.picture_jobs import Source
 
 SCHEMES: Final = {"s3": "s3fs", "gs": "gcsfs", "memory": "fsspec"}

@@ -18,8 +18,8 @@ from PIL import Image
 
 from nstc.core import files, images
 from nstc.core.errors import ImageError, NstcError, OptionError, OutputError
-from nstc.core.fetching import USUAL_LIMITS, FetchLimits, fetch, file_name_of, is_address
 from nstc.core.images.picture_files import ImageFile
+from nstc.core.remote.fetching import USUAL_LIMITS, FetchLimits, fetch, file_name_of, is_address
 from nstc.core.terminal import read_standard_input
 
 STANDARD_STREAM: Final = "-"

@@ -13,8 +13,8 @@ from PIL import Image
 from recipe_flags import rows_of
 
 from nstc.compress.optimization.optimize_picture import OptimizedPicture
-from nstc.core.fetching import FetchLimits
 from nstc.core.recipe import OptimizeRecipe
+from nstc.core.remote.fetching import FetchLimits
 
 OPTIMIZE = "nstc.compress.optimization.optimize_picture.optimize"
 

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from nstc.core import hub
+from nstc.core.remote import hub
 
 LARGE = (".onnx", ".safetensors", ".pth")  # files that are in large-file storage
 TOKEN = "hf_secretsecretsecretsecretsecret"

@@ -167,7 +167,7 @@ def _report_live(
 
 
 def _place_of(inputs: list[str], camera: str | None) -> "VideoSource":
-    from nstc.core.fetching import is_address
+    from nstc.core.remote.fetching import is_address
     from nstc.runtime.files.picture_jobs import STANDARD_STREAM
     from nstc.runtime.video.source import camera_source, file_source
 

@@ -12,13 +12,13 @@ from nstc.core import zoo
 
 
 def _of_hub(name: str) -> Path:
-    from nstc.core import hub
+    from nstc.core.remote import hub
 
     return hub.local_path(name)
 
 
 def _of_zip(name: str) -> Path:
-    from nstc.core import zipped_bundles
+    from nstc.core.remote import zipped_bundles
 
     return zipped_bundles.local_path(name)
 
@@ -60,6 +60,6 @@ def name_of(path: Path) -> str | None:
     included = zoo.zoo_name_of(path)
     if included is not None:
         return included
-    from nstc.core import hub  # after the zoo, which is asked for most
+    from nstc.core.remote import hub  # after the zoo, which is asked for most
 
     return hub.name_of(path)

@@ -120,7 +120,7 @@ def shipping() -> Iterator[None]:
 
 def refuse_shipped(target: Path, advice: str = "choose another --output.") -> None:
     """Raise `OutputError`, with advice, for a path among included or fetched models: read-only."""
-    from nstc.core.fetched_models import place_of  # which needs more than names do
+    from nstc.core.remote.fetched_models import place_of  # which needs more than names do
 
     if place_of(target) is not None:
         raise errors.OutputError(

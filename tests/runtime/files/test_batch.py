@@ -16,9 +16,9 @@ from nstc.core.errors import (
     OptionError,
     OutputError,
 )
-from nstc.core.fetching import FetchLimits
 from nstc.core.images import formats as formats_module
 from nstc.core.images import read_picture
+from nstc.core.remote.fetching import FetchLimits
 from nstc.runtime.control import Control
 from nstc.runtime.files.batch import BatchOptions, stylize_files
 from nstc.runtime.onnx_session import OnnxSession

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from nstc.core.errors import FetchError, MissingExtraError, OptionError, OutputError
-from nstc.core.fetching import FetchLimits
+from nstc.core.remote.fetching import FetchLimits
 from nstc.runtime.files import object_stores
 from nstc.runtime.files.object_stores import StoredSource, exists, is_stored, read, write
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from nstc.core.errors import FetchError, ImageError, OptionError
-from nstc.core.fetching import FetchLimits
+from nstc.core.remote.fetching import FetchLimits
 from nstc.runtime.files import picture_jobs
 from nstc.runtime.files.picture_jobs import ALL, files_in, find_sources, is_many
 

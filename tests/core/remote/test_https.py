@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from nstc.core.errors import FetchError
-from nstc.core.fetching import FetchLimits, fetch
+from nstc.core.remote.fetching import FetchLimits, fetch
 
 HERE = FetchLimits(allow_private=True, timeout_s=20)
 

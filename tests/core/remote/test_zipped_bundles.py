@@ -7,9 +7,9 @@ import zipfile
 
 import pytest
 
-from nstc.core import zipped_bundles
 from nstc.core.bundle import open_bundle
 from nstc.core.errors import BundleError, CorruptBundleError, FetchError
+from nstc.core.remote import zipped_bundles
 
 
 def packed(files, *, kind: int = zipfile.ZIP_DEFLATED) -> bytes:

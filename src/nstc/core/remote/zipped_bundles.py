@@ -10,9 +10,10 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Final
 from urllib.parse import urldefrag, urlsplit
 
-from nstc.core import errors, fetched_models, files
-from nstc.core.fetching import FetchLimits, fetch_into
+from nstc.core import errors, files
 from nstc.core.manifest import MANIFEST_FILE, MAX_TOTAL_BYTES, fault_of_name
+from nstc.core.remote import fetched_models
+from nstc.core.remote.fetching import FetchLimits, fetch_into
 
 FORM: Final = "https://HOST/BUNDLE.zip#sha256=HASH"
 MAX_MEMBERS: Final = 2000

@@ -3,9 +3,9 @@ import time
 
 import pytest
 
-from nstc.core import fetching
 from nstc.core.errors import FetchError, OptionError
-from nstc.core.fetching import (
+from nstc.core.remote import fetching
+from nstc.core.remote.fetching import (
     FetchLimits,
     addresses_of,
     fetch,

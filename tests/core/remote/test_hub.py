@@ -5,7 +5,6 @@ import sys
 import pytest
 from stub_hub import TOKEN
 
-from nstc.core import hub
 from nstc.core.bundle import open_bundle
 from nstc.core.errors import (
     BundleError,
@@ -16,6 +15,7 @@ from nstc.core.errors import (
 )
 from nstc.core.manifest import Manifest, Origin
 from nstc.core.model_names import local_path, name_of
+from nstc.core.remote import hub
 
 NAME = "hf:me/night"
 

@@ -19,8 +19,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
-from nstc.core import VERSION, errors, extras, fetched_models, files
+from nstc.core import VERSION, errors, extras, files
 from nstc.core.manifest import MANIFEST_FILE, MAX_TOTAL_BYTES, fault_of_name
+from nstc.core.remote import fetched_models
 from nstc.core.terminal import one_line
 
 PREFIX: Final = "hf:"
