@@ -30,7 +30,7 @@ _ROUNDED: Final = ("int8.", "dynamic.", "weights-", "fp16.")  # beginnings: weig
 _ANOTHER_NETWORK_DB: Final = 20.0
 # Of a file that has the integers of another and rounds in front of them differently: a byte is a
 # patch behind some layers. Portable files with edges of floats read 50 dB and more.
-ROUNDED_AGAIN_DB: Final = 40.0
+_ROUNDED_AGAIN_DB: Final = 40.0
 
 
 class CheckPictures:
@@ -96,11 +96,9 @@ class CheckPictures:
 
     def _is_another(self, artifact: str, counterpart: str | None, off: Difference) -> bool:
         """Whether pictures differ by more than two files of one network may."""
-        if counterpart == _INT8 and is_integer(self._bundle, artifact):
-            return off.worst > 0
-        if counterpart == _INT8 and Portable.called(artifact) is not None:
-            return off.rms > arrays.rms_at(ROUNDED_AGAIN_DB)
-        if counterpart != _INT8 and _is_rounded(artifact):
+        if counterpart == _INT8:
+            return differs_from_int8(self._bundle, artifact, off)
+        if _is_rounded(artifact):
             return off.rms > arrays.rms_at(_ANOTHER_NETWORK_DB)
         return off.far_share > arrays.MOST_FAR_SHARE
 
@@ -113,6 +111,20 @@ def counterpart_of(artifact: str, held: Collection[str]) -> str | None:
     made_of_int8 = artifact.startswith("int8.") and artifact.endswith((".onnx", ".ort"))
     candidates = (_INT8, _FLOAT) if made_of_int8 and artifact != _INT8 else (_FLOAT,)
     return next((own for own in candidates if own in held and own != artifact), None)
+
+
+def differs_from_int8(bundle: Bundle, artifact: str, off: Difference) -> bool:
+    """Whether a picture of a file made of `model.int8.onnx` is too far off that file's own.
+
+    What is integer from end to end has the same bytes; a portable file with edges of floats rounds
+    the statistics anew; and another has layers in float.
+    """
+    if is_integer(bundle, artifact):
+        return off.worst > 0
+    portable = Portable.called(artifact)
+    if portable is not None and portable.edges == "float":
+        return off.rms > arrays.rms_at(_ROUNDED_AGAIN_DB)
+    return off.far_share > arrays.MOST_FAR_SHARE
 
 
 def is_integer(bundle: Bundle, artifact: str) -> bool:

@@ -7,6 +7,8 @@ from typing import Final
 
 from nstc.benchmarks.targets.base import TargetKind, chosen_cores
 from nstc.benchmarks.targets.portable_target import Floats, PortableTarget
+from nstc.core.errors import TargetError
+from nstc.runtime.onnx_session import first_line
 
 _NAME: Final = "opencv"
 
@@ -33,8 +35,12 @@ def _availability() -> str | None:
 
 
 def _make(argument: str | None) -> PortableTarget:
-    import cv2
-
+    try:
+        import cv2
+    except ImportError as error:  # such as a library of windows that a server lacks
+        raise TargetError(
+            f"OpenCV can't be loaded: {first_line(error)}. Install opencv-python-headless>=5."
+        ) from error
     cores = chosen_cores(_NAME, argument)
     return PortableTarget(
         name=f"{_NAME}:{len(cores)}",

@@ -32,21 +32,24 @@ _INT8: Final = "int8.onnx"
 
 
 class RuntimeSession:
-    """A float file in another runtime; see `nstc.runtime.session.Session`.
+    """A float file in another runtime, with a thread on each of some cores.
 
-    `TargetError` if the runtime, called `shown`, can't load it.
+    See `nstc.runtime.session.Session`. `TargetError` if the runtime, called `shown`, can't load it.
     """
 
-    def __init__(self, path: Path, artifact: str, threads: int, load: Load, shown: str) -> None:
+    def __init__(
+        self, path: Path, artifact: str, cores: tuple[int, ...], load: Load, shown: str
+    ) -> None:
         self.path, self.artifact = path, artifact
-        self._threads, self._load, self._shown = threads, load, shown
+        self._cores, self._load, self._shown = cores, load, shown
         portable = Portable.called(artifact)
         self.fixed_size = None if portable is None else portable.size
-        self._run = self._told(load, path, threads)
+        self._run = self._told(load, path, len(cores))
 
     def _told(self, call: Callable[..., Any], *given: Any) -> Any:
         try:
-            return call(*given)
+            with pinned(self._cores):  # threads that begin here stay on these cores
+                return call(*given)
         # each has classes of errors of its own, which are not there where it is not installed
         except Exception as error:
             raise TargetError(
@@ -55,7 +58,7 @@ class RuntimeSession:
 
     def reopened(self) -> "RuntimeSession":
         """The same file in a new session."""
-        return RuntimeSession(self.path, self.artifact, self._threads, self._load, self._shown)
+        return RuntimeSession(self.path, self.artifact, self._cores, self._load, self._shown)
 
     def prepare(self, rgb: Pixels) -> Floats:
         """(H, W, 3) uint8 as (1, 3, H, W) in [0, 1]; `OptionError` if it is of another size."""
@@ -128,8 +131,7 @@ class PortableTarget:
                 "distill it to a bundle, or give --target cpu."
             )
         path = subject.store(subject.bundle, name, trust=subject.trust)
-        with pinned(self.cores):
-            return RuntimeSession(path, name, len(self.cores), self.load, self.runtime)
+        return RuntimeSession(path, name, self.cores, self.load, self.runtime)
 
     def measure(
         self, sessions: Sequence[Session], picture: Pixels, recipe: BenchRecipe, progress: Progress

@@ -7,11 +7,10 @@ from typing import Final
 from nstc.compress.export import FOLDER, FORMATS, PORTABLE, WEB, ExportFormat
 from nstc.core import extensions
 from nstc.core.errors import OptionError
-from nstc.core.portable_names import EDGES
+from nstc.core.portable_names import EDGES, LARGEST_SIDE
 
 # Formats of other packages.
 ADDED: Final = extensions.Extensions(extensions.FORMATS, ExportFormat, (*FORMATS, FOLDER, WEB))
-_LARGEST_SIDE: Final = 16384
 
 Size = tuple[int, int]  # height and width in pixels
 
@@ -55,10 +54,10 @@ def refuse_bad_options(
     if static is not None and "onnx" not in formats:
         raise OptionError("static writes ONNX files only: give --format onnx with it.")
     for name, given_size in (("static", static), ("size", size)):
-        if given_size is not None and not all(1 <= side <= _LARGEST_SIDE for side in given_size):
+        if given_size is not None and not all(1 <= side <= LARGEST_SIDE for side in given_size):
             raise OptionError(
                 f"{name} is {given_size[0]}x{given_size[1]}: expected HEIGHTxWIDTH, "
-                f"each from 1 to {_LARGEST_SIDE}."
+                f"each from 1 to {LARGEST_SIDE}."
             )
     _refuse_bad_portable(formats, static, size, edges)
 

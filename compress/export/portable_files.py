@@ -62,6 +62,11 @@ def _float_file(source: "ExportSource", network: StudentNetwork, form: Portable)
 
     def check(path: Path) -> None:
         checking.check_float(path, form.artifact, source.reference, form.size)
+        picture = _plain(form.size)
+        found = OnnxSession(path, form.artifact).run(picture)
+        off = Difference.between(found, source.reference(picture))
+        if off.worst > arrays.FLOAT_LEVELS:
+            raise _mismatch(form, off, "the network")
 
     return ExportedFile(form.artifact, write, check)
 
@@ -84,20 +89,31 @@ def _int8_file(source: "ExportSource", network: StudentNetwork, form: Portable) 
         session, original = OnnxSession(path, form.artifact), OnnxSession(made_of, _INT8)
         for picture in _pictures(form.size):
             off = Difference.between(session.run(picture), original.run(picture))
-            exact = agreement.is_integer(source.bundle, form.artifact)
-            if off.rms > (0 if exact else arrays.rms_at(agreement.ROUNDED_AGAIN_DB)):
-                raise ExportMismatchError(
-                    f"{form.artifact} differs from {made_of.name} by up to {off.worst} of 255 "
-                    f"levels, {off.psnr_db:.1f} dB. It was not kept."
-                )
+            if agreement.differs_from_int8(source.bundle, form.artifact, off):
+                raise _mismatch(form, off, made_of.name)
 
     return ExportedFile(form.artifact, write, check)
 
 
 def _pictures(size: tuple[int, int]) -> list[images.Pixels]:
-    """A photograph, one of few levels, and `check_picture`."""
+    """A photograph, one of few levels, one that is nearly plain, and `check_picture`."""
     photo = checking.sample_picture(*size)
-    return [photo, np.asarray(photo // 128 * 255, np.uint8), check_picture(CHECK_SEED, *size)]
+    few = np.asarray(photo // 128 * 255, np.uint8)
+    return [photo, few, _plain(size), check_picture(CHECK_SEED, *size)]
+
+
+def _plain(size: tuple[int, int]) -> images.Pixels:
+    """A bright plane with something dark in it, whose sum of levels is as large as sums get."""
+    picture = np.full((*size, 3), 250, np.uint8)
+    picture[size[0] // 2 :, : size[1] // 8] = (40, 90, 160)
+    return picture
+
+
+def _mismatch(form: Portable, off: Difference, expected: str) -> ExportMismatchError:
+    return ExportMismatchError(
+        f"{form.artifact} differs from {expected} by up to {off.worst} of 255 levels, "
+        f"{off.psnr_db:.1f} dB. It was not kept."
+    )
 
 
 def _refused(source: "ExportSource", error: UnknownOperatorsError) -> OptionError:

@@ -38,7 +38,16 @@ from nstc.models.student import DEVIATION_FLOOR, StudentNetwork, by_channel
 OPSET: Final = 13  # the first whose DequantizeLinear takes a scale for each channel
 OPERATORS: Final = frozenset(
     (
-        *("Add", "Clip", "Conv", "DepthToSpace", "DequantizeLinear", "Div", "GlobalAveragePool"),
+        *(
+            "Add",
+            "AveragePool",
+            "Clip",
+            "Conv",
+            "DepthToSpace",
+            "DequantizeLinear",
+            "Div",
+            "GlobalAveragePool",
+        ),
         *("MaxPool", "Mul", "QuantizeLinear", "Relu", "Round", "Sqrt", "Sub", "Transpose"),
     )
 )
@@ -75,7 +84,7 @@ def portable_float(
     if byte_edges:
         planes = before.add("Transpose", INPUT, perm=[0, 3, 1, 2])
         picture = before.add("DequantizeLinear", planes, *before.levels())
-    _normalise(before, picture, network, output=BODY_INPUT)
+    _normalise(before, picture, network, size[0], output=BODY_INPUT)
     _sort_filters(GraphIndex(body), BODY_OUTPUT, network.scale)
     pixels = _shuffled(after, BODY_OUTPUT, network.scale)
     low, high = (after.constant(limit, np.float32) for limit in (0, 1))
@@ -113,9 +122,9 @@ def portable_int8(
     else:
         stored_as = index.readers[BODY_INPUT][0].input[1:3]
         if edges.stem is None:
-            entered = _normalise(before, INPUT, network)
+            entered = _normalise(before, INPUT, network, size[0])
         else:
-            entered = _stem_in_float(before, edges.stem, INPUT, network)
+            entered = _stem_in_float(before, edges.stem, INPUT, network, size[0])
         before.add("QuantizeLinear", entered, *stored_as, output=BODY_INPUT)
     _sort_filters(index, BODY_OUTPUT, network.scale)
     floats = after.add("DequantizeLinear", BODY_OUTPUT, *after.levels())
@@ -135,31 +144,33 @@ class _Normalised(nn.Module):
 
 
 def _normalise(
-    nodes: Nodes, picture: str, network: StudentNetwork, *, output: str | None = None
+    nodes: Nodes, picture: str, network: StudentNetwork, height: int, *, output: str | None = None
 ) -> str:
-    """A picture (1, 3, H, W) less the mean and over the deviation of its colours."""
-    mean, deviation = _statistics(nodes, picture, network)
+    """A picture (1, 3, height, W) less the mean and over the deviation of its colours."""
+    mean, deviation = statistics(nodes, picture, network, height)
     one_level = nodes.constant(LEVEL, np.float32)
     mean, deviation = (nodes.add("Mul", value, one_level) for value in (mean, deviation))
     return nodes.add("Div", nodes.add("Sub", picture, mean), deviation, output=output)
 
 
-def _statistics(nodes: Nodes, picture: str, network: StudentNetwork) -> tuple[str, str]:
-    """Mean and deviation of a picture's colours in levels, (1, 3, 1, 1) each.
+def statistics(nodes: Nodes, picture: str, network: StudentNetwork, height: int) -> tuple[str, str]:
+    """Mean and deviation of the colours of a picture (1, 3, height, W), in levels.
 
-    Levels are whole numbers, whose sum float32 has in full or nearly so: the mean's error would
-    move a level from one of the quantized input's to the next, and all of its pixels with it. The
-    deviation is that of what the mean was taken off, of which less is lost than of a difference of
-    squares. A pooling of one position is what takes every so many-th row.
+    Both are (1, 3, 1, 1). The mean's error would move a level from one of the quantized input's to
+    the next, and all of its pixels with it. So columns are summed first: levels are whole numbers,
+    and the sum of a column, at most 16,384 of them, is one that float32 has, which that of a large
+    picture is not. The deviation is that of what the mean was taken off, of which less is lost than
+    of a difference of squares. A pooling of one position is what takes every so many-th row.
     """
     rows = picture
     if network.statistics_rows > 1:
         stride = [network.statistics_rows, 1]
         rows = nodes.add("MaxPool", picture, kernel_shape=[1, 1], strides=stride)
+        height = -(-height // network.statistics_rows)
     levels = nodes.add("Mul", rows, nodes.constant(HIGHEST_BYTE, np.float32))
-    mean = nodes.add("GlobalAveragePool", levels)
+    mean = _mean(nodes, levels, height)
     off = nodes.add("Sub", levels, mean)
-    variance = nodes.add("GlobalAveragePool", nodes.add("Mul", off, off))
+    variance = _mean(nodes, nodes.add("Mul", off, off), height)
     least, most = ((HIGHEST_BYTE * limit) ** 2 for limit in (DEVIATION_FLOOR, 1))
     limits = (nodes.constant(limit, np.float32) for limit in (least, most))
     variance = nodes.add("Clip", variance, *limits)
@@ -169,7 +180,16 @@ def _statistics(nodes: Nodes, picture: str, network: StudentNetwork) -> tuple[st
     return mean, nodes.add("Sqrt", variance)
 
 
-def _stem_in_float(nodes: Nodes, stem: ByteStem, picture: str, network: StudentNetwork) -> str:
+def _mean(nodes: Nodes, values: str, height: int) -> str:
+    """Mean (1, C, 1, 1) of values (1, C, height, W), column by column."""
+    column = [height, 1]
+    columns = nodes.add("AveragePool", values, kernel_shape=column, strides=column)
+    return nodes.add("GlobalAveragePool", columns)
+
+
+def _stem_in_float(
+    nodes: Nodes, stem: ByteStem, picture: str, network: StudentNetwork, height: int
+) -> str:
     """The layer that reads bytes in `model.int8.onnx`, as floats.
 
     Products of levels and stored weights are whole numbers whose sums float32 has in full, so it
@@ -180,7 +200,7 @@ def _stem_in_float(nodes: Nodes, stem: ByteStem, picture: str, network: StudentN
     def each(values: npt.NDArray[np.float32]) -> str:
         return nodes.constant(values.reshape(1, filters, 1, 1), np.float32)
 
-    mean, deviation = _statistics(nodes, picture, network)
+    mean, deviation = statistics(nodes, picture, network, height)
     one, zero = nodes.constant(1, np.float32), nodes.constant(0, np.int8)
     weight = nodes.add("DequantizeLinear", nodes.constant(stem.weight, np.int8), one, zero)
     levels = nodes.add("Mul", picture, nodes.constant(HIGHEST_BYTE, np.float32))

@@ -3,7 +3,10 @@
 import pytest
 from lab.everywhere import MODELS, RUNTIMES, places
 
+from nstc.benchmarks.subjects import FLOAT, find_subject
 from nstc.benchmarks.targets import TARGETS
+from nstc.runtime.arrays import CHECK_SEED, CHECK_SIZE, Difference, check_picture
+from nstc.runtime.foreign.probing import probe_contract
 
 pytestmark = pytest.mark.everywhere
 
@@ -19,3 +22,14 @@ def test_portable_files_give_the_picture_that_onnx_runtime_gives(runtime: str) -
             assert place.off.psnr_db > 44, place
         else:
             assert place.off.worst <= 1, place
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("size", [CHECK_SIZE, (64, 64)])
+def test_the_reference_of_a_benchmark_runs_there_too(runtime: str, size: tuple[int, int]) -> None:
+    """A teacher, in sizes of any multiple, with instance normalisation."""
+    subject = find_subject("zoo:starry-night/teacher")
+    picture = check_picture(CHECK_SEED, *size)
+    expected = subject.open(FLOAT, None).run(picture)
+    session = TARGETS[runtime].make("1").open(subject, FLOAT, probe_contract)
+    assert Difference.between(session.run(picture), expected).worst <= 2

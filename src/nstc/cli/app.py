@@ -293,6 +293,8 @@ def _making(artifact: str, bundle: Path) -> str:
         return f"nstc quantize {named(bundle)} -o OUT --mode {modes[artifact]}"
     formats = {own.artifact: name for name, own in FORMATS.items()} | {"int8.ort": "ort"}
     if (portable := Portable.called(artifact)) is not None:
+        if portable.quantized:  # which an export makes where there is an int8 file
+            return f"nstc quantize {named(bundle)} -o OUT --mode static"
         form, size = "portable", "x".join(map(str, portable.size))
         return f"nstc export {named(bundle)} -o OUT --format {form} --size {size}" + (
             " --edges bytes" if portable.edges == "bytes" else ""

@@ -6,7 +6,10 @@ from typing import Final
 
 EDGES: Final = ("float", "bytes")
 """What such a file takes and gives: float32 NCHW in [0, 1], or uint8 NHWC."""
-_NAMES: Final = re.compile(r"(int8\.)?portable(-bytes)?\.([1-9]\d{0,4})x([1-9]\d{0,4})\.onnx")
+LARGEST_SIDE: Final = 16_384
+"""Pixels that a file for one size takes at most each way, more than any device that it is for."""
+_SIDE: Final = "([1-9][0-9]{0,4})"
+_NAMES: Final = re.compile(rf"(int8\.)?portable(-bytes)?\.{_SIDE}x{_SIDE}\.onnx")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,11 +29,13 @@ class Portable:
 
     @staticmethod
     def called(artifact: str) -> "Portable | None":
-        """The one of that full name; None if it is another kind of file's."""
+        """The one of that full name; None if it is another kind of file's, or too large."""
         found = _NAMES.fullmatch(artifact)
         if found is None:
             return None
         body, edges, height, width = found.groups()
+        if max(int(height), int(width)) > LARGEST_SIDE:
+            return None
         return Portable(
             size=(int(height), int(width)),
             edges="bytes" if edges else "float",

@@ -7,6 +7,7 @@ import pytest
 import torch
 from onnx import shape_inference
 
+from nstc.compress.graphs.edge_nodes import Nodes
 from nstc.compress.graphs.portable import (
     EXACT_OPERATORS,
     OPERATORS,
@@ -14,6 +15,7 @@ from nstc.compress.graphs.portable import (
     UnknownOperatorsError,
     portable_float,
     portable_int8,
+    statistics,
 )
 from nstc.core.bundle import open_bundle
 from nstc.models.architectures import AnySize, Core, load_as_deployed
@@ -133,3 +135,29 @@ def test_blocks_of_other_operators_are_refused() -> None:
     network.stem = torch.nn.Sequential(network.stem, torch.nn.Softplus())
     with pytest.raises(UnknownOperatorsError, match="Softplus"):
         portable_float(network, SIZE)
+
+
+@pytest.mark.parametrize("side", [1024, 2048])
+@pytest.mark.parametrize("level", [93, 250])
+def test_statistics_of_large_pictures_are_exact(level: int, side: int) -> None:
+    """Sums of so many levels are beyond the whole numbers that float32 has."""
+    nodes = Nodes("edge/in/")
+    names = statistics(nodes, "image", student_named("tiny"), side)
+    shape = [1, 3, side, side]
+    graph = onnx.helper.make_graph(
+        nodes.nodes,
+        "statistics",
+        [onnx.helper.make_tensor_value_info("image", onnx.TensorProto.FLOAT, shape)],
+        [onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, None) for n in names],
+        nodes.constants,
+    )
+    opset = onnx.helper.make_opsetid("", OPSET)
+    model = onnx.helper.make_model(graph, opset_imports=[opset], ir_version=8)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    picture = np.full((side, side, 3), level, np.uint8)
+    picture[side // 2 :, : side // 8] = (10, 0, 20)
+    given = (picture.transpose(2, 0, 1)[None] / np.float32(255)).astype(np.float32)
+    mean, deviation = (found.ravel() for found in session.run(None, {"image": given}))
+    pixels = picture.reshape(-1, 3).astype(np.float64)
+    assert mean == pytest.approx(pixels.mean(0), abs=2e-4)
+    assert deviation == pytest.approx(pixels.std(0), rel=1e-4)
