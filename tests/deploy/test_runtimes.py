@@ -5,6 +5,7 @@ from lab.everywhere import MODELS, RUNTIMES, places
 
 from nstc.benchmarks.subjects import FLOAT, find_subject
 from nstc.benchmarks.targets import TARGETS
+from nstc.compress.export.export_model import made_artifact
 from nstc.runtime.arrays import CHECK_SEED, CHECK_SIZE, Difference, check_picture
 from nstc.runtime.foreign.probing import probe_contract
 
@@ -28,7 +29,7 @@ def test_portable_files_give_the_picture_that_onnx_runtime_gives(runtime: str) -
 @pytest.mark.parametrize("size", [CHECK_SIZE, (64, 64)])
 def test_the_reference_of_a_benchmark_runs_there_too(runtime: str, size: tuple[int, int]) -> None:
     """A teacher, in sizes of any multiple, with instance normalisation."""
-    subject = find_subject("zoo:starry-night/teacher")
+    subject = find_subject("zoo:starry-night/teacher", store=made_artifact)
     picture = check_picture(CHECK_SEED, *size)
     expected = subject.open(FLOAT, None).run(picture)
     session = TARGETS[runtime].make("1").open(subject, FLOAT, probe_contract)
