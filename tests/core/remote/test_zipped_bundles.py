@@ -1,14 +1,18 @@
+import contextlib
+import errno
 import hashlib
 import io
 import re
 import stat
 import warnings
 import zipfile
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from nstc.core.bundle import open_bundle
-from nstc.core.errors import BundleError, CorruptBundleError, FetchError
+from nstc.core.errors import BundleError, CorruptBundleError, FetchError, OutputError
 from nstc.core.remote import zipped_bundles
 
 
@@ -70,11 +74,15 @@ def test_another_file_than_was_meant(given, files, served) -> None:
         ("http://photos.example/a.zip#sha256=" + "0" * 64, "is not fetched: expected https"),
         ("https://photos.example/a.tar#sha256=" + "0" * 64, "does not name a zip file"),
         ("https://photos.example/#sha256=" + "0" * 64, "does not name a zip file"),
+        ("https://[x/b.zip#sha256=" + "0" * 64, "is not an address: expected https"),
+        ("https://me:SECRET@[x/b.zip", "is not an address: expected https"),
+        ("https://me:SECRET@photos.example/b.zip", "a user or a password, and none is ever sent"),
     ],
 )
 def test_addresses_that_are_none(name, told) -> None:
-    with pytest.raises(BundleError, match=told):
+    with pytest.raises(BundleError, match=told) as failure:
         open_bundle(name)
+    assert "SECRET" not in str(failure.value)
 
 
 def test_private_networks_are_not_asked() -> None:
@@ -183,6 +191,42 @@ def test_too_many_members(given, files, monkeypatch) -> None:
     monkeypatch.setattr(zipped_bundles, "MAX_MEMBERS", 3)
     with pytest.raises(CorruptBundleError, match="holds more than 3 files"):
         open_bundle(given(packed(files)))
+
+
+def test_a_deflated_stream_that_is_damaged(given, files) -> None:
+    content = bytearray(packed(files))
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        member = archive.getinfo("model.onnx")
+    start = member.header_offset + 30 + len(member.filename)
+    content[start : start + member.compress_size] = b"\xff" * member.compress_size
+    with pytest.raises(CorruptBundleError, match=r"model\.onnx can't be unpacked"):
+        open_bundle(given(bytes(content)))
+
+
+def test_an_end_that_leads_before_the_start(given, files) -> None:
+    content = bytearray(packed(files))
+    directory = int.from_bytes(content[-6:-2], "little")
+    content[-6:-2] = (directory + 1000).to_bytes(4, "little")
+    with pytest.raises(CorruptBundleError, match=r"is damaged|is not a zip file"):
+        open_bundle(given(bytes(content)))
+
+
+def test_a_disk_that_is_full_is_not_the_zip_files_fault(given, files, monkeypatch) -> None:
+    def full(*_arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    name, opened = given(packed(files)), Path.open
+
+    def unwritable(path: Path, mode: str = "r", *rest: object, **options: object):
+        stream = opened(path, mode, *rest, **options)
+        if path.name == "model.onnx" and "w" in mode:
+            stream.close()
+            return contextlib.nullcontext(SimpleNamespace(write=full))
+        return stream
+
+    monkeypatch.setattr(Path, "open", unwritable)
+    with pytest.raises(OutputError, match="No space left"):
+        open_bundle(name)
 
 
 def test_damaged_bytes(given, files) -> None:

@@ -6,6 +6,8 @@ The hash says which content is meant, so what is kept is found by it, without th
 import re
 import stat
 import zipfile
+import zlib
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Final
 from urllib.parse import urldefrag, urlsplit
@@ -25,6 +27,15 @@ _END: Final = 22  # bytes of the record that ends a zip file without a comment
 _LARGE: Final = b"PK\x06\x07"  # begins the record before it, of zip files above 4 GB
 _PACKED: Final = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 _CHUNK: Final = 1 << 20
+_DAMAGED: Final = (  # what zipfile raises of bytes that are no zip file
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    RuntimeError,
+    NotImplementedError,
+    ValueError,
+    OSError,
+)
 
 
 def local_path(text: str) -> Path:
@@ -36,9 +47,19 @@ def local_path(text: str) -> Path:
         CorruptBundleError: the zip file is damaged or names what no bundle may hold, and others, as
             `fetched_models.keep_bundle`.
     """
-    address, fragment = urldefrag(text)
-    parts = urlsplit(address)
-    on_this_machine = parts.hostname in _LOOPBACK
+    shown = text.rpartition("@")[2]  # without a password that it may hold
+    try:
+        address, fragment = urldefrag(text)
+        parts = urlsplit(address)
+        host = parts.hostname
+    except ValueError as error:
+        raise errors.BundleError(f"{shown!r:.120} is not an address: expected {FORM}.") from error
+    if "@" in parts.netloc:
+        raise errors.BundleError(
+            f"the address at {shown!r:.120} holds a user or a password, and none is ever sent: "
+            f"expected {FORM}."
+        )
+    on_this_machine = host in _LOOPBACK
     if parts.scheme != "https" and not on_this_machine:
         raise errors.BundleError(f"{address} is not fetched: expected {FORM}.")
     if not parts.path.lower().endswith(".zip"):
@@ -90,7 +111,7 @@ class _ZippedBundle:
         _refuse_large_directory(stream, address)
         try:
             archive = zipfile.ZipFile(stream)
-        except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
+        except _DAMAGED as error:
             raise errors.CorruptBundleError(f"{address} is not a zip file: {error}.") from error
         names: dict[str, str] = {}
         for member in archive.infolist():
@@ -126,21 +147,21 @@ class _ZippedBundle:
         )
         if member.file_size > most_bytes:
             raise too_large
+        left = most_bytes
+        with path.open("wb") as sink:
+            for chunk in self._unpacked(member, file):
+                left -= len(chunk)
+                if left < 0:
+                    raise too_large
+                sink.write(chunk)
+
+    def _unpacked(self, member: zipfile.ZipInfo, file: str) -> Iterator[bytes]:
+        """The bytes of a member; what goes wrong where they are written is not the zip file's."""
         try:
-            with self._archive.open(member) as packed, path.open("wb") as sink:
-                left = most_bytes
+            with self._archive.open(member) as packed:
                 while chunk := packed.read(_CHUNK):
-                    left -= len(chunk)
-                    if left < 0:
-                        raise too_large
-                    sink.write(chunk)
-        except (
-            zipfile.BadZipFile,
-            EOFError,
-            RuntimeError,
-            NotImplementedError,
-            ValueError,
-        ) as error:
+                    yield chunk
+        except _DAMAGED as error:
             message = f"{self._address} is damaged: {file} can't be unpacked: {error}."
             raise errors.CorruptBundleError(message) from error
 
