@@ -68,6 +68,27 @@ class TestNames:
         assert str(name) == text
 
 
+class TestPlaces:
+    def test_each_address_has_its_own_and_no_password_is_in_it(self, monkeypatch) -> None:
+        addresses = (
+            "https://huggingface.co",
+            "http://huggingface.co",
+            "https://me:SECRET@hub.corp/a",
+            "https://hub.corp/b",
+            "https://hub.corp",
+        )
+        folders = []
+        for address in addresses:
+            monkeypatch.setenv("HF_ENDPOINT", address)
+            folders.append(hub.HubName.read(f"{NAME}@{'0' * 40}").place().parts[1])
+        assert folders[0] == "huggingface.co"
+        assert folders[2].startswith("hub.corp-")
+        assert len(set(folders)) == len(addresses)
+        assert "SECRET" not in "".join(folders)
+        monkeypatch.setenv("HF_ENDPOINT", "https://hub.corp/a/")
+        assert hub.HubName.read(f"{NAME}@{'0' * 40}").place().parts[1] == folders[2]
+
+
 class TestBundles:
     def test_a_branch_leads_to_its_newest_commit_and_says_which(
         self, stub_hub, commit, bundle, caplog

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from nstc.core import VERSION, errors, extras, files
 from nstc.core.manifest import MANIFEST_FILE, MAX_TOTAL_BYTES, fault_of_name
@@ -138,7 +138,12 @@ def is_offline() -> bool:
 
 
 def _host() -> str:
-    return re.sub(r"[^\w.-]", "-", urlsplit(endpoint()).netloc) or "hub"
+    """The hub's folder in the cache: another address, be it http or a path, has another."""
+    address = shown_endpoint()
+    slug = re.sub(r"[^\w.-]", "-", address.partition("//")[2].partition("/")[0]) or "hub"
+    if address == _ENDPOINT:
+        return slug
+    return f"{slug}-{hashlib.sha256(address.encode(errors='surrogateescape')).hexdigest()[:12]}"
 
 
 def library(*, sending: bool = False) -> Any:
