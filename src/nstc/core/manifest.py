@@ -16,7 +16,7 @@ from nstc.core import VERSION, decoding
 from nstc.core.decoding import Count, DecodingError, Name, Sha256, Text
 from nstc.core.errors import CorruptBundleError, SchemaVersionError
 from nstc.core.graph_form import GraphForm
-from nstc.core.model_names import is_name
+from nstc.core.model_names import is_lasting, is_name
 
 MANIFEST_FILE: Final = "manifest.json"
 SCHEMA_VERSION: Final = 1
@@ -159,8 +159,10 @@ class Origin:
     def __post_init__(self) -> None:
         decoding.refuse_other_than_sha256(self.sha256)
         # What a manifest names is opened by verbs: it must not lead them to any address.
-        if self.zoo is not None and not self.zoo.startswith(("zoo:", "hf:")):
-            raise ValueError(f"zoo is {self.zoo!r:.80}: expected a name of the zoo or of a hub")
+        if self.zoo is not None and not is_lasting(self.zoo):
+            raise ValueError(
+                f"zoo is {self.zoo!r:.80}: expected a name of the zoo, or of a hub with its commit"
+            )
         if self.path is not None and is_name(self.path):
             raise ValueError(f"path is {self.path!r:.80}: expected a path of a file")
         if self.form is not None:

@@ -4,6 +4,7 @@ zoo:STYLE is included, hf:OWNER/NAME is a hub's, https://HOST/BUNDLE.zip#sha256=
 anything else is a path.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -31,6 +32,8 @@ _DOORS: Final[Mapping[str, Callable[[str], Path]]] = {
 }
 """Where names lead, by how they begin. What they need is imported when such a name is asked for."""
 
+_OF_COMMIT: Final = re.compile(r"hf:[^@]+@[0-9a-f]{40}")
+
 
 def local_path(model: str | Path) -> Path:
     """The folder of a bundle, or the file, that a name leads to; a path is itself.
@@ -50,6 +53,15 @@ def local_path(model: str | Path) -> Path:
 def is_name(model: str | Path) -> bool:
     """Whether it is a name, of whichever kind, rather than a path."""
     return str(model).startswith(tuple(_DOORS))
+
+
+def is_lasting(name: str) -> bool:
+    """Whether it is a name that a file may hold for others to open: of the zoo, or a hub's commit.
+
+    Files come from anybody: what they name must not lead to any address, nor to a branch, which
+    its owner moves.
+    """
+    return name.startswith(zoo.PREFIX) or _OF_COMMIT.fullmatch(name) is not None
 
 
 def name_of(path: Path) -> str | None:

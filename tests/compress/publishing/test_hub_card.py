@@ -11,7 +11,8 @@ from nstc.core.manifest import Origin
 
 def test_the_head_is_what_a_hub_reads() -> None:
     manifest = open_bundle("zoo:udnie").manifest
-    teacher = Origin(name="mosaic", sha256="0" * 64, zoo="hf:them/mosaic/mosaic-9.onnx@v1")
+    named = f"hf:them/mosaic/mosaic-9.onnx@{'0' * 40}"
+    teacher = Origin(name="mosaic", sha256="0" * 64, zoo=named)
     manifest = dataclasses.replace(manifest, teacher=teacher)
     text = hub_card(manifest, "# udnie\n", "me/udnie", "apache-2.0")
     card = ModelCard(text)

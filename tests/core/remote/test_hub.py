@@ -323,8 +323,11 @@ class TestManifests:
             {"zoo": "https://10.0.0.1/a.zip#sha256=" + "0" * 64},
             {"path": "https://10.0.0.1/a.zip#sha256=" + "0" * 64},
             {"path": "hf:them/mosaic"},
+            {"zoo": "hf:them/mosaic"},
+            {"zoo": "hf:them/mosaic@main"},
+            {"zoo": f"hf:them/mosaic@{'0' * 39}"},
         ],
     )
-    def test_none_leads_to_an_address(self, places) -> None:
+    def test_none_leads_to_an_address_or_a_branch(self, places) -> None:
         with pytest.raises(ValueError, match="expected a "):
             Origin(name="teacher", sha256="0" * 64, **places)
