@@ -19,7 +19,7 @@ from nstc.compress.pruning.plan import PruningPlan, make_plan, without_block
 from nstc.compress.pruning.probe import PruningProbe, timing_target
 from nstc.compress.quantization.aware_training import require_qat_student
 from nstc.compress.quantization.calibration import Range
-from nstc.core import Progress, Silent, errors, files
+from nstc.core import Progress, Silent, errors, files, zoo
 from nstc.core.bundle import Bundle, open_bundle
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import DistillRecipe, PruneRecipe
@@ -238,9 +238,11 @@ def _open_teacher(
         options = dataclasses.replace(options or TeacherOptions(), key=key)
     opened = open_teacher(path, options, student=bundle)
     origin = bundle.manifest.teacher
-    if origin is not None and origin.path and opened.origin.sha256 != origin.sha256:
+    if origin is None or (origin.zoo or "").startswith(zoo.PREFIX):  # which comes with nstc
+        return opened
+    if opened.origin.sha256 != origin.sha256:
         raise errors.TeacherError(
-            f"{origin.path} is no longer {origin.name}, the teacher of {bundle.path}: its content "
+            f"{path} is no longer {origin.name}, the teacher of {bundle.path}: its content "
             "has changed. Say where the teacher is with --teacher."
         )
     return opened

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -399,6 +400,20 @@ class TestTeacher:
         gone = Origin(name="starry", sha256="0" * 64, path=str(tmp_path / "gone"))
         bundle = make_styled_bundle(wide_student(), tmp_path / "small", teacher=gone)
         with pytest.raises(TeacherError, match=r"starry, is not at .*gone.*--teacher"):
+            prune_small(tmp_path / "smaller", model=bundle.path)
+
+    def test_of_a_hub_with_other_content_is_refused(
+        self,
+        prune_small: Prune,
+        tmp_path: Path,
+        make_styled_bundle: Callable[..., Bundle],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        meant = Origin(name="mosaic", sha256="0" * 64, zoo=f"hf:them/mosaic@{'0' * 40}")
+        bundle = make_styled_bundle(wide_student(), tmp_path / "small", teacher=meant)
+        other = SimpleNamespace(origin=dataclasses.replace(meant, sha256="1" * 64))
+        monkeypatch.setattr(prune_model, "open_teacher", lambda *_, **__: other)
+        with pytest.raises(TeacherError, match=r"hf:them/mosaic@0+ is no longer mosaic"):
             prune_small(tmp_path / "smaller", model=bundle.path)
 
     def test_whose_content_changed_is_refused_but_may_be_named(
