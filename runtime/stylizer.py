@@ -82,10 +82,6 @@ class Stylizer:
         self._pack = model if isinstance(model, Pack) else None  # open once a style was asked for
         if isinstance(model, Pack):
             model = model.bundle
-        if isinstance(model, Bundle):
-            self._model: str | Path = model.path.absolute()
-        else:  # a folder is called by another name from another working folder
-            self._model = model if str(model).startswith(zoo.PREFIX) else Path(model).absolute()
         self._options: dict[str, Any] = {
             "style": style,
             "precision": precision,
@@ -98,6 +94,10 @@ class Stylizer:
         }
         self._opened: OrderedDict[object, _Opened] = OrderedDict()  # the last that was used last
         self._given = model if isinstance(model, Bundle) else open_bundle(model)
+        if isinstance(model, str) and model.startswith(zoo.PREFIX):
+            self._model: str | Path = model
+        else:  # a folder is called by another name from another working folder
+            self._model = self._given.path.absolute()
         self._artifact = artifact_of(precision, artifact)
         self._tiles = max_ram_bytes if approximate_tiles else None
         if max_ram_bytes is not None and provider.lower() != onnx_session.CPU:

@@ -21,6 +21,7 @@ from nstc.core.errors import (
     UnusableModelError,
 )
 from nstc.core.images import read_picture
+from nstc.core.remote import hub
 from nstc.runtime.onnx_session import OnnxSession
 from nstc.runtime.stylizer import Stylizer
 
@@ -135,6 +136,12 @@ class TestElsewhere:
         monkeypatch.chdir("/")
         for each in pickled:
             np.testing.assert_array_equal(pickle.loads(each)(pixels), 255 - pixels)  # noqa: S301
+
+    def test_what_an_address_gave_is_opened_from_where_it_is_kept(self, bundle, monkeypatch, pixels):
+        kept = {"hf:me/night": bundle.path}
+        monkeypatch.setattr(hub, "local_path", kept.pop)  # asked for once
+        again = pickle.loads(pickle.dumps(Stylizer("hf:me/night")))  # noqa: S301
+        np.testing.assert_array_equal(again(pixels), 255 - pixels)
 
     def test_a_zoo_name_stays_one(self):
         assert b"zoo:starry-night" in pickle.dumps(Stylizer(threads=1))
