@@ -183,7 +183,7 @@ def _sent(
     """Make the repository and its branch where they are not there, and commit the files."""
     if hub.is_offline():
         raise errors.FetchError("HF_HUB_OFFLINE forbids to send anything: unset it.")
-    library, api = hub.library(sending=True), hub.api()
+    library, api = hub.library(), hub.api()
     repository = hub.HubName(name.repository)
     with hub.reported(repository):
         api.create_repo(name.repository, private=private or None, exist_ok=True)

@@ -184,6 +184,22 @@ class TestBundles:
         with pytest.raises(FetchError, match=r"model\.onnx@\w+ is larger than it may be"):
             open_bundle(NAME)
 
+    def test_xet_is_off_while_it_fetches_and_then_as_it_was(
+        self, stub_hub, commit, monkeypatch
+    ) -> None:
+        library, seen = hub.library(), []
+        download = library.hf_hub_download
+
+        def watched(*arguments: object, **options: object) -> str:
+            seen.append(library.constants.HF_HUB_DISABLE_XET)
+            return download(*arguments, **options)
+
+        monkeypatch.setattr(library.constants, "HF_HUB_DISABLE_XET", False)
+        monkeypatch.setattr(library, "hf_hub_download", watched)
+        open_bundle(NAME)
+        assert set(seen) == {True}
+        assert library.constants.HF_HUB_DISABLE_XET is False
+
     def test_no_verb_changes_what_is_kept(self, stub_hub, commit) -> None:
         from nstc.runtime.verification import record
 

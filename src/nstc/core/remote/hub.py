@@ -146,14 +146,12 @@ def _host() -> str:
     return f"{slug}-{hashlib.sha256(address.encode(errors='surrogateescape')).hexdigest()[:12]}"
 
 
-def library(*, sending: bool = False) -> Any:
+def library() -> Any:
     """huggingface_hub, asked to report nothing; `MissingExtraError` if it is not installed."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    if not sending:
-        # By its own protocol for large files more bytes may come than can be refused in time.
-        os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
     try:
         import huggingface_hub
+        import huggingface_hub.constants
         import huggingface_hub.errors
     except ModuleNotFoundError as error:
         raise errors.MissingExtraError(
@@ -248,7 +246,7 @@ class _Repository:
         if file not in self.files:
             raise errors.BundleError(self._without(file))
         whole = replace(self.name, file=file)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder, reported(whole):
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder, reported(whole), _without_xet():
             downloaded = library().hf_hub_download(
                 self.name.repository,
                 file,
@@ -286,6 +284,20 @@ class _Repository:
             more = ", ..." if len(networks) > _SHOWN_FILES else ""
             told += f". Networks made by others in it, for nstc distill: {', '.join(names)}{more}"
         return f"{told}."
+
+
+@contextlib.contextmanager
+def _without_xet() -> Iterator[None]:
+    """Fetch as http does: by Xet more bytes may come than can be refused in time.
+
+    The library reads its variable once, when it is first imported, which may have been before.
+    """
+    constants = library().constants
+    before, constants.HF_HUB_DISABLE_XET = constants.HF_HUB_DISABLE_XET, True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_DISABLE_XET = before
 
 
 def _is_data(file: str, graph: str) -> bool:
