@@ -230,6 +230,12 @@ class TestBadHubs:
             open_bundle("hf:me/other")
         assert TOKEN not in caplog.text + str(failure.value)
 
+    def test_a_token_that_no_header_can_hold_is_not_shown(self, stub_hub, commit, monkeypatch) -> None:
+        monkeypatch.setenv("HF_TOKEN", f"{TOKEN}\x01")
+        with pytest.raises(FetchError, match=r"can't be reached: \w+\.$") as failure:
+            open_bundle(NAME)
+        assert "hf_secret" not in str(failure.value)
+
     def test_a_gated_repository(self, stub_hub, commit) -> None:
         stub_hub.repositories["me/night"].gated = True
         with pytest.raises(FetchError, match=r"who accepted its conditions at http://.*/me/night"):

@@ -35,6 +35,9 @@ _PART: Final = re.compile(r"[A-Za-z0-9](?:[\w.-]{0,94}[A-Za-z0-9_])?", re.ASCII)
 _REVISION: Final = re.compile(r"[A-Za-z0-9][\w./-]{0,199}", re.ASCII)
 _SHOWN_FILES: Final = 3
 _BUNDLES, _FILES, _REVISIONS = "hub", "hub-files", "hub-revisions"
+_OF_THE_NETWORK: Final = frozenset(  # errors of Python, and of what huggingface_hub asks by
+    {"ConnectionError", "TimeoutError", "gaierror", "NetworkError", "TimeoutException"}
+)
 _OF_THE_DISK: Final = frozenset({"ENOSPC", "EDQUOT", "EROFS", "EACCES"})
 
 
@@ -392,6 +395,8 @@ def _explained(error: BaseException, name: HubName) -> errors.FetchError:
             f"{name}: {place} does not answer as a hub does: check HF_ENDPOINT, and that no proxy "
             "answers in its place."
         )
-    reason = " ".join(f"{type(cause).__name__}: {cause}".split())
+    reason = type(cause).__name__
+    if not _OF_THE_NETWORK.isdisjoint(kind.__name__ for kind in type(cause).__mro__):
+        reason = " ".join(f"{reason}: {cause}".split())  # other texts may hold a token
     message = f"{name}: {place} can't be reached: {reason:.160}."
     return errors.FetchError(message, no_answer=True)
