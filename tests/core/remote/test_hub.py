@@ -1,6 +1,7 @@
 import json
 import socket
 import sys
+from pathlib import Path
 
 import pytest
 from stub_hub import TOKEN
@@ -235,6 +236,12 @@ class TestBadHubs:
         with pytest.raises(FetchError, match=r"can't be reached: \w+\.$") as failure:
             open_bundle(NAME)
         assert "hf_secret" not in str(failure.value)
+
+    def test_a_token_file_that_cannot_be_read(self, stub_hub, commit) -> None:
+        path = Path(hub.library().constants.HF_TOKEN_PATH)
+        path.mkdir()  # which the tests' user can't read either, be it root
+        with pytest.raises(FetchError, match=r"token can't be read: Is a directory\. See"):
+            open_bundle(NAME)
 
     def test_a_gated_repository(self, stub_hub, commit) -> None:
         stub_hub.repositories["me/night"].gated = True

@@ -249,7 +249,7 @@ class _Repository:
         if file not in self.files:
             raise errors.BundleError(self._without(file))
         whole = replace(self.name, file=file)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder, reported(whole), _without_xet():
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder, reported(whole, writing=True), _without_xet():
             downloaded = library().hf_hub_download(
                 self.name.repository,
                 file,
@@ -345,17 +345,18 @@ class _Counted:
 
 
 @contextlib.contextmanager
-def reported(name: HubName) -> Iterator[None]:
+def reported(name: HubName, *, writing: bool = False) -> Iterator[None]:
     """Turn what huggingface_hub raises within the block into a `FetchError` about that name.
 
-    No message of it is repeated that may hold a token.
+    No message of it is repeated that may hold a token. A disk's errors stay, if `writing` is it.
     """
     try:
         yield
     except (errors.NstcError, MemoryError):
         raise
     except Exception as error:
-        if isinstance(error, OSError) and errno.errorcode.get(error.errno or 0) in _OF_THE_DISK:
+        of_the_disk = isinstance(error, OSError) and errno.errorcode.get(error.errno or 0)
+        if writing and of_the_disk in _OF_THE_DISK:
             raise
         raise _explained(error, name) from error
 
@@ -394,6 +395,10 @@ def _explained(error: BaseException, name: HubName) -> errors.FetchError:
         return errors.FetchError(
             f"{name}: {place} does not answer as a hub does: check HF_ENDPOINT, and that no proxy "
             "answers in its place."
+        )
+    if isinstance(cause, OSError) and cause.filename is not None:  # such as that of the token
+        return errors.FetchError(
+            f"{name}: {cause.filename} can't be read: {cause.strerror}. See who may read it."
         )
     reason = type(cause).__name__
     if not _OF_THE_NETWORK.isdisjoint(kind.__name__ for kind in type(cause).__mro__):
