@@ -115,6 +115,15 @@ class TestBundles:
         assert open_bundle(f"{NAME}@{commit}").name == "negative"
         assert stub_hub.asked == []
 
+    def test_a_branch_that_is_kept_needs_no_package(
+        self, stub_hub, commit, monkeypatch, caplog
+    ) -> None:
+        path = open_bundle(NAME).path
+        as_new_process()
+        monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+        assert open_bundle(NAME).path == path
+        assert f"Taking commit {commit}" in caplog.text
+
     def test_a_branch_that_moved_on_is_another_model(self, stub_hub, commit, bundle) -> None:
         first = open_bundle(NAME)
         files = stub_hub.repositories["me/night"].commits[commit]

@@ -182,11 +182,12 @@ def _commit_of(name: HubName, _asked: str) -> str:
         return found
     try:
         found = str(repository_info(replace(name, file=None)).sha)
-    except errors.FetchError as error:
-        found = _remembered(record) if error.no_answer else None
+    except (errors.FetchError, errors.MissingExtraError) as error:
+        unasked = isinstance(error, errors.MissingExtraError) or error.no_answer
+        found = _remembered(record) if unasked else None
         if found is None:
             raise
-        _say(f"{error} Taking commit {found}, the newest that was asked for before.")
+        _say(f"Taking commit {found}, the newest that was asked for before: {error}")
         return found
     if not _COMMIT.fullmatch(found):
         raise errors.FetchError(f"{shown_endpoint()} names no commit for {whole}: it is not a hub.")
