@@ -22,6 +22,7 @@ from urllib.parse import quote
 from nstc.core import VERSION, errors, extras, files
 from nstc.core.manifest import MANIFEST_FILE, MAX_TOTAL_BYTES, fault_of_name
 from nstc.core.remote import fetched_models
+from nstc.core.remote.hub_errors import explained
 from nstc.core.terminal import one_line
 
 PREFIX: Final = "hf:"
@@ -35,9 +36,6 @@ _PART: Final = re.compile(r"[A-Za-z0-9](?:[\w.-]{0,94}[A-Za-z0-9_])?", re.ASCII)
 _REVISION: Final = re.compile(r"[A-Za-z0-9][\w./-]{0,199}", re.ASCII)
 _SHOWN_FILES: Final = 3
 _BUNDLES, _FILES, _REVISIONS = "hub", "hub-files", "hub-revisions"
-_OF_THE_NETWORK: Final = frozenset(  # errors of Python, and of what huggingface_hub asks by
-    {"ConnectionError", "TimeoutError", "gaierror", "NetworkError", "TimeoutException"}
-)
 _OF_THE_DISK: Final = frozenset({"ENOSPC", "EDQUOT", "EROFS", "EACCES"})
 
 
@@ -250,7 +248,11 @@ class _Repository:
         if file not in self.files:
             raise errors.BundleError(self._without(file))
         whole = replace(self.name, file=file)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder, reported(whole, writing=True), _without_xet():
+        with (
+            tempfile.TemporaryDirectory(dir=path.parent) as folder,
+            reported(whole, writing=True),
+            _without_xet(),
+        ):
             downloaded = library().hf_hub_download(
                 self.name.repository,
                 file,
@@ -359,50 +361,5 @@ def reported(name: HubName, *, writing: bool = False) -> Iterator[None]:
         of_the_disk = isinstance(error, OSError) and errno.errorcode.get(error.errno or 0)
         if writing and of_the_disk in _OF_THE_DISK:
             raise
-        raise _explained(error, name) from error
-
-
-def _explained(error: BaseException, name: HubName) -> errors.FetchError:
-    hub, place = library().errors, shown_endpoint()
-    cause: BaseException | None = error
-    wrapped = (hub.LocalEntryNotFoundError, RuntimeError)  # around what went wrong
-    while isinstance(cause, wrapped) and cause.__cause__ is not None:
-        cause = cause.__cause__
-    log_in = "log in with  hf auth login  or set HF_TOKEN"
-    status = getattr(getattr(cause, "response", None), "status_code", None)
-    if isinstance(cause, hub.GatedRepoError):
-        return errors.FetchError(
-            f"{name} is given to those only who accepted its conditions at "
-            f"{place}/{name.repository}: accept them, and {log_in}."
-        )
-    if isinstance(cause, hub.RevisionNotFoundError):
-        return errors.FetchError(f"{name} is not there: {place} has no such revision of it.")
-    if isinstance(cause, hub.RepositoryNotFoundError):
-        return errors.FetchError(
-            f"{name} is not at {place}, or asks for a token: check the name, or {log_in}."
-        )
-    if isinstance(cause, hub.EntryNotFoundError) and status is not None:
-        return errors.FetchError(f"{name} is not there: {place} has no such file.")
-    if status in {401, 403}:
-        return errors.FetchError(
-            f"{name}: {place} refuses access ({status}): {log_in}, with rights to it."
-        )
-    if status is not None and (status == 429 or status >= 500):
-        message = f"{name}: {place} answers {status}: try again later."
-        return errors.FetchError(message, no_answer=True)
-    if status is not None:
-        return errors.FetchError(f"{name}: {place} answers {status}.")
-    if isinstance(cause, hub.FileMetadataError | ValueError | TypeError | LookupError):
-        return errors.FetchError(
-            f"{name}: {place} does not answer as a hub does: check HF_ENDPOINT, and that no proxy "
-            "answers in its place."
-        )
-    if isinstance(cause, OSError) and cause.filename is not None:  # such as that of the token
-        return errors.FetchError(
-            f"{name}: {cause.filename} can't be read: {cause.strerror}. See who may read it."
-        )
-    reason = type(cause).__name__
-    if not _OF_THE_NETWORK.isdisjoint(kind.__name__ for kind in type(cause).__mro__):
-        reason = " ".join(f"{reason}: {cause}".split())  # other texts may hold a token
-    message = f"{name}: {place} can't be reached: {reason:.160}."
-    return errors.FetchError(message, no_answer=True)
+        whole, place = str(name), shown_endpoint()
+        raise explained(error, whole, name.repository, place, library().errors) from error
