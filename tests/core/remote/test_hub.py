@@ -168,6 +168,11 @@ class TestBundles:
         (opened.path / name).write_bytes(b"damaged")
         assert open_bundle(f"{NAME}@{commit}").file(name)
 
+    def test_what_lost_its_manifest_is_fetched_again(self, stub_hub, commit) -> None:
+        opened = open_bundle(f"{NAME}@{commit}")
+        (opened.path / "manifest.json").unlink()
+        assert open_bundle(f"{NAME}@{commit}").manifest == opened.manifest
+
     def test_a_commit_whose_content_the_hub_changed(self, stub_hub, commit, bundle) -> None:
         opened = open_bundle(f"{NAME}@{commit}")
         (opened.path / next(iter(opened.manifest.files))).write_bytes(b"damaged")
@@ -325,6 +330,18 @@ class TestFiles:
         path = local_path("hf:them/mosaic/mosaic.onnx")
         path.write_bytes(b"damaged")
         assert local_path("hf:them/mosaic/mosaic.onnx").read_bytes() == b"another"
+
+    def test_what_lost_its_record_is_fetched_again(self, stub_hub, theirs) -> None:
+        path = local_path("hf:them/mosaic/mosaic.onnx")
+        (path.parent / "fetched.json").unlink()
+        assert local_path("hf:them/mosaic/mosaic.onnx") == path
+
+    def test_a_commit_whose_content_the_hub_changed(self, stub_hub, theirs) -> None:
+        path = local_path("hf:them/mosaic/mosaic.onnx")
+        path.write_bytes(b"damaged")
+        theirs["mosaic.onnx"] = b"changed"
+        with pytest.raises(CorruptBundleError, match="other content than when it was first"):
+            local_path("hf:them/mosaic/mosaic.onnx")
 
     @pytest.mark.parametrize("file", ["fast/mosaic.onnx", "fast/mosaic.onnx.data"])
     def test_other_content_than_the_hub_lists(self, stub_hub, theirs, monkeypatch, file) -> None:

@@ -108,7 +108,7 @@ def local_path(text: str) -> Path:
     source = _Repository.open(pinned)
     if pinned.file is None:
         return fetched_models.keep_bundle(pinned.place(), str(pinned), source.fetch)
-    return fetched_models.keep_file(pinned.place(), source.fetch_network)
+    return fetched_models.keep_file(pinned.place(), str(pinned), source.fetch_network)
 
 
 def name_of(path: Path) -> str | None:
