@@ -11,6 +11,7 @@ from nstc.core.bundle import Bundle, artifact_file
 from nstc.core.errors import OptionError
 from nstc.core.files import write_text
 from nstc.core.manifest import Step
+from nstc.core.model_names import is_name
 from nstc.core.tensor_files import Values, tensor_bytes
 from nstc.runtime.check_vectors import CHECKS_FILE, CheckVector, check_vector, checks_text
 from nstc.runtime.onnx_session import OnnxSession
@@ -125,7 +126,8 @@ def members_of(texts: Sequence[str]) -> list[tuple[str | None, Bundle]]:
     members: list[tuple[str | None, Bundle]] = []
     for text in texts:
         name, equals, model = text.partition("=")
-        is_named = bool(equals) and not bundles.is_bundle(text)  # a path may have one too
+        # a path may have one too, and the hash of an address has
+        is_named = bool(equals) and not is_name(text) and not bundles.is_bundle(text)
         members.append((name if is_named else None, _opened(model if is_named else text)))
     return members
 

@@ -8,6 +8,7 @@ import pytest
 
 from nstc.core.bundle import TILES_ARTIFACT, Bundle, open_bundle, revised_bundle
 from nstc.core.errors import ArtifactError, CorruptBundleError, OptionError, OutputError
+from nstc.core.remote import zipped_bundles
 from nstc.core.tensor_files import read_tensors
 from nstc.runtime.check_vectors import read_check_vectors
 from nstc.runtime.packs.blending import Blend
@@ -72,6 +73,17 @@ def test_names_may_be_given(members: Members, tmp_path: Path) -> None:
     assert join_styles(typed, tmp_path / "pack").names == ("noon", "day")
     path = shutil.copytree(day.path, tmp_path / "a=b")
     assert members_of([str(path)])[0][0] is None
+
+
+def test_the_hash_of_an_address_is_no_name(
+    members: Members, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    day, _ = members
+    address = "https://photos.example/day.zip#sha256=" + "0" * 64
+    monkeypatch.setattr(zipped_bundles, "local_path", {address: day.path}.__getitem__)
+    for text, name in ((address, None), (f"noon={address}", "noon")):
+        ((read, bundle),) = members_of([text])
+        assert (read, bundle.path) == (name, day.path)
 
 
 class TestRefused:
