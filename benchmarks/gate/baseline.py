@@ -24,8 +24,9 @@ from nstc.benchmarks.subjects import Find, Subject, find_subject
 from nstc.benchmarks.timing.instruction_counts import InstructionCount
 from nstc.benchmarks.timing.machine import machine_class
 from nstc.benchmarks.timing.statistics import Interval, Tail, tail_numbers, undisturbed
-from nstc.core import VERSION, decoding, errors, files, manifest, zoo
+from nstc.core import VERSION, decoding, errors, files, manifest
 from nstc.core.decoding import Count, Name, Sha256
+from nstc.core.model_names import is_lasting
 
 SCHEMA: Final = "nstc.baseline/1"
 _SCHEMA_NAME: Final = re.compile(r"nstc\.baseline/\d{1,6}")
@@ -36,7 +37,9 @@ _NOT_FINITE: Final = ("inf", "-inf", "nan")
 class KnownModel:
     """A model that a baseline names."""
 
-    place: Name  # its zoo name, or its path relative to the baseline's folder, with forward slashes
+    # Its name in the zoo or on a hub, or its path relative to the baseline's folder, with forward
+    # slashes.
+    place: Name
     name: Name  # the name in its manifest; of an ONNX file its name without the ending
     sha256: Name  # hash of its architecture, weights and ranges, or of its ONNX file
 
@@ -142,8 +145,8 @@ class Baseline(BaselineContent):
     folder: Path  # of its file: places are relative to it
 
     def locate(self, model: KnownModel) -> str | Path:
-        """What to open: a zoo name, or a path that holds from here."""
-        if model.place.startswith(zoo.PREFIX):
+        """What to open: a name of the zoo or of a hub, or a path that holds from here."""
+        if is_lasting(model.place):
             return model.place
         return Path(os.path.normpath(self.folder / model.place))
 
@@ -277,7 +280,7 @@ def known_model(subject: Subject, folder: Path) -> KnownModel:
     """How a baseline in `folder` names a model."""
     name = subject.path.stem if subject.bundle is None else subject.bundle.name
     place = subject.name
-    if not place.startswith(zoo.PREFIX):
+    if not is_lasting(place):
         path = Path(place).resolve()
         with contextlib.suppress(ValueError):  # another drive, on Windows
             path = Path(os.path.relpath(path, folder.resolve()))

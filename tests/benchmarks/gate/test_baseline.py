@@ -1,7 +1,9 @@
+import dataclasses
 import json
 import math
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -9,11 +11,13 @@ from nstc.benchmarks.gate.baseline import (
     SCHEMA,
     exact_facts,
     from_result,
+    known_model,
     load_baseline,
     refuse_existing,
     save_baseline,
 )
 from nstc.benchmarks.gate.update import update_baseline
+from nstc.benchmarks.subjects import find_subject
 from nstc.benchmarks.timing.statistics import Tail
 from nstc.core.errors import (
     BaselineError,
@@ -22,7 +26,9 @@ from nstc.core.errors import (
     OptionError,
     OutputError,
 )
+from nstc.core.files import cache_folder
 from nstc.core.recipe import BenchRecipe
+from nstc.core.remote import fetched_models, hub
 
 RECIPE = BenchRecipe(size=32, rounds=5, targets=("cpu:1",))
 
@@ -119,6 +125,24 @@ def test_places_hold_when_the_whole_folder_moves(saved, tmp_path):
     shutil.copytree(tmp_path, tmp_path.parent / "moved", dirs_exist_ok=True)
     moved = load_baseline(tmp_path.parent / "moved" / "ci" / "baseline.json")
     assert moved.locate(moved.models[0]) == tmp_path.parent / "moved" / "student"
+
+
+def test_what_a_hub_gave_is_named_by_its_commit(make_bundle, monkeypatch, tmp_path):
+    name = f"hf:me/night@{'1' * 40}"
+    folder = cache_folder(fetched_models.KIND) / hub.HubName.read(name).place()
+    folder.parent.mkdir(parents=True)
+    shutil.copytree(make_bundle("night", {"onnx": 0.5}).path, folder)
+    known = known_model(find_subject(name), tmp_path)
+    assert known.place == name
+
+
+def test_a_place_that_is_an_address_or_a_branch_is_not_asked(saved):
+    baseline = load_baseline(saved)
+    for place in ("https://10.0.0.1/a.zip#sha256=" + "0" * 64, "hf:me/night"):
+        model = dataclasses.replace(baseline.models[0], place=place)
+        assert isinstance(baseline.locate(model), Path)
+    named = dataclasses.replace(baseline.models[0], place=f"hf:me/night@{'1' * 40}")
+    assert baseline.locate(named) == named.place
 
 
 def test_facts_are_all_whole_numbers_but_settings(result):
