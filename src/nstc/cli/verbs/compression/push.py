@@ -29,7 +29,10 @@ def push(
     trust: options.TrustBundled = False,
     _max_ram: options.TrialRam = None,
     _timeout: options.TrialTime = None,
-    dry_run: bool = options.flag(False, "Verify, and list what would be sent, without a hub."),
+    dry_run: bool = options.flag(
+        False,
+        "Verify, and list what would be sent. No hub is asked, unless BUNDLE is an hf: name.",
+    ),
     json_output: options.Json = False,
 ) -> None:
     """Send a bundle to a model hub such as Hugging Face.
