@@ -137,7 +137,9 @@ class TestElsewhere:
         for each in pickled:
             np.testing.assert_array_equal(pickle.loads(each)(pixels), 255 - pixels)  # noqa: S301
 
-    def test_what_an_address_gave_is_opened_from_where_it_is_kept(self, bundle, monkeypatch, pixels):
+    def test_what_an_address_gave_is_opened_from_where_it_is_kept(
+        self, bundle, monkeypatch, pixels
+    ):
         kept = {"hf:me/night": bundle.path}
         monkeypatch.setattr(hub, "local_path", kept.pop)  # asked for once
         again = pickle.loads(pickle.dumps(Stylizer("hf:me/night")))  # noqa: S301

@@ -245,8 +245,10 @@ class TestBadHubs:
             open_bundle("hf:me/other")
         assert TOKEN not in caplog.text + str(failure.value)
 
-    def test_a_token_that_no_header_can_hold_is_not_shown(self, stub_hub, commit, monkeypatch) -> None:
-        monkeypatch.setenv("HF_TOKEN", f"{TOKEN}\x01")
+    def test_a_token_that_no_header_can_hold_is_not_shown(
+        self, stub_hub, commit, monkeypatch
+    ) -> None:
+        monkeypatch.setenv("HF_TOKEN", f"{TOKEN}\x0bx")
         with pytest.raises(FetchError, match=r"can't be reached: \w+\.$") as failure:
             open_bundle(NAME)
         assert "hf_secret" not in str(failure.value)
@@ -254,7 +256,7 @@ class TestBadHubs:
     def test_a_token_file_that_cannot_be_read(self, stub_hub, commit) -> None:
         path = Path(hub.library().constants.HF_TOKEN_PATH)
         path.mkdir()  # which the tests' user can't read either, be it root
-        with pytest.raises(FetchError, match=r"token can't be read: Is a directory\. See"):
+        with pytest.raises(FetchError, match=r"token can't be read: .*\. See who"):
             open_bundle(NAME)
 
     def test_a_gated_repository(self, stub_hub, commit) -> None:

@@ -92,9 +92,7 @@ def keep_file(place: Path, name: str, fetch: Callable[[Path], None]) -> Path:
         with files.atomic_folder(target, replaceable=_RECORD) as draft:
             fetch(draft)
             records = {
-                path.name: FileRecord(
-                    sha256=files.sha256_of(path), size_bytes=path.stat().st_size
-                )
+                path.name: FileRecord(sha256=files.sha256_of(path), size_bytes=path.stat().st_size)
                 for path in draft.iterdir()
             }
             if before is not None and before != records:
