@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 
 from nstc.core.bundle import TILES_ARTIFACT, Bundle, open_bundle, revised_bundle
-from nstc.core.errors import ArtifactError, CorruptBundleError, OptionError, OutputError
+from nstc.core.errors import (
+    ArtifactError,
+    BundleError,
+    CorruptBundleError,
+    OptionError,
+    OutputError,
+)
 from nstc.core.remote import zipped_bundles
 from nstc.core.tensor_files import read_tensors
 from nstc.runtime.check_vectors import read_check_vectors
@@ -84,6 +90,9 @@ def test_the_hash_of_an_address_is_no_name(
     for text, name in ((address, None), (f"noon={address}", "noon")):
         ((read, bundle),) = members_of([text])
         assert (read, bundle.path) == (name, day.path)
+    monkeypatch.undo()
+    with pytest.raises(BundleError, match="needs the file's hash"):
+        members_of(["https://photos.example/day.zip#sha256=abc"])
 
 
 class TestRefused:
