@@ -8,6 +8,8 @@ import nstc
 from nstc.cli import options
 from nstc.cli.output import print_list, say, say_json, tell
 
+_DRY_RUN = "Verify, and list what would be sent. No hub is asked, unless BUNDLE is an hf: name."
+
 
 @options.with_flags
 def push(
@@ -29,10 +31,7 @@ def push(
     trust: options.TrustBundled = False,
     _max_ram: options.TrialRam = None,
     _timeout: options.TrialTime = None,
-    dry_run: bool = options.flag(
-        False,
-        "Verify, and list what would be sent. No hub is asked, unless BUNDLE is an hf: name.",
-    ),
+    dry_run: bool = options.flag(False, _DRY_RUN),
     json_output: options.Json = False,
 ) -> None:
     """Send a bundle to a model hub such as Hugging Face.
