@@ -37,9 +37,7 @@ _NOT_FINITE: Final = ("inf", "-inf", "nan")
 class KnownModel:
     """A model that a baseline names."""
 
-    # Its name in the zoo or on a hub, or its path relative to the baseline's folder, with forward
-    # slashes.
-    place: Name
+    place: Name  # its name in the zoo or of a hub's commit, or its path from the baseline's folder
     name: Name  # the name in its manifest; of an ONNX file its name without the ending
     sha256: Name  # hash of its architecture, weights and ranges, or of its ONNX file
 
