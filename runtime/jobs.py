@@ -65,6 +65,7 @@ class Jobs(Protocol):
     """Whoever does jobs."""
 
     size: int  # most at once
+    are_elsewhere: bool  # done by processes other than this one, on any machine, beside each other
 
     def begin(self, name: str, job: Job, answer: Answer = unasked) -> None:
         """Give a job out; `answer` is called with what it asks, by `next`."""
@@ -77,6 +78,7 @@ class JobsHere(Jobs):
     """Does one job after another, in this process."""
 
     size = 1
+    are_elsewhere = False
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress

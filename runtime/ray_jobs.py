@@ -102,6 +102,7 @@ def _mailbox(ray: Any) -> Iterator[Any]:
 class JobsOnRay(Jobs):
     """Tasks of one driver."""
 
+    are_elsewhere = True
     grows = False  # whether the cluster may get machines that it has not yet
 
     def __init__(

@@ -8,14 +8,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from nstc.benchmarks.gate.limits import LATENCY, Budget, Limit, parse_budget
+from nstc.benchmarks.gate.limits import Budget, Limit, parse_budget
 from nstc.compress.distillation.loss_terms import refuse_unusable_terms
 from nstc.compress.distillation.teachers import TeacherOptions, is_checkpoint, open_teacher
 from nstc.compress.pipeline import split_photos
 from nstc.compress.searching.front_plot import write_front
 from nstc.compress.searching.outcomes import Outcome, SearchResult, State, finite, in_words, rank
 from nstc.compress.searching.study import STUDY_FILE, StoppedEarlyError, Study, StudyTrial
-from nstc.compress.searching.trials import Compressions, TrialJob, TrialResult, TrialWork
+from nstc.compress.searching.trials import (
+    TIMES,
+    Compressions,
+    TrialJob,
+    TrialResult,
+    TrialWork,
+)
 from nstc.core import Progress, Silent, errors
 from nstc.core.files import one_at_a_time, own_folder, sha256_of, write_text
 from nstc.core.model_names import local_path
@@ -29,7 +35,6 @@ FRONT_FILE: Final = "front.png"
 TRIALS_FOLDER: Final = "trials"
 # By which part an untrained shape must be beyond a limit to be hopeless: times vary, and the bytes
 # of a file with its names.
-TIMES: Final = (LATENCY, "speedup")
 _MARGINS: Final = {**dict.fromkeys(TIMES, 0.1), "bytes": 0.05}
 _MOST_HOPELESS: Final = 40  # in a row
 _MOST_IN_VAIN: Final = 400  # trials in a row that are like others, or can't be
@@ -154,9 +159,10 @@ class Search:
     def in_rounds(self) -> bool:
         """Whether trials begin and end together, so that times are measured while none is trained.
 
-        A training beside it makes whatever is timed slower.
+        Then this process measures them: a training beside it makes whatever is timed slower, and
+        another machine is another number.
         """
-        return self.jobs.size > 1 and any(limit.name in TIMES for limit in self.budget.limits)
+        return self.jobs.are_elsewhere and any(own.name in TIMES for own in self.budget.limits)
 
     def carry_out(self, trials: int, seconds: float | None) -> None:
         """Resume what was begun, then try new settings until so many are trained.
@@ -249,7 +255,8 @@ class Search:
     def _start(self) -> None:
         """Train what is ready."""
         for name, begun in self._ready.items():
-            job = TrialJob(self.work, begun.recipe, begun.folder)
+            times = not self.jobs.are_elsewhere
+            job = TrialJob(self.work, begun.recipe, begun.folder, times)
             self._running[name] = begun
             self.jobs.begin(name, job, begun.trial.report)
         self._ready = {}

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 import torch
 
 from nstc.benchmarks import subjects
-from nstc.benchmarks.gate.limits import Budget, numbers_of
+from nstc.benchmarks.gate.limits import LATENCY, Budget, numbers_of
 from nstc.compress.distillation.distill_model import fresh_student
 from nstc.compress.distillation.teachers import TeacherOptions
 from nstc.compress.distillation.watching import PERCEPTUAL
@@ -29,6 +29,8 @@ from nstc.models.tensors import use_threads
 from nstc.runtime.foreign import probing
 from nstc.runtime.jobs import Driver
 
+TIMES: Final = (LATENCY, "speedup")  # of what a budget limits
+_ANYWHERE: Final = "cpu:1"  # a target that every machine has
 _ROUNDS: Final = 5  # that time an untrained shape
 _REPORTS: Final = 20  # of a trial's loss, at most
 
@@ -50,11 +52,12 @@ class TrialWork(Protocol):
         """What a recipe's student costs before it has learned; None if that can't be said."""
 
     def trained(
-        self, recipe: Recipe, folder: Path, report: Report, progress: Progress
+        self, recipe: Recipe, folder: Path, report: Report, progress: Progress, times: bool
     ) -> TrialResult:
         """Carry a recipe out in a folder, or go on with it, and measure what it made.
 
-        `report` may raise an exception, which ends the trial.
+        `report` may raise an exception, which ends the trial. Without `times` the result has none,
+        and no target of the recipe or the budget needs to be here.
         """
 
     def timed(self, recipe: Recipe, bundle: Path) -> Mapping[str, float]:
@@ -68,11 +71,12 @@ class TrialJob:
     work: TrialWork
     recipe: Recipe
     folder: Path
+    times: bool  # whether it times what it made
 
     def __call__(self, driver: Driver) -> TrialResult:
         """Carry it out; the driver is asked whether it goes on."""
         use_threads(driver.threads)
-        return self.work.trained(self.recipe, self.folder, driver.ask, driver)
+        return self.work.trained(self.recipe, self.folder, driver.ask, driver, self.times)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -133,18 +137,16 @@ class Compressions(TrialWork):
         return numbers_of(quantized_rows(result, bundle))
 
     def trained(
-        self, recipe: Recipe, folder: Path, report: Report, progress: Progress
+        self, recipe: Recipe, folder: Path, report: Report, progress: Progress, times: bool
     ) -> TrialResult:
         """By the whole pipeline; the numbers are those of the quantized file."""
+        targets = (*self.budget.targets, *recipe.bench.targets) if times else (_ANYWHERE,)
         made = compress_model(
             self.teacher,
             folder,
             recipe=override(
                 recipe,
-                bench=override(
-                    recipe.bench,
-                    targets=tuple(dict.fromkeys((*self.budget.targets, *recipe.bench.targets))),
-                ),
+                bench=override(recipe.bench, targets=tuple(dict.fromkeys(targets))),
             ),
             photos=self.photos,
             name=f"trial-{folder.name}",
@@ -154,7 +156,10 @@ class Compressions(TrialWork):
             vgg=self.vgg,
             progress=Watched(progress, report),
         )
-        return TrialResult(numbers_of(quantized_rows(made.result, made.bundle)), made.bundle.path)
+        numbers = numbers_of(quantized_rows(made.result, made.bundle))
+        if not times:
+            numbers = {own: numbers[own] for own in numbers if own.split("@")[0] not in TIMES}
+        return TrialResult(numbers, made.bundle.path)
 
 
 def _narrowed(network: StudentNetwork, prune: PruneRecipe) -> StudentNetwork:

@@ -39,7 +39,7 @@ class Planted:
         return {"latency@cpu:1": (own.width or 0) / 4.5, "bytes": 1000.0 * (own.width or 0)}
 
     def trained(
-        self, recipe: Recipe, folder: Path, report: Report, progress: Progress
+        self, recipe: Recipe, folder: Path, report: Report, progress: Progress, times: bool
     ) -> TrialResult:
         own = recipe.distill
         folder.mkdir(parents=True, exist_ok=True)
@@ -53,6 +53,8 @@ class Planted:
         self.ended.append(folder)
         ratio = 1.1 + 0.2 * far if self.within else 1.2 + 0.2 * far
         numbers = {**self.costs(recipe), "style_ratio": ratio, "content_ratio": 1.2}
+        if not times:
+            del numbers["latency@cpu:1"]
         return TrialResult(numbers, folder / "student")
 
     def timed(self, recipe: Recipe, bundle: Path) -> Mapping[str, float]:
@@ -63,20 +65,20 @@ class Deadly(Planted):
     """The same by processes that die when they begin a trial the first time."""
 
     def trained(
-        self, recipe: Recipe, folder: Path, report: Report, progress: Progress
+        self, recipe: Recipe, folder: Path, report: Report, progress: Progress, times: bool
     ) -> TrialResult:
         if not folder.exists():
             folder.mkdir(parents=True)
             os.kill(os.getpid(), signal.SIGKILL)
-        return super().trained(recipe, folder, report, progress)
+        return super().trained(recipe, folder, report, progress, times)
 
 
 class Disturbed(Planted):
     """The same, but beside other trainings a student seems to take three times as long."""
 
     def trained(
-        self, recipe: Recipe, folder: Path, report: Report, progress: Progress
+        self, recipe: Recipe, folder: Path, report: Report, progress: Progress, times: bool
     ) -> TrialResult:
-        made = super().trained(recipe, folder, report, progress)
-        numbers = {**made.numbers, "latency@cpu:1": 3 * made.numbers["latency@cpu:1"]}
-        return TrialResult(numbers, made.bundle)
+        made = super().trained(recipe, folder, report, progress, times)
+        slower = {"latency@cpu:1": 3 * made.numbers["latency@cpu:1"]} if times else {}
+        return TrialResult({**made.numbers, **slower}, made.bundle)

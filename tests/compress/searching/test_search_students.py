@@ -254,6 +254,7 @@ class ThreeAtOnce(JobsHere):
     """Does the job first that was given out last."""
 
     size = 3
+    are_elsewhere = True
 
     def __init__(self) -> None:
         super().__init__(Silent())
@@ -303,6 +304,18 @@ class TestSeveralAtOnce:
         measured = [own for own in result.outcomes if own.state == "measured"]
         assert measured
         for own in measured:  # and not three times as long
+            width = own.chosen["distill.width"]
+            assert isinstance(width, int)
+            assert own.numbers["latency@cpu:1"] == pytest.approx(width / 4.5)
+
+    def test_one_worker_elsewhere_times_nothing_either(self, tmp_path: Path) -> None:
+        class OneElsewhere(JobsHere):
+            are_elsewhere = True
+
+        result = searched(tmp_path, Disturbed(), 3, jobs=OneElsewhere(Silent()))
+        measured = [own for own in result.outcomes if own.state == "measured"]
+        assert measured
+        for own in measured:
             width = own.chosen["distill.width"]
             assert isinstance(width, int)
             assert own.numbers["latency@cpu:1"] == pytest.approx(width / 4.5)

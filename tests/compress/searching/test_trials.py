@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,8 +13,10 @@ from nstc.benchmarks.gate.limits import parse_budget
 from nstc.benchmarks.timing import statistics
 from nstc.compress import card
 from nstc.compress.distillation.teachers import TeacherOptions
+from nstc.compress.searching import trials
 from nstc.compress.searching.search_students import search
 from nstc.compress.searching.trials import Compressions, Watched, loss_of
+from nstc.core import Silent
 from nstc.core.bundle import Bundle, open_bundle
 from nstc.core.errors import BundleError, OptionError
 from nstc.core.photos import PhotoSet
@@ -89,6 +92,40 @@ class TestCosts:
     def test_nothing_is_timed_for_a_budget_of_quality(self, work: Compressions) -> None:
         quality = dataclasses.replace(work, budget=parse_budget("style_ratio<=1"))
         assert quality.costs(recipe_with()) is None
+
+
+class TestTrained:
+    @pytest.mark.parametrize(
+        ("times", "targets", "known"),
+        [
+            (True, ("cpu:1", "mobile"), {"bytes", "speedup", "latency@cpu:1"}),
+            (False, ("cpu:1",), {"bytes"}),
+        ],
+    )
+    def test_a_machine_without_the_targets_times_nothing(
+        self,
+        work: Compressions,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        times: bool,
+        targets: tuple[str, ...],
+        known: set[str],
+    ) -> None:
+        asked: list[Recipe] = []
+
+        def stand_in(*_given: Any, recipe: Recipe, **_named: Any) -> Any:
+            asked.append(recipe)
+            return SimpleNamespace(result=None, bundle=SimpleNamespace(path=tmp_path))
+
+        numbers = {"bytes": 1.0, "speedup": 2.0, "latency@cpu:1": 3.0}
+        monkeypatch.setattr(trials, "compress_model", stand_in)
+        monkeypatch.setattr(trials, "quantized_rows", lambda *_given: ())
+        monkeypatch.setattr(trials, "numbers_of", lambda _rows: numbers)
+        work = dataclasses.replace(work, budget=parse_budget("latency<=8ms@cpu:1"))
+        recipe = recipe_with(bench__targets=["mobile"])
+        made = work.trained(recipe, tmp_path, lambda *_told: None, Silent(), times)
+        assert asked[0].bench.targets == targets
+        assert set(made.numbers) == known
 
 
 class TestWatched:
