@@ -228,7 +228,7 @@ class Search:
     def _prepare(self, trial: StudyTrial) -> None:
         """Make it ready to be trained, unless it is hopeless, like another or can't be."""
         try:
-            is_new = trial.chosen not in self.study.tried(but=trial.number)
+            is_new = trial.chosen not in self.study.tried(before=trial.number)
             recipe = self.space.recipe(trial.chosen) if is_new else None
         except errors.OptionError:
             recipe = None

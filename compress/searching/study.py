@@ -110,13 +110,13 @@ class Study:
         """How many trials that are over were trained, or failed."""
         return sum(own.state != "hopeless" for own in self.outcomes)
 
-    def tried(self, *, but: int | None = None) -> list[Mapping[str, Setting]]:
+    def tried(self, *, before: int | None = None) -> list[Mapping[str, Setting]]:
         """What was chosen in all trials, also in those that run or were left out.
 
-        `but` is the number of one that does not count.
+        `before` is the number of one that does not count, nor do those after it.
         """
         trials = self._study.get_trials(deepcopy=False)
-        return [own.user_attrs.get(_CHOSEN, {}) for own in trials if own.number != but]
+        return [own.user_attrs.get(_CHOSEN, {}) for own in trials[:before]]
 
     def begun(self) -> list["StudyTrial"]:
         """Trials that an earlier run did not end."""

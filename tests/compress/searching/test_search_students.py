@@ -124,6 +124,16 @@ def test_more_trials_go_on(tmp_path: Path) -> None:
     assert sum(own.state != "hopeless" for own in result.outcomes) == 5
 
 
+def test_of_two_trials_alike_that_were_begun_the_earlier_is_resumed(tmp_path: Path) -> None:
+    study = Study(tmp_path, PLANTED, 0, {"seed": 0})
+    for _ in range(2):
+        study.ask_for(BEST)
+    work = Planted()
+    result = searched(tmp_path, work, 1)
+    assert [(own.number, own.chosen) for own in result.outcomes] == [(0, BEST)]
+    assert [folder.name for folder in work.begun] == ["000"]
+
+
 def test_what_fails_by_itself_is_an_outcome(tmp_path: Path) -> None:
     work = Planted(fails={1: DivergedError("the loss became nan")})
     result = searched(tmp_path, work)
