@@ -11,7 +11,7 @@ import itertools
 import platform
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -38,15 +38,22 @@ class OnRay:
         ray_cluster.refuse_count("workers", self.workers)
         ray_cluster.refuse_count("threads", self.threads)
 
+    def threads_of(self, machines: Sequence[int], count: int) -> int:
+        """Threads of each of `count` jobs, at least 1, on machines of so many processors."""
+        at_once = min(count, self.workers or count)
+        most = max(machines, default=1)
+        return self.threads or max(1, min(most, sum(machines) // at_once))
+
 
 @contextlib.contextmanager
 def opened_jobs(
-    asked: OnRay | None, folder: Path, progress: Progress, title: str, count: int
+    asked: OnRay | None, folder: Path, progress: Progress, title: str, count: int, done: int = 0
 ) -> Iterator[Jobs]:
     """Give what does jobs for as long as the block runs; those that run at its end are stopped.
 
     On Ray several run at once, which write into `folder`, and `title` with the `count` of jobs is
-    what is shown of them. Without it they run here, one after another.
+    what is shown of them, of which earlier runs have `done` some. Without it they run here, one
+    after another.
 
     Raises:
         ClusterError: the cluster does not answer, can't run nstc or reach the folder, or breaks
@@ -59,8 +66,8 @@ def opened_jobs(
         return
     with ray_cluster.connected_ray(asked.address) as ray:
         machines = ray_cluster.machine_processors(ray)
-        most = max(machines, default=1)
-        threads = asked.threads or max(1, min(most, sum(machines) // max(1, count)))
+        left = max(1, count - done)
+        threads = asked.threads_of(machines, left)
         if asked.workers is None:
             ray_cluster.refuse_too_many_threads(ray, threads)
         size = asked.workers or max(1, sum(own // threads for own in machines))
@@ -74,7 +81,8 @@ def opened_jobs(
         ):
             jobs = JobsOnRay(ray, mailbox, token, threads, size, progress)
             jobs.grows = asked.workers is not None
-            progress.begin(title, max(1, count), 0)
+            jobs.ended = done
+            progress.begin(title, done + left, done)
             try:
                 yield jobs
             except KeyboardInterrupt as interrupt:
@@ -104,6 +112,7 @@ class JobsOnRay(Jobs):
 
     are_elsewhere = True
     grows = False  # whether the cluster may get machines that it has not yet
+    ended = 0  # jobs, with those of earlier runs
 
     def __init__(
         self, ray: Any, mailbox: Any, token: Path, threads: int, size: int, progress: Progress
@@ -119,7 +128,6 @@ class JobsOnRay(Jobs):
         self._running: dict[Any, str] = {}  # names by what Ray calls their task
         self._deaths: Counter[str] = Counter()
         self._messages = mailbox.messages.remote()
-        self._ended = 0
 
     def begin(self, name: str, job: Job, answer: Answer = unasked) -> None:
         """Hand it to the cluster, which begins it as soon as it has the processors."""
@@ -137,8 +145,8 @@ class JobsOnRay(Jobs):
             while True:
                 ended = self._look(_LOOK_S)
                 if ended is not None:
-                    self._ended += 1
-                    self._progress.advance(self._ended, {})
+                    self.ended += 1
+                    self._progress.advance(self.ended, {})
                     return ended
                 if not self.grows:
                     ray_cluster.refuse_too_many_threads(self._ray, self._threads)

@@ -52,9 +52,7 @@ class Stages:
         If not, its place is free then, but for what was begun with them. `OutputError` if something
         is there that was not made here.
         """
-        inputs = self._inputs | {name: _plain(settings)}
-        text = json.dumps(inputs, sort_keys=True)
-        fingerprint = hashlib.sha256(text.encode()).hexdigest()
+        fingerprint = self._fingerprint(name, settings)
         target = self._folder / name
         if self._state.get(name) != fingerprint:
             if name not in self._state and target.exists():
@@ -67,14 +65,26 @@ class Stages:
             self._state[name] = fingerprint
             write_text(self._folder / STATE_FILE, json.dumps(self._state, indent=1))
             return None
+        bundle = self.made(name, settings)
+        if bundle is not None:
+            self._progress.note(f"{name}: taken over from an earlier run")
+        return bundle
+
+    def made(self, name: str, settings: Any) -> Bundle | None:
+        """What `found` would give, while all stays as it is."""
+        if self._state.get(name) != self._fingerprint(name, settings):
+            return None
         try:
-            bundle = open_bundle(target)
+            bundle = open_bundle(self._folder / name)
             for file in bundle.manifest.files:
                 bundle.file(file)
         except errors.BundleError:
             return None
-        self._progress.note(f"{name}: taken over from an earlier run")
         return bundle
+
+    def _fingerprint(self, name: str, settings: Any) -> str:
+        inputs = self._inputs | {name: _plain(settings)}
+        return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 
 def _plain(settings: Any) -> dict[str, Any]:

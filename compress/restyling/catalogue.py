@@ -175,7 +175,10 @@ def build_zoo(
     stages = Stages(output, progress)
     stages.depend_on(photos=photos.list_sha256(), vgg=vgg)
     own = None if photos == sample_photos() else photos
-    with opened_jobs(ray, output, progress, "styles", len(styles)) as jobs:
+    # on Ray, whose workers share the processors by how many styles are left
+    kept = 0 if ray is None else sum(_is_made(stages, style) for style in styles)
+    ray = ray if kept < len(styles) else None
+    with opened_jobs(ray, output, progress, "styles", len(styles), kept) as jobs:
         building = _Building(jobs, stages, finished or (lambda _outcome: None))
         for number, style in enumerate(styles, start=1):
             progress.note(f"style {number} of {len(styles)}: {style.name}")
@@ -228,6 +231,14 @@ class _Building:
         outcome = StyleOutcome(name=name, status=status, path=job.output, error=reason)
         self.outcomes[name] = outcome
         self.finished(outcome)
+
+
+def _is_made(stages: Stages, style: CatalogueStyle) -> bool:
+    """Whether a style will be kept; one that can't be made is told of when it is begun."""
+    try:
+        return stages.made(style.name, _settings(style)) is not None
+    except (errors.NstcError, OSError):
+        return False
 
 
 def _settings(style: CatalogueStyle) -> dict[str, Any]:

@@ -106,7 +106,7 @@ def search(
     identity = _identity(work, space)
     own_folder(output, STUDY_FILE)
     study = Study(output, space, recipe.seed, identity)
-    with opened_jobs(ray, output, progress, "trials", recipe.trials - study.trained) as jobs:
+    with opened_jobs(ray, output, progress, "trials", recipe.trials, study.trained) as jobs:
         run = Search(study, work, space, budget, output, progress, jobs)
         run.carry_out(recipe.trials, recipe.seconds)
     return run.written()

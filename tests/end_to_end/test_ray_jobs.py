@@ -1,7 +1,7 @@
 """Trainings and searches on a real Ray: two at once, workers that die, and Ctrl-C."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import planted_trials
@@ -61,6 +61,22 @@ class TestJobs:
         assert "once: again" in told.notes
         assert sum("its worker died and another" in note for note in told.notes) == 2
         assert [path.name for path in tmp_path.iterdir()] == ["mark"]
+
+    def test_what_earlier_runs_did_counts_as_done(self, tmp_path: Path) -> None:
+        class Bar(Progress):
+            def begin(self, title: str, steps: int, done: int) -> None:
+                shown.append((title, steps, done))
+
+            def advance(self, step: int, losses: Mapping[str, float]) -> None:
+                shown.append(step)
+
+        shown: list[object] = []
+        with opened_jobs(OnRay(address="local"), tmp_path, Bar(), "jobs", 5, 4) as jobs:
+            jobs.begin("last", lambda driver: driver.threads)
+            with ray_cluster.connected_ray("local") as ray:  # which is started
+                processors = sum(ray_cluster.machine_processors(ray))
+            assert jobs.next().result() == processors
+        assert shown == [("jobs", 5, 4), 5]
 
     def test_errors_and_refusals_come_back(self, tmp_path: Path) -> None:
         def refuse() -> None:

@@ -15,6 +15,24 @@ def test_numbers_out_of_range(given) -> None:
         OnRay(address="local", **given)
 
 
+@pytest.mark.parametrize(
+    ("given", "machines", "count", "threads"),
+    [
+        ({}, [8, 8], 4, 4),
+        ({}, [8, 8], 1, 8),  # no more than one machine has
+        ({}, [8, 8], 100, 1),
+        ({"workers": 2}, [8, 8], 100, 8),
+        ({"workers": 8}, [8, 8], 2, 8),  # as few are left
+        ({"workers": 2, "threads": 3}, [8, 8], 100, 3),
+        ({"workers": 2}, [], 4, 1),
+    ],
+)
+def test_processors_are_shared_by_the_jobs_that_run_at_once(
+    given: dict[str, int], machines: list[int], count: int, threads: int
+) -> None:
+    assert OnRay(address="local", **given).threads_of(machines, count) == threads
+
+
 def test_a_machine_that_does_not_see_the_folder_says_so(tmp_path) -> None:
     token = tmp_path / "out" / "token"
     ended = run_task("one", lambda driver: driver.ask(), None, str(token), str(tmp_path))

@@ -13,6 +13,7 @@ from nstc.core.bundle import open_bundle
 from nstc.core.errors import DivergedError, Interrupted, OptionError, OutputError, RecipeError
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import RestyleRecipe
+from nstc.runtime.ray_jobs import OnRay, opened_jobs
 from nstc.runtime.session import open_session
 from nstc.runtime.verification import verify
 
@@ -149,6 +150,27 @@ class TestBuilding:
         assert [own.status for own in changed] == ["made"]
         assert [call["output"].name for call in restyled] == ["one", "two", "three", "one"]
         assert (restyled[-1]["credit"], restyled[-1]["resume"]) == ("(CC0)", True)
+
+    def test_ray_is_asked_for_what_is_left_and_not_started_for_nothing(
+        self,
+        styles: Any,
+        tmp_path: Path,
+        photos: PhotoSet,
+        restyled: list[dict[str, Any]],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        opened: list[tuple[Any, ...]] = []
+
+        def stand_in(asked: Any, *given: Any) -> Any:
+            opened.append((asked, *given[-2:]))
+            return opened_jobs(None, *given)
+
+        monkeypatch.setattr(catalogue, "opened_jobs", stand_in)
+        ray = OnRay(address="local")
+        for names in (["one"], ["one", "bad", "two"], ["two", "one"]):
+            build_zoo(styles(*names), tmp_path / "zoo", photos=photos, ray=ray)
+        assert opened == [(ray, 1, 0), (ray, 3, 1), (None, 2, 2)]
+        assert [call["name"] for call in restyled] == ["one", "bad", "two"]
 
     def test_a_folder_that_it_did_not_make_is_left_alone(
         self, styles: Any, tmp_path: Path, photos: PhotoSet, restyled: list[dict[str, Any]]
