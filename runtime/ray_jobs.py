@@ -2,7 +2,8 @@
 
 A task reads and writes files itself, in folders that all machines reach by the same path. What it
 says to the driver goes through a mailbox in the cluster, and it waits until that is answered. A
-task whose worker dies is begun again, once.
+task whose worker dies is begun again, once; one that is lost with its machine, or stopped from
+outside, up to twenty times.
 """
 
 import asyncio
@@ -22,6 +23,7 @@ from nstc.runtime import ray_cluster
 from nstc.runtime.jobs import Answer, Driver, Job, JobEnd, Jobs, JobsHere, carried_out, unasked
 
 _MOST_DEATHS: Final = 2  # of workers over one job, which then counts as failed
+_MOST_LOST: Final = 20  # machines and stops from outside over one job, which then ends the run
 _LOOK_S: Final = 10.0  # between two looks at the machines, while nothing happens
 _END_S: Final = 30.0  # that jobs get to keep what they have done
 
@@ -127,6 +129,8 @@ class JobsOnRay(Jobs):
         self._given: dict[str, tuple[Job, Answer]] = {}
         self._running: dict[Any, str] = {}  # names by what Ray calls their task
         self._deaths: Counter[str] = Counter()
+        self._lost: Counter[str] = Counter()
+        self._stopping = False
         self._messages = mailbox.messages.remote()
 
     def begin(self, name: str, job: Job, answer: Answer = unasked) -> None:
@@ -174,19 +178,24 @@ class JobsOnRay(Jobs):
     def _ended_of(self, task: Any) -> JobEnd | None:
         """What became of a task; None if it is begun again."""
         name = self._running.pop(task)
+        known = self._ray.exceptions
         try:
             ended: JobEnd = self._ray.get(task)
-        except self._ray.exceptions.RayTaskError:  # which no job raises
+        except known.RayTaskError:  # which no job raises
             raise
-        except self._ray.exceptions.RayError as error:
-            reason = ray_cluster.reason_of(error)
+        except (known.NodeDiedError, known.LocalRayletDiedError) as error:
+            what, counted, reason = "machine was lost", self._lost, ray_cluster.reason_of(error)
+        except known.RayError as error:
+            what, counted, reason = "worker died", self._deaths, ray_cluster.reason_of(error)
         else:
             if isinstance(ended.error, errors.ClusterError):
                 raise ended.error
             if not isinstance(ended.error, errors.Interrupted):
                 return ended
-            reason = "it was stopped from outside"
-        self._deaths[name] += 1
+            what, counted, reason = "worker was stopped", self._lost, "from outside"
+        counted[name] += 1
+        if self._stopping:
+            return JobEnd(name, error=errors.Interrupted("stopped"))
         if self._deaths[name] >= _MOST_DEATHS:
             return JobEnd(
                 name,
@@ -195,7 +204,12 @@ class JobsOnRay(Jobs):
                     "may need more memory than there is: give fewer --workers."
                 ),
             )
-        self._progress.note(f"{name}: its worker died and another goes on with it ({reason})")
+        if self._lost[name] >= _MOST_LOST:
+            raise errors.ClusterError(
+                f"{name} was lost {_MOST_LOST} times, at last as its {what} ({reason}). What is "
+                "written is kept: run the same command again to go on."
+            )
+        self._progress.note(f"{name}: its {what} and another goes on with it ({reason})")
         self._submit(name)
         return None
 
@@ -204,7 +218,7 @@ class JobsOnRay(Jobs):
         for task in self._running:
             self._ray.cancel(task, recursive=False)  # what it asks is answered
         self._progress = Silent()
-        self._deaths.update(dict.fromkeys(self._running.values(), _MOST_DEATHS))
+        self._stopping = True
         deadline = time.monotonic() + _END_S
         while self._running and time.monotonic() < deadline:
             with contextlib.suppress(errors.NstcError, self._ray.exceptions.RayTaskError):

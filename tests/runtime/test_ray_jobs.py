@@ -1,12 +1,18 @@
 """What jobs on Ray are made of, without Ray; tests/end_to_end starts it."""
 
 import asyncio
+from collections import deque
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from nstc.core.errors import ClusterError, OptionError
+from nstc.core import Silent
+from nstc.core.errors import ClusterError, Interrupted, MemoryLimitError, OptionError
+from nstc.runtime import ray_jobs
 from nstc.runtime.jobs import JobEnd
-from nstc.runtime.ray_jobs import Mailbox, OnRay, run_task
+from nstc.runtime.ray_jobs import JobsOnRay, Mailbox, OnRay, run_task
 
 
 @pytest.mark.parametrize("given", [{"workers": 0}, {"threads": -1}, {"threads": 10**9}])
@@ -38,6 +44,98 @@ def test_a_machine_that_does_not_see_the_folder_says_so(tmp_path) -> None:
     ended = run_task("one", lambda driver: driver.ask(), None, str(token), str(tmp_path))
     with pytest.raises(ClusterError, match=f"does not see {tmp_path / 'out'} of this one: give"):
         ended.result()
+
+
+class RayError(Exception):
+    pass
+
+
+class RayTaskError(RayError):
+    pass
+
+
+class WorkerCrashedError(RayError):
+    pass
+
+
+class NodeDiedError(RayError):
+    pass
+
+
+class LocalRayletDiedError(RayError):
+    pass
+
+
+class ScriptedRay:
+    """Tasks that end at once, each by the next of these ends."""
+
+    exceptions = SimpleNamespace(
+        RayError=RayError,
+        RayTaskError=RayTaskError,
+        NodeDiedError=NodeDiedError,
+        LocalRayletDiedError=LocalRayletDiedError,
+    )
+
+    def __init__(self, *ends: Exception | JobEnd) -> None:
+        self.ends = deque(ends)
+        self.begun = 0
+        self.cancelled: list[int] = []
+
+    def remote(self, _function: Any) -> Any:
+        def begin(*_given: Any) -> int:
+            self.begun += 1
+            return self.begun
+
+        return SimpleNamespace(options=lambda **_named: SimpleNamespace(remote=begin))
+
+    def wait(self, tasks: list[Any], timeout: float) -> tuple[list[Any], list[Any]]:
+        return tasks[1:], tasks[:1]  # the first are messages, of which there are none
+
+    def get(self, _task: int) -> JobEnd:
+        end = self.ends.popleft()
+        if isinstance(end, Exception):
+            raise end
+        return end
+
+    def cancel(self, task: int, **_named: bool) -> None:
+        self.cancelled.append(task)
+
+    def jobs(self) -> JobsOnRay:
+        mailbox = SimpleNamespace(messages=SimpleNamespace(remote=lambda: "messages"))
+        jobs = JobsOnRay(self, mailbox, Path("token"), 1, 1, Silent())
+        jobs.grows = True  # and no machines are looked at
+        jobs.begin("one", lambda driver: None)
+        return jobs
+
+
+STOPPED = JobEnd("one", error=Interrupted("stopped"))
+
+
+class TestLostTasks:
+    @pytest.mark.parametrize("lost", [NodeDiedError("n"), LocalRayletDiedError("l"), STOPPED])
+    def test_machines_and_stops_from_outside_are_no_fault_of_the_job(
+        self, lost: Exception | JobEnd
+    ) -> None:
+        ray = ScriptedRay(lost, lost, WorkerCrashedError("w"), lost, JobEnd("one", value=5))
+        assert ray.jobs().next().result() == 5
+        assert ray.begun == 5
+
+    def test_two_deaths_of_its_own_workers_are(self) -> None:
+        ray = ScriptedRay(WorkerCrashedError("w"), NodeDiedError("n"), WorkerCrashedError("last"))
+        with pytest.raises(MemoryLimitError, match="2 workers died over it, the last one so: last"):
+            ray.jobs().next().result()
+
+    def test_a_cluster_that_only_loses_machines_ends_the_run(self, monkeypatch: Any) -> None:
+        monkeypatch.setattr(ray_jobs, "_MOST_LOST", 3)
+        jobs = ScriptedRay(*[NodeDiedError("gone")] * 3).jobs()
+        with pytest.raises(ClusterError, match=r"lost 3 times, at last as its machine was .*gone"):
+            jobs.next()
+
+    @pytest.mark.parametrize("end", [STOPPED, WorkerCrashedError("w"), NodeDiedError("n")])
+    def test_nothing_is_begun_again_once_the_run_is_stopped(self, end: Exception | JobEnd) -> None:
+        ray = ScriptedRay(end)
+        ray.jobs().stop()
+        assert (ray.begun, ray.cancelled) == (1, [1])
 
 
 def test_a_question_waits_for_its_answer_also_if_its_worker_is_gone() -> None:
