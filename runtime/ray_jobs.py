@@ -78,7 +78,8 @@ def opened_jobs(
             f"thread{'s' if threads > 1 else ''} each"
         )
         with (
-            draft_folder(folder / "reached") as token,
+            # by a path that workers have too, which run in other folders
+            draft_folder(folder.absolute() / "reached") as token,
             _mailbox(ray) as mailbox,
         ):
             jobs = JobsOnRay(ray, mailbox, token, threads, size, progress)

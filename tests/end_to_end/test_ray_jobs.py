@@ -91,6 +91,15 @@ class TestJobs:
         with pytest.raises(ZeroDivisionError):
             ended["bug"].result()
 
+    def test_a_folder_by_its_relative_path(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        Path("out").mkdir()
+        with opened_jobs(HERE, Path("out"), Silent(), "jobs", 1) as jobs:
+            jobs.begin("looks", lambda driver: Path("out").is_dir())
+            assert jobs.next().result()
+
     def test_ctrl_c_ends_what_runs(self, tmp_path: Path) -> None:
         begun, ended = tmp_path / "begun", tmp_path / "ended"
         opened = opened_jobs(HERE, tmp_path, Silent(), "jobs", 1)
