@@ -15,7 +15,9 @@ from nstc.compress.export import FOLDER, FORMATS, WEB
 def export(
     models: Annotated[
         list[str],
-        typer.Argument(help=f"Bundle or zoo name to export; several for {WEB}.", metavar="BUNDLE"),
+        typer.Argument(
+            help=f"Bundle, zoo or hf: name to export; several for {WEB}.", metavar="BUNDLE"
+        ),
     ],
     formats: str = options.flag(
         "onnx,torchscript",
@@ -49,8 +51,8 @@ def export(
     model.int8.pte, which is calibrated on photographs. ort is ONNX Runtime's own format: model.ort,
     and model.int8.ort of a quantized bundle. tiles is model.int8.tiles.onnx, which
     stylize --max-ram runs on pictures that do not fit in memory. portable is
-    model.portable.HEIGHTxWIDTH.onnx, quantized too, of one --size in plain operators: for FFmpeg,
-    OpenCV, OpenVINO and converters. web writes a page that stylises in the browser: onnxruntime-web
+    model.portable.HEIGHTxWIDTH.onnx, quantized too, of one --size in plain operators: for OpenCV,
+    OpenVINO, ncnn and converters. web writes a page that stylises in the browser: onnxruntime-web
     in it is what nstc web-setup fetched, and --photos are offered to try it with.
     """
     from nstc.compress.export.export_request import parse_size

@@ -13,7 +13,9 @@ _DRY_RUN = "Verify, and list what would be sent. No hub is asked, unless BUNDLE 
 
 @options.with_flags
 def push(
-    model: Annotated[str, typer.Argument(help="Bundle or zoo name to send.", metavar="BUNDLE")],
+    model: Annotated[
+        str, typer.Argument(help="Bundle, zoo name or hf: name to send.", metavar="BUNDLE")
+    ],
     target: Annotated[
         str, typer.Argument(help="Where to: hf:OWNER/NAME.", metavar="hf:OWNER/NAME")
     ],
@@ -25,7 +27,7 @@ def push(
     message: str | None = options.flag(None, "Message of the commit.", "--message", shown=False),
     license: str | None = options.flag(
         None,
-        "Licence for the card, such as apache-2.0. Default: the one that the card names already.",
+        "Licence for the card, such as mit. Default: apache-2.0 for zoo models, else the card's.",
         shown=False,
     ),
     trust: options.TrustBundled = False,

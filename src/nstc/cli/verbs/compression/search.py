@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @options.with_flags
 def search(
-    teacher: Annotated[str, typer.Argument(help="Bundle, zoo name or ONNX file.")],
+    teacher: Annotated[str, typer.Argument(help="Bundle, zoo name, hf: name or ONNX file.")],
     output: Annotated[
         Path,
         typer.Option(
