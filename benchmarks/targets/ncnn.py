@@ -82,7 +82,7 @@ def _converted(path: Path, shape: tuple[int, ...]) -> tuple[bytes, ...]:
 def _availability() -> str | None:
     if all(importlib.util.find_spec(name) is not None for name in (_NAME, "pnnx")):
         return None
-    return 'it needs ncnn and its converter: pip install "ncnn>=1.0.20261020" pnnx'
+    return 'it needs ncnn and its converter: pip install "nstc[everywhere]"'
 
 
 def _make(argument: str | None) -> PortableTarget:

@@ -30,7 +30,7 @@ def load(path: Path, threads: int) -> Callable[[Floats], Floats]:
 
 def _availability() -> str | None:
     if importlib.util.find_spec("cv2") is None:
-        return 'it needs OpenCV: pip install "opencv-python-headless>=5"'
+        return 'it needs OpenCV: pip install "nstc[everywhere]"'
     return None
 
 

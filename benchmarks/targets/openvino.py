@@ -31,7 +31,7 @@ def load(path: Path, threads: int) -> Callable[[Floats], Floats]:
 
 def _availability() -> str | None:
     if importlib.util.find_spec("openvino") is None:
-        return 'it needs OpenVINO: pip install "openvino>=2025"'
+        return 'it needs OpenVINO: pip install "nstc[everywhere]"'
     return None
 
 
