@@ -122,7 +122,7 @@ def test_a_runtime_that_can_not_run_a_file_is_told_in_its_own_words(subject) -> 
 def test_where_it_is_not_installed_the_line_that_installs_it_is_told(monkeypatch, name) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(
-        OptionError, match=rf'target {name} can\'t run here: .*pip install ".*{name}'
+        OptionError, match=rf'target {name} can\'t run here: .*pip install "nstc\[everywhere\]"'
     ):
         parse_target(f"{name}:1")
 

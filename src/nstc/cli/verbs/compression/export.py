@@ -15,9 +15,7 @@ from nstc.compress.export import FOLDER, FORMATS, WEB
 def export(
     models: Annotated[
         list[str],
-        typer.Argument(
-            help=f"Bundle, zoo or hf: name to export; several for {WEB}.", metavar="BUNDLE"
-        ),
+        typer.Argument(help=f"Bundle, zoo or hf: name; several for {WEB}.", metavar="BUNDLE"),
     ],
     formats: str = options.flag(
         "onnx,torchscript",

@@ -13,9 +13,7 @@ _DRY_RUN = "Verify, and list what would be sent. No hub is asked, unless BUNDLE 
 
 @options.with_flags
 def push(
-    model: Annotated[
-        str, typer.Argument(help="Bundle, zoo name or hf: name to send.", metavar="BUNDLE")
-    ],
+    model: Annotated[str, typer.Argument(help="Bundle, zoo or hf: name.", metavar="BUNDLE")],
     target: Annotated[
         str, typer.Argument(help="Where to: hf:OWNER/NAME.", metavar="hf:OWNER/NAME")
     ],
