@@ -1,7 +1,6 @@
 """ncnn on cores of this machine, which runs what its converter pnnx makes of float files."""
 
 import functools
-import importlib.util
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -9,11 +8,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
-from nstc.benchmarks.targets.base import TargetKind, chosen_cores
-from nstc.benchmarks.targets.portable_target import Floats, PortableTarget
+from nstc.benchmarks.targets.portable_target import Floats, portable_kind
 from nstc.core.files import scratch_folder
 
-_NAME: Final = "ncnn"
 _PARTS: Final = ("model.ncnn.param", "model.ncnn.bin")
 _LONGEST_S: Final = 600
 # Each would round: a picture is to be compared with other runtimes'.
@@ -79,27 +76,13 @@ def _converted(path: Path, shape: tuple[int, ...]) -> tuple[bytes, ...]:
         return tuple(part.read_bytes() for part in made)
 
 
-def _availability() -> str | None:
-    if all(importlib.util.find_spec(name) is not None for name in (_NAME, "pnnx")):
-        return None
-    return 'it needs ncnn and its converter: pip install "nstc[everywhere]"'
-
-
-def _make(argument: str | None) -> PortableTarget:
-    cores = chosen_cores(_NAME, argument)
-    return PortableTarget(
-        name=f"{_NAME}:{len(cores)}",
-        runtime=f"ncnn {metadata.version(_NAME)}",
-        cores=cores,
-        load=load,
-        draws_on=_NAME,
-        runs_integers=False,
-    )
-
-
-NCNN: Final = TargetKind(
-    form="ncnn[:N]",
+NCNN: Final = portable_kind(
+    "ncnn",
+    "ncnn",
+    load,
+    packages=("ncnn", "pnnx"),
+    needs="ncnn and its converter",
+    version=functools.partial(metadata.version, "ncnn"),
     summary="ncnn, the portable float file through pnnx, N threads on N cores; all without N",
-    make=_make,
-    availability=_availability,
+    runs_integers=False,
 )

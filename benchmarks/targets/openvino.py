@@ -1,15 +1,13 @@
 """OpenVINO on cores of this machine."""
 
-import importlib.util
+import functools
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Final
 
-from nstc.benchmarks.targets.base import TargetKind, chosen_cores
-from nstc.benchmarks.targets.portable_target import Floats, PortableTarget
+from nstc.benchmarks.targets.portable_target import Floats, portable_kind
 
-_NAME: Final = "openvino"
 # Where a processor has bfloat16 it computes in that unless told otherwise.
 _EXACTLY: Final = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
 
@@ -29,26 +27,12 @@ def load(path: Path, threads: int) -> Callable[[Floats], Floats]:
     return run
 
 
-def _availability() -> str | None:
-    if importlib.util.find_spec("openvino") is None:
-        return 'it needs OpenVINO: pip install "nstc[everywhere]"'
-    return None
-
-
-def _make(argument: str | None) -> PortableTarget:
-    cores = chosen_cores(_NAME, argument)
-    return PortableTarget(
-        name=f"{_NAME}:{len(cores)}",
-        runtime=f"OpenVINO {metadata.version('openvino')}",
-        cores=cores,
-        load=load,
-        draws_on=_NAME,
-    )
-
-
-OPENVINO: Final = TargetKind(
-    form="openvino[:N]",
+OPENVINO: Final = portable_kind(
+    "openvino",
+    "OpenVINO",
+    load,
+    packages=("openvino",),
+    needs="OpenVINO",
+    version=functools.partial(metadata.version, "openvino"),
     summary="OpenVINO in float32, portable files, N threads on N cores; all cores without N",
-    make=_make,
-    availability=_availability,
 )

@@ -4,6 +4,7 @@ Such a runtime takes float pictures, in a graph of one size. The reference is it
 size, since a teacher has no portable one.
 """
 
+import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,3 +145,49 @@ class PortableTarget:
             place={"runtime": self.runtime, "threads": len(self.cores)},
             rows=tuple(RowFacts() for _ in sessions[1:]),
         )
+
+
+def portable_kind(
+    name: str,
+    shown: str,
+    load: Load,
+    *,
+    packages: Sequence[str],
+    needs: str,
+    version: Callable[[], str],
+    summary: str,
+    runs_integers: bool = True,
+) -> base.TargetKind:
+    """The kind of target for a runtime of the extra `everywhere`: NAME[:N], with N threads.
+
+    Args:
+        name: As after `--target`.
+        shown: The runtime as it is written.
+        load: Opens a file.
+        packages: What must be installed, as they are imported.
+        needs: These in words, where one is missing.
+        version: The runtime's; `TargetError` if it is installed and can't be loaded.
+        summary: A line on the target.
+        runs_integers: Whether it reads int8 files.
+    """
+
+    def availability() -> str | None:
+        if all(importlib.util.find_spec(package) is not None for package in packages):
+            return None
+        return f'it needs {needs}: pip install "nstc[everywhere]"'
+
+    def make(argument: str | None) -> PortableTarget:
+        runtime = f"{shown} {version()}"
+        cores = base.chosen_cores(name, argument)
+        return PortableTarget(
+            name=f"{name}:{len(cores)}",
+            runtime=runtime,
+            cores=cores,
+            load=load,
+            draws_on=name,
+            runs_integers=runs_integers,
+        )
+
+    return base.TargetKind(
+        form=f"{name}[:N]", summary=summary, make=make, availability=availability
+    )
