@@ -53,9 +53,9 @@ def gate(plan: Plan, tmp_path: Path, _baselines: Path) -> Gate:
 
 @pytest.fixture(scope="module")
 def kept(request: pytest.FixtureRequest, plan: Plan) -> Kept:
-    """Trials of the part that a module is, `PART`; it makes so many `CHECKS` of each number."""
+    """Trials of the part that a module is, `PART`; it makes so many `checks` in all."""
     path = output_folder() / f"{request.module.PART}.jsonl"
-    return Kept(path, dataclasses.asdict(plan), request.module.CHECKS * plan.faulty)
+    return Kept(path, dataclasses.asdict(plan), request.module.checks(plan))
 
 
 @pytest.fixture(scope="module")

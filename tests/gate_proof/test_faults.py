@@ -15,6 +15,7 @@ from gate_proof.graph_faults import GRAPH_FAULTS, make_copy, make_spoilt
 from gate_proof.heavier import make_heavier
 from gate_proof.ledger import Case, Kept, Trial
 from gate_proof.plan import FULL, INSTRUCTIONS, SHORT, chosen_plan, photos_of_run
+from gate_proof.remembering import Remembering
 from gate_proof.slowness import Slower, busy_core
 from gate_reports import passed, verdicts
 
@@ -70,6 +71,16 @@ def test_a_changed_session_is_changed_on_the_side_it_says():
 def test_every_fault_changes_the_picture_in_every_run(fault, pixels):
     spoilt = [fault.wrap(Negative(), run).run(pixels) for run in range(6)]
     assert all((picture != 255 - pixels).any() for picture in spoilt)
+
+
+def test_a_remembering_session_draws_each_picture_once(pixels):
+    drawn = []
+    session = SimpleNamespace(path=Path("a.onnx"), run=lambda rgb: drawn.append(rgb) or 255 - rgb)
+    first = Remembering(session).run(pixels)
+    first[:] = 0  # by a fault
+    assert (Remembering(session).run(pixels) == 255 - pixels).all()
+    assert (Remembering(session).run(pixels[:16]) == 255 - pixels[:16]).all()
+    assert len(drawn) == 2
 
 
 def test_a_slower_session_computes_for_a_share_of_its_own_time():

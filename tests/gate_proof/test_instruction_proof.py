@@ -6,6 +6,7 @@
 import pytest
 from gate_proof.graph_faults import GRAPH_FAULTS, GraphFault
 from gate_proof.ledger import Trial, trial
+from gate_proof.plan import Plan
 from gate_proof.slowness import busy_cores
 from gate_reports import verdicts
 
@@ -15,7 +16,10 @@ from nstc.benchmarks.gate.verdicts import CheckReport, Verdict
 pytestmark = pytest.mark.gate_proof
 
 PART = "instructions"
-CHECKS = 1
+
+
+def checks(plan: Plan) -> int:
+    return plan.faulty
 
 
 def _trial(name: str, report: CheckReport) -> Trial:

@@ -11,6 +11,7 @@ from gate_proof.faults import PICTURE_FAULTS, Fault
 from gate_proof.heavier import make_heavier
 from gate_proof.ledger import Case, Trial, trial
 from gate_proof.other_style import open_other_style
+from gate_proof.plan import Plan
 from gate_reports import passed, regressed
 
 from nstc.benchmarks.gate.verdicts import Verdict
@@ -19,8 +20,6 @@ from nstc.benchmarks.timing.machine import pinned, usable_cores
 pytestmark = pytest.mark.gate_proof
 
 PART = "pictures"
-CHECKS = len(PICTURE_FAULTS) + 3  # another style, none, and more bytes
-
 EXACT = frozenset(("params", "macs", "bytes"))
 
 OTHER_STYLE = Fault(
@@ -28,6 +27,10 @@ OTHER_STYLE = Fault(
     rows=frozenset(("style_ratio", "feature_distance")),
     wrap=lambda session, run: open_other_style(session),
 )
+
+
+def checks(plan: Plan) -> int:
+    return (len(PICTURE_FAULTS) + 3) * plan.faulty  # another style, none, and more bytes
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -13,6 +13,7 @@ import pytest
 
 from gate_proof.graph_faults import GRAPH_FAULTS, make_copy, make_spoilt
 from gate_proof.plan import Plan, photos_of_run
+from gate_proof.remembering import Remembering
 from gate_proof.slowness import Slower
 from nstc.benchmarks import subjects
 from nstc.benchmarks.bench import bench
@@ -23,11 +24,13 @@ from nstc.benchmarks.gate.verdicts import CheckReport
 from nstc.benchmarks.result import BenchResult
 from nstc.benchmarks.subjects import find_subject
 from nstc.compress.export.export_model import made_artifact
+from nstc.core import zoo
 from nstc.core.photos import PhotoSet, sample_photos
 from nstc.core.recipe import BenchRecipe
 from nstc.runtime.session import Session
 
 STUDENT: Final = "zoo:starry-night"
+TEACHER: Final = "zoo:starry-night/teacher"
 ARTIFACT: Final = "int8.onnx"
 TARGET: Final = "cpu:1"
 """One core, so that the other one is left for a load."""
@@ -47,13 +50,14 @@ class Gate:
 
     def judged(self, run: int) -> CheckReport:
         """Facts and quality, on photographs of the run's own."""
-        return check(
-            [self.candidate],
-            _quality_baseline(self.folder, self.plan, run),
-            photos=self._photos(run),
-            facts_and_quality_only=True,
-            store=made_artifact,
-        )
+        with opening_as(zoo.resolve_model_path(TEACHER), Remembering):
+            return check(
+                [self.candidate],
+                _quality_baseline(self.folder, self.plan, run),
+                photos=self._photos(run),
+                facts_and_quality_only=True,
+                store=made_artifact,
+            )
 
     def counted(self, candidate: Path) -> CheckReport:
         """Facts alone."""

@@ -28,6 +28,7 @@ class Plan:
     Attributes:
         name: "full", "short" or "instructions".
         faulty: Checks of each fault.
+        slower_loaded: Checks of a slower copy on loaded cores, which take the most rounds.
         timed: Unchanged copies in one check of times: each takes a turn of every round.
         counted: Those in one check of instructions.
         size: Side of the pictures in pixels.
@@ -43,6 +44,7 @@ class Plan:
 
     name: str
     faulty: int
+    slower_loaded: int = 6
     timed: int = 3
     counted: int = 5
     size: int = 256
@@ -75,6 +77,7 @@ INSTRUCTIONS: Final = dataclasses.replace(FULL, name="instructions", niceness=0)
 SHORT: Final = Plan(
     name="short",
     faulty=2,
+    slower_loaded=2,
     timed=2,
     counted=2,
     rounds=10,

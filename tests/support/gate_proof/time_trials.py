@@ -1,6 +1,9 @@
 """Checks of times, of several copies of a file each."""
 
+import itertools
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
 
 from gate_reports import passed, regressed
 
@@ -8,24 +11,37 @@ from gate_proof.ledger import Case, Kept, Trial, trial
 from gate_proof.plan import Plan
 from nstc.benchmarks.gate.verdicts import CheckReport, Verdict
 
+SLOWER: Final = 0.08
+"""Share by which a slower copy takes longer: more than the gate's tolerance of 5 %."""
+
 _EXACT = frozenset(("params", "macs", "bytes"))
 
 
-def time_trials(
-    plan: Plan, kept: Kept, checks: Mapping[str, Callable[[], Mapping[str, CheckReport]]]
-) -> dict[str, list[tuple[Trial, float]]]:
+@dataclass(frozen=True)
+class Kind:
+    """Checks of one kind.
+
+    Attributes:
+        count: How many.
+        checked: One of them: what it says of each copy.
+    """
+
+    count: int
+    checked: Callable[[], Mapping[str, CheckReport]]
+
+
+def time_trials(kept: Kept, kinds: Mapping[str, Kind]) -> dict[str, list[tuple[Trial, float]]]:
     """What became of each copy, by its name, in all checks of some kinds, and the seconds.
 
     The kinds take turns, so that none has a better hour than another. See `TimingGate`.
     """
     found: dict[str, list[tuple[Trial, float]]] = {}
-    for number in range(plan.faulty):
-        for kind, checked in checks.items():
+    turns = max(kind.count for kind in kinds.values())
+    for number, (name, kind) in itertools.product(range(turns), kinds.items()):
+        if number < kind.count:
             made, seconds = kept.trials(
-                f"{kind}/{number}",
-                lambda checked=checked: {
-                    name: _trial(name, own) for name, own in checked().items()
-                },
+                f"{name}/{number}",
+                lambda kind=kind: {name: _trial(name, own) for name, own in kind.checked().items()},
             )
             for name, own in made.items():
                 found.setdefault(name, []).append((own, seconds / len(made)))
