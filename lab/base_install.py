@@ -1,22 +1,19 @@
 """What the base install brings: `python -m lab.base_install [--json]`.
 
-Builds the wheel, installs it alone in a fresh environment as a device would, and lists every
-package there with its version and the megabytes that its files take.
+Builds the wheel of `nstc`, installs it alone in a fresh environment as a device would, and lists
+every package there with its version and the megabytes that its files take.
 """
 
 import argparse
 import json
-import shutil
-import subprocess
-import sys
 import tempfile
 import venv
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-ROOT: Final = Path(__file__).resolve().parents[1]
-_NOT_BUILT_FROM: Final = (".*", "__pycache__", "runs", "demo", "build", "*.egg-info")
+from lab.distributions import built_wheels, run
+
 _TOOLS: Final = frozenset({"pip", "setuptools"})
 """What every environment has before anything is installed."""
 
@@ -52,18 +49,6 @@ class Package:
     size_mb: float
 
 
-def built_wheel(folder: Path) -> Path:
-    """The wheel of this checkout, built from a copy so that nothing old in build/ gets into it.
-
-    Args:
-        folder: Where the copy and the wheel go.
-    """
-    ignored = shutil.ignore_patterns(*_NOT_BUILT_FROM)
-    source = shutil.copytree(ROOT, folder / "source", ignore=ignored)
-    _run(sys.executable, "-m", "build", "--wheel", "--outdir", str(folder), str(source))
-    return next(folder.glob("nstc-*.whl"))
-
-
 def fresh_install(wheel: Path, folder: Path) -> Path:
     """Install a wheel alone in a new environment, and return its `bin` folder.
 
@@ -72,7 +57,7 @@ def fresh_install(wheel: Path, folder: Path) -> Path:
         folder: Of the environment.
     """
     venv.create(folder, with_pip=True)
-    _run(str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", str(wheel))
+    run(str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", str(wheel))
     return folder / "bin"
 
 
@@ -83,20 +68,9 @@ def installed_packages(programs: Path) -> list[Package]:
         programs: Its `bin` folder. Python runs isolated there: in a checkout it would count the
             checkout as well.
     """
-    found = (
-        Package(**row) for row in json.loads(_run(str(programs / "python"), "-I", "-c", _LIST))
-    )
+    found = (Package(**row) for row in json.loads(run(str(programs / "python"), "-I", "-c", _LIST)))
     own = [package for package in found if package.name not in _TOOLS]
     return sorted(own, key=lambda package: -package.size_mb)
-
-
-def _run(*command: str) -> str:
-    """What a command prints; where it fails, what it said ends this program."""
-    # Words of this folder's scripts alone.
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-    if done.returncode != 0:
-        sys.exit(f"{' '.join(command)}\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
-    return done.stdout
 
 
 def main() -> None:
@@ -106,7 +80,7 @@ def main() -> None:
     as_json = parser.parse_args().json
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        packages = installed_packages(fresh_install(built_wheel(folder), folder / "venv"))
+        packages = installed_packages(fresh_install(built_wheels(folder).device, folder / "venv"))
     total_mb = sum(package.size_mb for package in packages)
     if as_json:
         rows = [asdict(package) for package in packages]

@@ -1,9 +1,10 @@
 """An environment of the lowest versions: `python -m lab.lowest_install FOLDER`.
 
-Builds the wheel and installs it in FOLDER/venv, where each package that pyproject.toml names is of
-the lowest version that it allows, and what those need of the newest that go with them: what a user
-has who upgrades late, or shares an environment with another program. `--extra` takes extras along,
-`--with` other packages. uv resolves that way and pip does not; it gets an environment of its own.
+Builds the two wheels and installs them in FOLDER/venv, where each package that pyproject.toml names
+is of the lowest version that it allows, and what those need of the newest that go with them: what a
+user has who upgrades late, or shares an environment with another program. `--extra` takes extras
+along, `--with` other packages. uv resolves that way and pip does not; it gets an environment of its
+own.
 """
 
 import argparse
@@ -11,7 +12,7 @@ import sys
 import venv
 from pathlib import Path
 
-from lab.base_install import ROOT, _run, built_wheel
+from lab.distributions import ROOT, built_wheels, run
 
 UV = "uv>=0.9"
 
@@ -27,16 +28,17 @@ def lowest_install(folder: Path, extras: list[str], more: list[str]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     tools, place = folder / "tools", folder / "venv"
     venv.create(tools, with_pip=True)
-    _run(str(tools / "bin" / "python"), "-m", "pip", "install", "--quiet", UV)
+    run(str(tools / "bin" / "python"), "-m", "pip", "install", "--quiet", UV)
     venv.create(place, clear=True)
     install = [str(tools / "bin" / "uv"), "pip", "install", "--quiet", "--python"]
     install.append(str(place / "bin" / "python"))
     chosen = [word for extra in extras for word in ("--extra", extra)]
     project = str(ROOT / "pyproject.toml")
-    _run(*install, "--resolution", "lowest-direct", "-r", project, *chosen)
-    _run(*install, "--no-deps", str(built_wheel(folder)))
+    run(*install, "--resolution", "lowest-direct", "-r", project, *chosen)
+    wheels = built_wheels(folder)
+    run(*install, "--no-deps", str(wheels.device), str(wheels.models))
     if more:
-        _run(*install, *more)
+        run(*install, *more)
     return place / "bin"
 
 
@@ -49,7 +51,7 @@ def main() -> None:
     given = parser.parse_args()
     programs = lowest_install(given.folder, given.extra, given.more)
     uv = str(given.folder / "tools" / "bin" / "uv")
-    sys.stdout.write(_run(uv, "pip", "list", "--python", str(programs / "python")))
+    sys.stdout.write(run(uv, "pip", "list", "--python", str(programs / "python")))
 
 
 if __name__ == "__main__":

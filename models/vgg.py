@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils import skip_init
 from torch.utils.checkpoint import checkpoint
 
-from nstc.core import decoding, errors
+from nstc.core import decoding, distributions, errors
 from nstc.core.files import sha256_of
 from nstc.models.tensors import read_safetensors, refuse_unusable
 
@@ -129,7 +129,7 @@ def load_vgg(source: str = "shipped") -> VggFeatures:
     """The feature network.
 
     Args:
-        source: "shipped" for the file inside this package, "torchvision" for torchvision's
+        source: "shipped" for the file of nstc-models, "torchvision" for torchvision's
             ImageNet weights (downloads 528 MB the first time), "torchvision-vgg19" for those of
             VGG-19 (548 MB), or the path of a safetensors file of either with torchvision's keys
             (`features.N.weight`, up to relu4_3 at least) and input normalisation.
@@ -138,9 +138,13 @@ def load_vgg(source: str = "shipped") -> VggFeatures:
         CorruptBundleError: the shipped file is not the one this version was made with.
         CheckpointError: the weights are not those of VGG-16 or VGG-19.
         OptionError: `source` names nothing that exists.
+        MissingExtraError: the shipped file comes with nstc-models, which is not installed.
     """
     if source == "shipped":
-        content = (resources.files("nstc.models") / "data" / SHIPPED_FILE).read_bytes()
+        try:
+            content = (resources.files("nstc.models") / "data" / SHIPPED_FILE).read_bytes()
+        except FileNotFoundError as error:
+            raise distributions.missing_models("the VGG-16 that judges pictures") from error
         if hashlib.sha256(content).hexdigest() != SHIPPED_SHA256:
             raise errors.CorruptBundleError(
                 f"{SHIPPED_FILE} differs from the file nstc was released with: install nstc again."

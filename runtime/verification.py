@@ -7,6 +7,7 @@ from pathlib import Path
 from nstc.core import bundle as bundles
 from nstc.core import unusable_models, zoo
 from nstc.core.bundle import MANIFEST_FILE, WEIGHTS_FILE, Bundle, artifact_file
+from nstc.core.distributions import MODELS
 from nstc.core.errors import (
     CorruptBundleError,
     ExportMismatchError,
@@ -45,12 +46,14 @@ def verify(model: str | Path, *, trust: bool = False) -> Verification:
     Raises:
         BundleError: there is no bundle of that name.
         SchemaVersionError: a newer nstc wrote it.
+        MissingExtraError: it comes with nstc-models, which is not installed.
     """
     try:
         manifest = bundles.read_manifest(model)
     except CorruptBundleError as error:
         return Verification(str(model), None, (failed(MANIFEST_FILE, "content", error),))
     bundle = Bundle(local_path(model), manifest)
+    bundle.refuse_absent()
     sound = "the seal is whole, the schema is known"
     findings = [FileFinding(MANIFEST_FILE, "content", "ok", sound), *_contents(bundle)]
     whole = {found.file for found in findings if found.state == "ok"}
@@ -166,6 +169,9 @@ def _contents(bundle: Bundle) -> Iterator[FileFinding]:
         error = CorruptBundleError(f"{bundle.path} names no {WEIGHTS_FILE}: it is incomplete.")
         yield failed(WEIGHTS_FILE, "content", error)
     for name, entry in sorted(bundle.manifest.files.items()):
+        if name in bundle.absent:
+            yield FileFinding(name, "content", "not checked", f"it comes with {MODELS}")
+            continue
         try:
             path = bundle.file(name)
             if name.endswith(".safetensors"):

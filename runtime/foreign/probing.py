@@ -11,7 +11,7 @@ from nstc.core import files, graph_form
 from nstc.core.errors import OptionError, OutputError, TeacherError
 from nstc.core.graph_form import GraphForm, Layout
 from nstc.core.images import Picture, Pixels, read_picture, resize_shorter_side, write_picture
-from nstc.core.photos import sample_photos
+from nstc.core.photos import installed_samples
 from nstc.runtime import arrays, foreign
 from nstc.runtime.foreign.contracts import Choice, ContractCandidate, GraphContract
 from nstc.runtime.foreign.networks import ForeignGraph, open_foreign_graph
@@ -236,6 +236,6 @@ def _output_layout(shape: Sequence[int], rgb: Pixels) -> Layout | None:
 
 def _photo(height: int, width: int, name: str = _PHOTOS[0]) -> Pixels:
     """A sample photograph, scaled and cropped to a size."""
-    [path] = [path for path in sample_photos() if path.name == name]
+    [path] = [path for path in installed_samples() if path.name == name]
     scaled = resize_shorter_side(read_picture(path).rgb, max(height, width))
     return np.ascontiguousarray(scaled[:height, :width])

@@ -19,7 +19,7 @@ from nstc.core import VERSION, zoo
 from nstc.core.bundle import Bundle, artifact_file, artifact_name
 from nstc.core.errors import CorruptBundleError
 from nstc.core.manifest import Style, fault_of_name
-from nstc.core.photos import sample_photos
+from nstc.core.photos import installed_samples
 from nstc.runtime.onnx_session import OnnxSession
 from nstc.runtime.packs.blending import Blend
 from nstc.runtime.packs.style_pack import Pack, PackedStyle, is_pack, open_pack
@@ -262,7 +262,7 @@ def bench_content(runtime: WebRuntime) -> Mapping[str, Content]:
 
 def included_photos(names: Sequence[str] | None = None) -> Mapping[str, Content]:
     """Photographs that nstc includes, all or those of some names, and the record of licences."""
-    paths = [own for own in sample_photos() if names is None or own.stem in names]
+    paths = [own for own in installed_samples() if names is None or own.stem in names]
     return {path.name: path for path in (*paths, paths[0].with_name(PHOTO_LICENCES))}
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from nstc.core import decoding, errors, files
+from nstc.core import decoding, distributions, errors, files
 from nstc.core.drafts import restore
 from nstc.core.manifest import MANIFEST_FILE as MANIFEST_FILE
 from nstc.core.manifest import FileRecord, Manifest, Origin, fault_of_name
@@ -70,13 +70,30 @@ class Bundle:
         return hashlib.sha256(text.encode()).hexdigest()
 
     @functools.cached_property
+    def absent(self) -> frozenset[str]:
+        """Files of an included model that come with nstc-models, where that is not installed."""
+        if distributions.has_models() or zoo_name_of(self.path) is None:
+            return frozenset()
+        return frozenset(self.manifest.files) - distributions.DEVICE_FILES
+
+    @functools.cached_property
     def artifacts(self) -> tuple[str, ...]:
         """Names of the files that run, as `--artifact` takes them: onnx, int8.onnx, ts."""
         return tuple(
             name.removeprefix(_ARTIFACT_PREFIX)
-            for name in sorted(self.manifest.files)
+            for name in sorted(self.manifest.files.keys() - self.absent)
             if name.startswith(_ARTIFACT_PREFIX)
         )
+
+    @property
+    def is_installed(self) -> bool:
+        """False of an included model of which the manifest alone is here."""
+        return not self.absent or bool(self.artifacts)
+
+    def refuse_absent(self) -> None:
+        """Raise `MissingExtraError` for a model of nstc-models, where that is not installed."""
+        if not self.is_installed:
+            raise distributions.missing_models(named(self.path))
 
     def origin(self) -> Origin:
         """The record of this model in another's manifest."""
@@ -85,13 +102,21 @@ class Bundle:
         return Origin(name=self.name, sha256=self.identity, zoo=known, path=path)
 
     def file(self, name: str) -> Path:
-        """The path of a file; `ArtifactError` if there is none, `CorruptBundleError` if changed."""
+        """The path of a file, unchanged.
+
+        Raises:
+            ArtifactError: there is no such file.
+            CorruptBundleError: it differs from the manifest.
+            MissingExtraError: it comes with nstc-models, which is not installed.
+        """
         record = self.manifest.files.get(name)
         if record is None:
             raise errors.ArtifactError(
                 f"{named(self.path)} holds no {name}; it holds "
                 f"{', '.join(sorted(self.manifest.files))}."
             )
+        if name in self.absent:
+            raise distributions.missing_models(f"{name} of {named(self.path)}")
         path, size_bytes = _plain_file(self.path, name)
         if size_bytes != record.size_bytes or files.sha256_of(path) != record.sha256:
             raise errors.CorruptBundleError(
@@ -103,7 +128,7 @@ class Bundle:
     def artifact(self, name: str) -> Path:
         """As `file`, by the artifact name of a runnable file or a short form such as int8."""
         full = artifact_name(name)
-        if full not in self.artifacts:
+        if full not in self.artifacts and artifact_file(full) not in self.absent:
             has_weights = WEIGHTS_FILE in self.manifest.files
             how = f"Make it by {'quantizing' if full in QUANTIZED else 'exporting'} the model."
             raise errors.ArtifactError(
@@ -127,10 +152,14 @@ def artifact_file(name: str) -> str:
 
 
 def open_bundle(model: str | Path) -> Bundle:
-    """Open a bundle by path or name; raises as `read_manifest`, also if files are missing."""
+    """Open a bundle by path or name; raises as `read_manifest`, also if files are missing.
+
+    `MissingExtraError` for a model of nstc-models, where that is not installed.
+    """
     path = local_path(model)
     bundle = Bundle(path, read_manifest(path))
-    for name in bundle.manifest.files:
+    bundle.refuse_absent()
+    for name in bundle.manifest.files.keys() - bundle.absent:
         _plain_file(bundle.path, name)
     return bundle
 

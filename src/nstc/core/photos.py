@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nstc.core import distributions
 from nstc.core.errors import PhotosError
 from nstc.core.files import leads_out, sha256_of
 from nstc.core.images import PHOTO_ENDINGS, Pixels, centre_square, read_picture, resize_shorter_side
@@ -90,9 +91,19 @@ def photos_in(folders: Sequence[Path]) -> PhotoSet:
 
 @functools.cache
 def sample_photos() -> PhotoSet:
-    """The photographs that nstc includes."""
+    """The photographs that nstc includes.
+
+    `MissingExtraError` if some come with nstc-models, which is not installed.
+    """
+    if not distributions.has_models():
+        raise distributions.missing_models("a part of the sample photographs")
+    return PhotoSet(installed_samples(), ("samples",))
+
+
+def installed_samples() -> tuple[Path, ...]:
+    """Those of the sample photographs that are here, at least `DEVICE_PHOTOS`."""
     folder = Path(str(resources.files("nstc.core") / "samples"))
-    return PhotoSet(tuple(sorted(folder.glob("*.jpg"))), ("samples",))
+    return tuple(sorted(folder.glob("*.jpg")))
 
 
 def random_crop(

@@ -137,6 +137,7 @@ class ZooEntry:
     name: str  # its zoo name
     stage: str  # what was done to it last
     style: str  # name of the painting
+    installed: bool  # False of a model of nstc-models, where that is missing
     artifacts: tuple[str, ...]  # files that run
     size_bytes: int  # of the int8 file, else of the weights
     # Times faster than its teacher, by the last measurement of the int8 file, else of the float
@@ -185,9 +186,11 @@ def list_zoo() -> list[ZooEntry]:
 
 
 def _entry(name: str) -> ZooEntry:
-    from nstc.core.bundle import artifact_file, artifact_name, open_bundle  # which imports this
+    # which imports this
+    from nstc.core.bundle import Bundle, artifact_file, artifact_name, read_manifest
 
-    bundle = open_bundle(name)
+    path = resolve_model_path(name)
+    bundle = Bundle(path, read_manifest(path))
     manifest = bundle.manifest
     deployed = artifact_file("int8")
     main_file = deployed if deployed in manifest.files else "weights.safetensors"
@@ -209,6 +212,7 @@ def _entry(name: str) -> ZooEntry:
         name=name,
         stage=manifest.stage,
         style="-" if style is None else style.name,
+        installed=bundle.is_installed,
         artifacts=bundle.artifacts,
         size_bytes=manifest.files[main_file].size_bytes,
         speedup=None if row is None else row["speedup"]["median"],

@@ -15,6 +15,7 @@ def models(
     json_output: options.Json = False,
 ) -> None:
     """List the models that are included."""
+    from nstc.core.distributions import pip_line
     from nstc.core.errors import OptionError
     from nstc.core.zoo import basis, list_zoo
 
@@ -43,3 +44,5 @@ def models(
     )
     for line in basis(entries):
         print_below(line)
+    if away := [entry.name for entry in entries if not entry.installed]:
+        print_below(f"not installed are {', '.join(away)}: run  {pip_line()}")

@@ -279,7 +279,8 @@ def _make_missing(bundle: Bundle, asked: str | None) -> None:
     from nstc.runtime.session import cached_artifact, usual_artifact
 
     name = artifact_name(asked or usual_artifact(bundle))
-    is_there = name in bundle.artifacts or cached_artifact(bundle, name).is_file()
+    known = name in bundle.artifacts or artifact_file(name) in bundle.absent
+    is_there = known or cached_artifact(bundle, name).is_file()
     if is_there or (bundle.artifacts and zoo_name_of(bundle.path) is None):
         return
     try:

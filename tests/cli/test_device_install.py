@@ -1,0 +1,30 @@
+"""What the command line says of models where nstc-models is not installed."""
+
+from device_zoo import LINE, device
+
+from nstc.core import VERSION
+
+__all__ = ["device"]  # a fixture
+
+
+def test_the_list_says_what_is_not_here(device, nstc) -> None:
+    done = nstc("models")
+    assert done.code == 0, done.err
+    said = " ".join(done.out.split())
+    assert "not installed are zoo:great-wave/teacher, " in said
+    assert f'pip install "nstc-models=={VERSION}"' in said
+
+
+def test_nothing_is_missing_in_a_checkout(nstc) -> None:
+    assert "not installed" not in nstc("models").out
+
+
+def test_the_command_line_says_it_in_a_line(device, nstc, save_picture, pixels, tmp_path) -> None:
+    photo, out = save_picture(pixels, "a.png"), tmp_path / "out.png"
+    for model, wanted in (
+        (["zoo:udnie/teacher"], "zoo:udnie/teacher"),
+        (["zoo:udnie", "--precision", "float"], "model.onnx of zoo:udnie"),
+        (["zoo:udnie", "--artifact", "ts"], "model.ts of zoo:udnie"),
+    ):
+        done = nstc("stylize", photo, "-m", *model, "-o", out)
+        assert (done.code, done.err) == (5, f"nstc: {wanted} {LINE}\n")
