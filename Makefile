@@ -16,7 +16,7 @@ ZOO_BASELINE := models/zoo/baseline.json
 TARGETS := cpu:1 cpu:2 mobile executorch web
 ZOO := $(patsubst models/zoo/%,zoo:%,$(patsubst %/student,%,$(wildcard models/zoo/*/student models/zoo/*/fast)))
 
-.PHONY: demo test docs docs-serve house lint typetree types imports unit test-base base-sizes gate gate-quality gate-instructions explore format clean web-setup \
+.PHONY: demo test docs docs-serve house lint typetree types imports unit test-base dist release-check base-sizes gate gate-quality gate-instructions explore format clean web-setup \
 	zoo-baseline zoo-report readme-pictures test-slow test-docs test-notebook test-ssh test-web test-cuda test-executorch \
 	test-ray bench-ray test-everywhere \
 	test-lowest test-lowest-compress test-gate-proof test-fuzz test-kills test-batch test-deploy \
@@ -67,6 +67,13 @@ test-lowest-compress: $(READY)  ## those of nstc[compress]: some 8 GB and ten mi
 		--extra video --with pytest --with jsonschema --with hypothesis
 	OMP_NUM_THREADS=1 $(LOWEST)/venv/bin/python -m pytest -W default tests/core tests/runtime \
 		tests/models tests/cli
+
+dist: $(READY)  ## the sdists and wheels of nstc and nstc-models, as a release has them
+	rm -rf dist
+	$(BIN)/python -m lab.distributions dist
+
+release-check: $(READY)  ## whether version, changelog and TAG=v1.0.0 agree; TAG may be missing
+	$(BIN)/python -m lab.release_check $(if $(TAG),--tag "$(TAG)")
 
 base-sizes: $(READY)  ## its packages with their versions and megabytes; FORMAT=--json for JSON
 	$(BIN)/python -m lab.base_install $(FORMAT)

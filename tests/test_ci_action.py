@@ -58,6 +58,47 @@ def test_quality_is_measured_each_week_whatever_the_hashes_say():
     assert "--measure-quality" in recipe[1]
 
 
+def test_only_what_publishes_a_release_may_write_and_it_runs_nothing_of_the_checkout():
+    workflow = yaml.safe_load((WORKFLOWS_FOLDER / "release.yml").read_text())
+    assert workflow[True] == {"push": {"tags": ["v*"]}}
+    jobs = workflow["jobs"]
+    assert {name: job.get("permissions") for name, job in jobs.items()} == {
+        "build": None,
+        "attest": {"id-token": "write", "attestations": "write"},
+        "publish": {"id-token": "write"},
+        "page": {"contents": "write"},
+    }
+    for name in ("attest", "publish", "page"):
+        steps = jobs[name]["steps"]
+        assert not [own for own in steps if "checkout" in own.get("uses", "")]
+        assert not [own for own in steps if "python" in own.get("run", "")]
+    assert [jobs[name]["needs"] for name in ("attest", "publish", "page")] == [
+        "build",
+        "attest",
+        "publish",
+    ]
+    assert jobs["publish"]["strategy"]["matrix"]["project"] == ["nstc-models", "nstc"]
+    scripts = [own["run"] for job in jobs.values() for own in job["steps"] if "run" in own]
+    assert not [own for own in scripts if "${{" in own]
+
+
+def test_a_release_is_checked_before_it_is_built_and_run_before_it_is_published():
+    jobs = yaml.safe_load((WORKFLOWS_FOLDER / "release.yml").read_text())["jobs"]
+    scripts = "\n".join(own.get("run", "") for own in jobs["build"]["steps"])
+    places = [
+        scripts.index(own)
+        for own in (
+            "lab.release_check --tag",
+            "lab.distributions dist",
+            "twine check --strict",
+            'pip install --quiet "$wheels"/nstc-',
+            "nstc stylize",
+            "nstc_models-",
+        )
+    ]
+    assert places == sorted(places)
+
+
 def test_inputs_reach_scripts_as_variables_alone():
     """What is pasted into a script would be run."""
     scripts = [step["run"] for step in yaml.safe_load(ACTION.read_text())["runs"]["steps"]]

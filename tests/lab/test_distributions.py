@@ -1,0 +1,49 @@
+import tomllib
+from pathlib import Path
+
+import pytest
+from lab.distributions import ROOT, staged
+
+from nstc.core import VERSION
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory) -> Path:
+    """The two source trees, with the README's links made whole."""
+    folder = tmp_path_factory.mktemp("staged")
+    (folder / "nstc").mkdir()
+    (folder / "nstc" / "old.txt").write_text("of an earlier run")
+    staged(folder, "https://example.org/nstc/blob/v1")
+    return folder
+
+
+def project_of(folder: Path):
+    return tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def test_what_trains_needs_the_models_of_the_same_version_once_released(sources):
+    released = project_of(sources / "nstc")["optional-dependencies"]
+    here = project_of(ROOT)["optional-dependencies"]
+    assert released["compress"] == [f"nstc-models=={VERSION}", *here["compress"]]
+    assert {**released, "compress": here["compress"]} == here
+    models = project_of(sources / "nstc-models")
+    assert (models["version"], models["dependencies"]) == (VERSION, [f"nstc=={VERSION}"])
+
+
+@pytest.mark.parametrize("name", ["nstc", "nstc-models"])
+def test_the_licences_of_what_is_inside_are_there(sources, name):
+    for licence in project_of(sources / name)["license-files"]:
+        assert (sources / name / licence).is_file()
+
+
+def test_nothing_of_an_earlier_run_is_left(sources):
+    assert not (sources / "nstc" / "old.txt").exists()
+
+
+def test_the_readmes_links_lead_to_the_repository(sources):
+    text = (sources / "nstc" / "README.md").read_text(encoding="utf-8")
+    whole = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "](docs/" in whole
+    assert "](docs/" not in text
+    assert "](https://example.org/nstc/blob/v1/docs/install.md)" in text
+    assert text.replace("https://example.org/nstc/blob/v1/", "") == whole
