@@ -2,8 +2,8 @@
 
 Divides the checkout by `nstc.core.distributions` into two source trees and builds each: `nstc`,
 whose extra `compress` then needs `nstc-models` of the same version, and `nstc-models`. To install
-the checkout itself takes all of its files. `--address` is where the repository's files of this
-version are read, such as https://github.com/OWNER/nstc/blob/v1.0.0: the README's links lead there.
+the checkout itself takes all of its files. `--address` is the repository's on GitHub: the README's
+links lead to its files at the tag of this version.
 """
 
 import argparse
@@ -26,10 +26,11 @@ MOST_BYTES: Final = 3_000_000
 """Of the wheel that a device gets."""
 
 _OWN: Final = ROOT / "release" / MODELS
-_RELATIVE_LINK: Final = re.compile(r"(?<=\]\()(?![a-z]+:|#)(?=[^)]+\))")
+_RELATIVE_LINK: Final = re.compile(r"(?P<image>!?)(?P<text>\[[^\]]*\]\()(?![a-z]+:|#)")
 _NO_VERSION: Final = "0.0.0"
 _VGG_LICENCE: Final = ', "models/data/LICENSE-VGG16.md"'
 _COMPRESS: Final = "compress = [\n"
+_SCRIPTS: Final = "[project.scripts]\n"
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def staged(folder: Path, address: str | None = None) -> None:
 
     Args:
         folder: Where they go.
-        address: Where the README's relative links lead; None leaves them as they are.
+        address: The repository's, where the README's links lead; None leaves them as they are.
     """
     device, models = folder / "nstc", folder / MODELS
     for old in (device, models):
@@ -80,9 +81,19 @@ def staged(folder: Path, address: str | None = None) -> None:
     _replace(project, _VGG_LICENCE, "", times=1)
     _replace(project, _COMPRESS, f'{_COMPRESS}    "{MODELS}=={VERSION}",\n', times=1)
     if address is not None:
+        _replace(project, _SCRIPTS, f'[project.urls]\nSource = "{address}"\n\n{_SCRIPTS}', times=1)
         text = (device / "README.md").read_text(encoding="utf-8")
-        linked = _RELATIVE_LINK.sub(f"{address}/", text)
-        (device / "README.md").write_text(linked, encoding="utf-8")
+        (device / "README.md").write_text(_linked(text, address), encoding="utf-8")
+
+
+def _linked(text: str, address: str) -> str:
+    """A page whose relative links and pictures are the repository's, at the version's tag."""
+
+    def whole(link: re.Match[str]) -> str:
+        kind = "raw" if link["image"] else "blob"
+        return f"{link[0]}{address}/{kind}/v{VERSION}/"
+
+    return _RELATIVE_LINK.sub(whole, text)
 
 
 def _files() -> Iterator[tuple[Path, PurePosixPath]]:
@@ -121,7 +132,7 @@ def main() -> None:
     """Build both, each wheel from its sdist, and print their sizes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--address", help="for the README's relative links")
+    parser.add_argument("--address", help="such as https://github.com/OWNER/nstc")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         staged(Path(name), given.address)

@@ -39,12 +39,13 @@ def find_artifact(bundle: Bundle, name: str, *, trust: bool = False) -> Path:
 
     Raises:
         ArtifactError: it is in neither; the message says how to make it.
+        MissingExtraError: nor is it installed, as a part of nstc-models.
         CorruptBundleError: the bundle's file is missing or was changed.
         UnsafeFileError, GraphLimitError: as `refuse_unsafe`, of the bundle's file.
     """
     try:
         path = bundle.artifact(name)
-    except ArtifactError:
+    except (ArtifactError, MissingExtraError):
         made = cached_artifact(bundle, name)
         if made.is_file():
             return made

@@ -31,7 +31,7 @@ def find_models(asked: Sequence[str] = ()) -> tuple[OfferedModel, ...]:
         BundleError: and its kinds, if there is no such bundle, it is damaged or has no ONNX file.
         GraphLimitError: its file crashes, or takes too much memory or time.
     """
-    bundles = [open_bundle(model) for model in dict.fromkeys(asked or zoo.zoo_names())]
+    bundles = [open_bundle(model) for model in dict.fromkeys(asked or zoo.installed_names())]
     found = []
     for bundle in bundles:
         precisions = tuple(own for own in PRECISIONS if _is_at_hand(bundle, own))

@@ -1,3 +1,4 @@
+import re
 import tomllib
 from pathlib import Path
 
@@ -6,6 +7,8 @@ from lab.distributions import ROOT, staged
 
 from nstc.core import VERSION
 
+ADDRESS = "https://github.com/us/nstc"
+
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory) -> Path:
@@ -13,7 +16,7 @@ def sources(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("staged")
     (folder / "nstc").mkdir()
     (folder / "nstc" / "old.txt").write_text("of an earlier run")
-    staged(folder, "https://example.org/nstc/blob/v1")
+    staged(folder, ADDRESS)
     return folder
 
 
@@ -45,5 +48,7 @@ def test_the_readmes_links_lead_to_the_repository(sources):
     whole = (ROOT / "README.md").read_text(encoding="utf-8")
     assert "](docs/" in whole
     assert "](docs/" not in text
-    assert "](https://example.org/nstc/blob/v1/docs/install.md)" in text
-    assert text.replace("https://example.org/nstc/blob/v1/", "") == whole
+    assert f"]({ADDRESS}/blob/v{VERSION}/docs/install.md)" in text
+    assert f"]({ADDRESS}/raw/v{VERSION}/docs/images/zoo.jpg)" in text
+    assert re.sub(rf"{ADDRESS}/\w+/v{VERSION}/", "", text) == whole
+    assert project_of(sources / "nstc")["urls"] == {"Source": ADDRESS}

@@ -37,7 +37,7 @@ class RecipeError(NstcError, exit_code=4):
 
 
 class MissingExtraError(NstcError, exit_code=5):
-    """A verb whose optional dependencies are not installed."""
+    """A verb whose optional dependencies are not installed, or a file of nstc-models."""
 
 
 class ExtensionError(NstcError, exit_code=6):

@@ -185,6 +185,11 @@ def list_zoo() -> list[ZooEntry]:
     return [_entry(name) for name in zoo_names()]
 
 
+def installed_names() -> tuple[str, ...]:
+    """The zoo names of the models whose files are here, those of nstc-models only with it."""
+    return tuple(entry.name for entry in list_zoo() if entry.installed)
+
+
 def _entry(name: str) -> ZooEntry:
     # which imports this
     from nstc.core.bundle import Bundle, artifact_file, artifact_name, read_manifest

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from device_zoo import device
 from packed_students import *  # noqa: F403  (fixtures)
 
 from nstc.core import zoo
@@ -15,6 +16,8 @@ from nstc.runtime.serving.refusals import RefusedError
 from nstc.runtime.serving.served_models import ServedModels, find_models
 from nstc.runtime.session import cached_artifact
 from nstc.runtime.stylizer import Stylizer
+
+__all__ = ["device"]  # a fixture
 
 PICTURE = np.full((5, 7, 3), 200, np.uint8)
 
@@ -27,6 +30,11 @@ class TestWhichThereAre:
         assert sorted(found) == sorted((*students, *fast))
         assert all(model.precisions == ("int8", "float") for model in found.values())
         assert found["the-scream"].title == "The Scream"
+
+    def test_a_device_has_the_students_as_integers(self, device) -> None:
+        found = find_models()
+        assert len(found) == len(zoo.zoo_students())
+        assert {model.precisions for model in found} == {("int8",)}
 
     def test_a_teacher_whose_file_is_in_the_cache(self, linear) -> None:
         bundle = open_bundle("zoo:udnie/teacher")
