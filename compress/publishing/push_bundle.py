@@ -2,13 +2,14 @@
 
 import dataclasses
 import re
+from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Final
 
 from nstc.compress.publishing.hub_card import hub_card, license_of, text_of_card
 from nstc.core import bundle as bundles
-from nstc.core import errors, files
+from nstc.core import decoding, errors, files
 from nstc.core.bundle import CARD_FILE, MANIFEST_FILE, Bundle
 from nstc.core.manifest import Manifest, Origin
 from nstc.core.remote import hub
@@ -28,6 +29,7 @@ class Pushed:
     name: str  # hf:OWNER/NAME
     license: str | None  # in the card's head
     sizes: dict[str, int]  # bytes of each file, by name
+    removed: tuple[str, ...] = ()  # files of an earlier push that this bundle has not
     commit: str | None = None  # None if nothing was sent
     url: str | None = None  # of the commit, likewise
 
@@ -51,7 +53,8 @@ def push(
     """Send a bundle to a hub's repository, hf:OWNER/NAME, which is made where there is none.
 
     What is sent is verified first, see `nstc.runtime.verification.verify`, and is a copy: its card
-    has a head for the hub, and paths of this machine are left out of its manifest.
+    has a head for the hub, and paths of this machine are left out of its manifest. The same commit
+    removes what the manifest of an earlier push names and this one does not.
 
     Args:
         model: The bundle, by path or name.
@@ -199,6 +202,8 @@ def _sent(
             library.CommitOperationAdd(path_in_repo=path.name, path_or_fileobj=str(path))
             for path in paths
         ]
+        removed = _left_of_earlier(name, plan.sizes.keys())
+        operations += [library.CommitOperationDelete(path_in_repo=own) for own in removed]
         made = api.create_commit(
             name.repository, operations, commit_message=message, revision=name.revision
         )
@@ -211,4 +216,19 @@ def _sent(
             f"{plan.name} lacks {lacking} after it was sent: look whether a .gitignore there "
             "leaves files out, and send it again."
         )
-    return dataclasses.replace(plan, commit=commit, url=url)
+    return dataclasses.replace(plan, removed=removed, commit=commit, url=url)
+
+
+def _left_of_earlier(name: hub.HubName, sent: Set[str]) -> tuple[str, ...]:
+    """Files on a branch that the manifest there names, and that are not sent again."""
+    info = hub.repository_info(name)
+    there = {str(own.rfilename) for own in info.siblings or ()}
+    if MANIFEST_FILE not in there:
+        return ()
+    manifest = dataclasses.replace(name, file=MANIFEST_FILE, revision=str(info.sha))
+    try:
+        content = hub.read_file(manifest, decoding.MAX_BYTES)
+        earlier = Manifest.from_json(content, str(manifest))
+    except errors.BundleError:
+        return ()  # another program's, or a newer nstc's: nobody here knows which files are whose
+    return tuple(sorted((earlier.files.keys() & there) - sent))

@@ -6,7 +6,7 @@ from stub_hub import TOKEN, Repository
 from nstc.compress.publishing.push_bundle import push
 from nstc.core.bundle import open_bundle
 from nstc.core.errors import CorruptBundleError, FetchError, OptionError
-from nstc.runtime.verification import verify
+from nstc.runtime.verification import record, verify
 
 NAME = "hf:me/night"
 
@@ -31,6 +31,38 @@ def test_files_that_the_manifest_does_not_name_stay_here(logged_in, verified) ->
     (verified.path / "notes.txt").write_text("private")
     pushed = push(verified.path, NAME)
     assert "notes.txt" not in logged_in.repositories["me/night"].commits[pushed.commit]
+
+
+def test_files_of_an_earlier_push_go_in_the_same_commit_and_others_stay(
+    logged_in, verified, make_bundle, tmp_path
+) -> None:
+    first = push(verified.path, NAME)
+    repository = logged_in.repositories["me/night"]
+    repository.add({**repository.commits[first.commit], "LICENSE": b"mine", "model.txt": b"mine"})
+    smaller = make_bundle(tmp_path / "smaller", artifacts=("int8",))
+    record(smaller.path)
+
+    second = push(smaller.path, NAME)
+
+    assert (first.removed, second.removed) == ((), ("model.onnx",))
+    held = repository.commits[second.commit].keys()
+    sent = {"manifest.json", *open_bundle(smaller.path).manifest.files, "README.md"}
+    assert held == {*sent, ".gitattributes", "LICENSE", "model.txt"}
+    assert len(logged_in.messages) == 2
+    assert not verify(second.pinned).errors
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"{}", b'{"files": {"LICENSE": 1}}'])
+def test_nothing_goes_where_the_manifest_is_not_of_nstc(logged_in, verified, content) -> None:
+    push(verified.path, NAME)
+    repository = logged_in.repositories["me/night"]
+    others = {"manifest.json": content, "LICENSE": b"theirs", "model.onnx.old": b"theirs"}
+    repository.add(others)
+
+    pushed = push(verified.path, NAME)
+
+    assert pushed.removed == ()
+    assert {"LICENSE", "model.onnx.old"} <= repository.commits[pushed.commit].keys()
 
 
 def test_paths_of_this_machine_stay_here(logged_in, verified, tmp_path) -> None:

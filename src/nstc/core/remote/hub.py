@@ -218,6 +218,16 @@ def repository_info(name: HubName) -> Any:
         )
 
 
+def read_file(name: HubName, most_bytes: int) -> bytes:
+    """The content of a file of a commit, both of which are named.
+
+    `FetchError` if it is larger, or the hub does not give it; `BundleError` if it is not there.
+    """
+    with files.scratch_folder() as folder:
+        _Repository.open(name).fetch(str(name.file), most_bytes, folder / "file")
+        return (folder / "file").read_bytes()
+
+
 def api() -> Any:
     """huggingface_hub's own client of the hub; raises as `library`."""
     return library().HfApi(endpoint=endpoint(), library_name="nstc", library_version=VERSION)

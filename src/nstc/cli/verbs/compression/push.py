@@ -59,6 +59,7 @@ def push(
                 "commit": pushed.commit,
                 "license": pushed.license,
                 "files": pushed.sizes,
+                "removed": pushed.removed,
             }
         )
         return
@@ -70,4 +71,6 @@ def push(
         say(f"would send {total} to {pushed.name}")
         return
     say(f"sent {total}: {pushed.url}")
+    if pushed.removed:
+        say(f"removed {', '.join(pushed.removed)}: of an earlier push, and not in this bundle")
     say(f"its name is {pushed.pinned}")
