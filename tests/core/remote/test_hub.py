@@ -1,6 +1,7 @@
 import json
 import socket
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -213,6 +214,36 @@ class TestBundles:
         monkeypatch.setattr(library, "hf_hub_download", watched)
         open_bundle(NAME)
         assert set(seen) == {True}
+        assert library.constants.HF_HUB_DISABLE_XET is False
+
+    def test_xet_stays_off_until_the_last_of_two_downloads_ends(
+        self, stub_hub, commit, monkeypatch
+    ) -> None:
+        """The second begins while the first is under way, and ends after it."""
+        library = hub.library()
+        download, begun, ended = library.hf_hub_download, threading.Event(), threading.Event()
+        seen = []
+
+        def watched(_repository: str, file: str, **options: object) -> str:
+            if file == "first.onnx":
+                second.start()
+                assert begun.wait(60)
+            else:
+                begun.set()
+                assert ended.wait(60)
+                seen.append(library.constants.HF_HUB_DISABLE_XET)
+            return download(_repository, file, **options)
+
+        files = {"first.onnx": b"1", "second.onnx": b"2"}
+        other = stub_hub.holds("me/others", files)
+        monkeypatch.setattr(library.constants, "HF_HUB_DISABLE_XET", False)
+        monkeypatch.setattr(library, "hf_hub_download", watched)
+        names = [f"hf:me/others/{file}@{other}" for file in files]
+        second = threading.Thread(target=hub.local_path, args=names[1:])
+        hub.local_path(names[0])
+        ended.set()
+        second.join(60)
+        assert seen == [True]
         assert library.constants.HF_HUB_DISABLE_XET is False
 
     def test_no_verb_changes_what_is_kept(self, stub_hub, commit) -> None:

@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -36,6 +37,8 @@ _PART: Final = re.compile(r"[A-Za-z0-9](?:[\w.-]{0,94}[A-Za-z0-9_])?", re.ASCII)
 _REVISION: Final = re.compile(r"[A-Za-z0-9][\w./-]{0,199}", re.ASCII)
 _SHOWN_FILES: Final = 3
 _BUNDLES, _FILES, _REVISIONS = "hub", "hub-files", "hub-revisions"
+_XET_LOCK: Final = threading.Lock()
+_xet_before: list[Any] = []  # what the switch was, once for each download that is under way
 _OF_THE_DISK: Final = frozenset({"ENOSPC", "EDQUOT", "EROFS", "EACCES"})
 
 
@@ -306,14 +309,20 @@ class _Repository:
 def _without_xet() -> Iterator[None]:
     """Fetch as http does: by Xet more bytes may come than can be refused in time.
 
-    The library reads its variable once, when it is first imported, which may have been before.
+    The library reads its variable once, when it is first imported, which may have been before. All
+    threads share it: the first that fetches sets it, and the last restores what it was.
     """
     constants = library().constants
-    before, constants.HF_HUB_DISABLE_XET = constants.HF_HUB_DISABLE_XET, True
+    with _XET_LOCK:
+        _xet_before.append(_xet_before[0] if _xet_before else constants.HF_HUB_DISABLE_XET)
+        constants.HF_HUB_DISABLE_XET = True
     try:
         yield
     finally:
-        constants.HF_HUB_DISABLE_XET = before
+        with _XET_LOCK:
+            before = _xet_before.pop()
+            if not _xet_before:
+                constants.HF_HUB_DISABLE_XET = before
 
 
 def _is_data(file: str, graph: str) -> bool:
