@@ -118,6 +118,17 @@ def test_the_package_is_installed_at_the_version_of_the_code():
     assert metadata.version("nstc") == VERSION
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["CITATION.cff", "release/conda-forge/recipe.yaml", "release/nstc-models/pyproject.toml"],
+)
+def test_the_version_has_one_place(name):
+    """What a release writes there comes from the code."""
+    versions = re.findall(r"^\s*version\W+([\w.]+)", (ROOT / name).read_text("utf-8"), re.M)
+    assert set(versions) <= {"version", "0.0.0"}
+    assert PROJECT["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "nstc.core.VERSION"}
+
+
 def test_the_licences_are_where_the_project_says():
     for name in PROJECT["project"]["license-files"]:
         assert (ROOT / name).is_file()

@@ -38,6 +38,17 @@ class Pushed:
         """The name of just this commit."""
         return self.name if self.commit is None else f"{self.name}@{self.commit}"
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "model": self.pinned,
+            "url": self.url,
+            "commit": self.commit,
+            "license": self.license,
+            "files": self.sizes,
+            "removed": list(self.removed),
+        }
+
 
 def push(
     model: str | Path,

@@ -52,16 +52,7 @@ def push(
     if pushed.license is None:
         tell("the card names no licence: give --license, so that others know what they may do.")
     if json_output:
-        say_json(
-            {
-                "model": pushed.pinned,
-                "url": pushed.url,
-                "commit": pushed.commit,
-                "license": pushed.license,
-                "files": pushed.sizes,
-                "removed": pushed.removed,
-            }
-        )
+        say_json(pushed.to_dict())
         return
     if dry_run:
         rows = [(name, f"{size / 1000:.1f}") for name, size in pushed.sizes.items()]
