@@ -9,6 +9,7 @@ run on a few small pictures and what it took is measured.
 """
 
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -31,6 +32,8 @@ from nstc.runtime.session import DEFAULT_ARTIFACT, Session, open_session
 
 # Of cores. Few, so that a little more or less memory rarely changes how a picture is cut.
 _SIDES: Final = (64, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048)
+LEAST_TILE: Final = 64  # pixels, of sides that are asked for
+MOST_TILE: Final = 8192
 MARGIN: Final = 1.15  # over what a run took when it was tried, for the holes an allocator leaves
 SLACK_BYTES: Final = 10_000_000  # for tables and buffers that do not grow with the picture
 
@@ -180,15 +183,17 @@ def bounded_stylizer(
     *,
     artifact: str = DEFAULT_ARTIFACT,
     threads: int | None = None,
-    limit_bytes: int,
+    limit_bytes: int = sys.maxsize,
+    tile: int | None = None,
     approximate: bool = False,
     trust: bool = False,
     shown: str | None = None,
 ) -> "BoundedStylizer":
     """Open a network for stylising within a limit; see `BoundedStylizer` and `open_session`.
 
-    int8 of a network that can be cut exactly is run by `TILES_ARTIFACT`. `OptionError` also where
-    the system does not report a process's memory.
+    int8 of a network that can be cut exactly is run by `TILES_ARTIFACT`. With `tile` see
+    `TiledStylizer`, which keeps to no limit. `OptionError` also where the system does not report a
+    process's memory.
     """
     footprint.give_back_large_blocks()
     bundle = model if isinstance(model, Bundle) else open_bundle(model)
@@ -198,6 +203,8 @@ def bounded_stylizer(
     session = open_session(
         bundle, artifact=artifact, threads=threads, arena=False, trust=trust, shown=shown
     )
+    if tile is not None:
+        return TiledStylizer(session, contract, tile, approximate=approximate)
     return BoundedStylizer(session, contract, limit_bytes=limit_bytes, approximate=approximate)
 
 
@@ -320,6 +327,51 @@ class BoundedStylizer:
             )
         message = f"a picture of {width}x{height} needs {least} {reason}"
         return errors.MemoryLimitError(message, least_bytes)
+
+
+class TiledStylizer(BoundedStylizer):
+    """Stylises pictures in tiles of one side in pixels, whatever the process holds.
+
+    `OptionError` if the network can't be cut exactly and `approximate` is not asked for, or the
+    side is out of range.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        contract: manifest.Contract,
+        side: int,
+        *,
+        approximate: bool = False,
+    ) -> None:
+        if not LEAST_TILE <= side <= MOST_TILE:
+            raise errors.OptionError(
+                f"tile is {side}: expected from {LEAST_TILE} to {MOST_TILE} pixels."
+            )
+        unmeasured = Work(held_bytes=0, bytes_per_pixel=0)
+        super().__init__(
+            session,
+            contract,
+            limit_bytes=sys.maxsize,
+            approximate=approximate,
+            measure=lambda _: unmeasured,
+        )
+        if not self.cuts:
+            raise errors.OptionError(
+                f"tile is {side}, and {session.path} looks at the whole picture, so that tiles "
+                "would differ from it: use an int8 student, or leave the tiles out."
+            )
+        self._side = side
+
+    def plan(
+        self, height: int, width: int, cost: PictureCost, control: Control = PLAIN
+    ) -> TilingPlan:
+        """Tiles of the side, of whatever cost."""
+        network = sizes_of(height, width, control).network
+        tiling = tiling_of(*network, (self._side, self._side), self._contract)
+        peak = self._work.peak_bytes(tiling, scaled_cost(cost, height, width, control))
+        self.last_plan = TilingPlan(tiling=tiling, peak_bytes=peak)
+        return self.last_plan
 
 
 def in_mb(size_bytes: float) -> str:

@@ -1,5 +1,6 @@
 """Pictures in a painting's style, from Python: arrays, Pillow images and files."""
 
+import sys
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -54,12 +55,14 @@ class Stylizer:
         provider: Where ONNX Runtime computes: cpu, cuda, or what else is installed.
         max_ram_bytes: What the process may hold, libraries and pictures included; None for any
             amount. Pictures that don't fit are cut into tiles.
+        tile: Side in pixels of the tiles that pictures are cut into, from 64 to 8192, where there
+            is no such limit; None for whole pictures. A student's int8 pictures are the same.
         approximate_tiles: Whether a network that can't be cut exactly may be cut all the same.
         trust: Whether a program of the bundle, TorchScript or ExecuTorch, may be loaded.
 
     Attributes:
         session: The opened network.
-        bounded: What keeps to `max_ram_bytes`; None without.
+        bounded: What cuts pictures into tiles; None without a limit or a side.
 
     Raises:
         NstcError: as `nstc.runtime.session.open_session`; `OptionError` where precision and
@@ -76,6 +79,7 @@ class Stylizer:
         threads: int | None = None,
         provider: str = onnx_session.CPU,
         max_ram_bytes: int | None = None,
+        tile: int | None = None,
         approximate_tiles: bool = False,
         trust: bool = False,
     ) -> None:
@@ -89,6 +93,7 @@ class Stylizer:
             "threads": threads,
             "provider": provider,
             "max_ram_bytes": max_ram_bytes,
+            "tile": tile,
             "approximate_tiles": approximate_tiles,
             "trust": trust,
         }
@@ -99,7 +104,12 @@ class Stylizer:
         else:  # a folder is called by another name from another working folder
             self._model = self._given.path.absolute()
         self._artifact = artifact_of(precision, artifact)
-        self._tiles = max_ram_bytes if approximate_tiles else None
+        self._tiles = (tile or max_ram_bytes) if approximate_tiles else None
+        if tile is not None and (max_ram_bytes is not None or provider.lower() != onnx_session.CPU):
+            raise OptionError(
+                f"tile is {tile}: tiles of one side are of the provider cpu without a limit of "
+                "memory. Leave out one of the two."
+            )
         if max_ram_bytes is not None and provider.lower() != onnx_session.CPU:
             raise OptionError(
                 f"--max-ram is of this machine's memory and provider is {provider}, which has its "
@@ -149,18 +159,23 @@ class Stylizer:
 
     def _opened_bundle(self, bundle: Bundle, shown: str | None = None) -> "_Opened":
         options = self._options
-        limit, artifact = options["max_ram_bytes"], self._artifact or usual_artifact(bundle)
+        limit, tile = options["max_ram_bytes"], options["tile"]
+        artifact = self._artifact or usual_artifact(bundle)
         opening = {
             "artifact": artifact,
             "threads": options["threads"],
             "trust": options["trust"],
             "shown": shown,
         }
-        if limit is None:
+        if limit is None and tile is None:
             session = open_session(bundle, provider=options["provider"], **opening)
             return _Opened(bundle, session, shown)
         cut = bounded.bounded_stylizer(
-            bundle, limit_bytes=limit, approximate=options["approximate_tiles"], **opening
+            bundle,
+            limit_bytes=sys.maxsize if limit is None else limit,
+            tile=tile,
+            approximate=options["approximate_tiles"],
+            **opening,
         )
         opened = _Opened(bundle, cut.session, shown, cut)
         opened.judge(cut.session)  # in tiles, of which many are of one colour

@@ -14,7 +14,7 @@ from PIL import ExifTags, Image
 
 from nstc.compress.export.checking import sample_picture
 from nstc.core.bundle import TILES_ARTIFACT, Bundle
-from nstc.core.errors import ArtifactError, ImageError, MemoryLimitError
+from nstc.core.errors import ArtifactError, ImageError, MemoryLimitError, OptionError
 from nstc.core.images import Pixels, read_picture
 from nstc.core.manifest import Contract
 from nstc.core.recipe.settings import parse_bytes
@@ -375,3 +375,38 @@ class TestAHundredMegapixels:
         assert 0.75 * done.predicted_bytes < done.peak_bytes <= done.predicted_bytes
         with Image.open(target) as image:
             assert image.size == (12_000, 9_000)
+
+
+@pytest.mark.parametrize("options", [{}, {"strength": 0.5, "preserve_color": True}, {"size": 150}])
+def test_tiles_of_a_side_equal_the_whole_to_the_bit(tiles_bundle: Bundle, options) -> None:
+    photo = sample_picture(203, 330)
+    before = photo.copy()
+    cut = Stylizer(tiles_bundle, tile=64, threads=1)
+    np.testing.assert_array_equal(
+        cut(photo, **options), Stylizer(tiles_bundle, threads=1)(photo, **options)
+    )
+    np.testing.assert_array_equal(photo, before)
+    assert cut.bounded is not None
+    assert cut.bounded.last_plan is not None
+    assert cut.bounded.last_plan.tiling.count > 1
+
+
+def test_approximate_tiles_of_a_side_are_asked_for(tiles_bundle: Bundle) -> None:
+    with pytest.raises(OptionError, match="tile is 64, .* looks at the whole picture"):
+        Stylizer(tiles_bundle, precision="float", tile=64, threads=1)
+    cut = Stylizer(tiles_bundle, precision="float", tile=64, approximate_tiles=True, threads=1)
+    assert cut(sample_picture(100, 130)).shape == (100, 130, 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tile": 63}, "tile is 63: expected from 64 to 8192 pixels"),
+        ({"tile": 8193}, "tile is 8193: expected"),
+        ({"tile": 64, "max_ram_bytes": 10**9}, "without a limit of memory"),
+        ({"tile": 64, "provider": "cuda"}, "of the provider cpu"),
+    ],
+)
+def test_sides_of_tiles_that_are_refused(tiles_bundle: Bundle, options, message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        Stylizer(tiles_bundle, threads=1, **options)
