@@ -157,3 +157,44 @@ def test_the_picture_is_the_same_everywhere() -> None:
     assert rgb.std() > 50
     np.testing.assert_array_equal(rgb, check_picture(0, 45, 59))
     assert (rgb != check_picture(1, 45, 59)).mean() > 0.9
+
+
+def test_changed_files_are_of_the_bundle_that_holds_them(
+    nstc, bundle, make_bundle, tmp_path, monkeypatch
+) -> None:
+    other = make_bundle(tmp_path / "other")
+    make_bundle(tmp_path / "untouched")
+    for own in (bundle, other):
+        nstc("verify", own.path, "--record")
+    monkeypatch.chdir(tmp_path)
+    names = ["negative/model.onnx", "notes.txt", "negative/manifest.json", "other/README.md"]
+    done = nstc("verify", "--changed-files", *names)
+    assert done.code == 0, done.error
+    assert [line for line in done.out.splitlines() if "failed" in line] == [
+        "negative: 11 ok, 0 failed, 0 not checked",
+        "other: 11 ok, 0 failed, 0 not checked",
+    ]
+    monkeypatch.chdir(bundle.path)
+    (bundle.path / "model.onnx").write_bytes(b"other")
+    done = nstc("verify", "--changed-files", "model.onnx")
+    assert done.code == 21
+    assert "model.onnx is damaged" in done.error
+
+
+def test_changed_files_of_no_bundle_are_left_out(nstc, tmp_path) -> None:
+    page = tmp_path / "page"
+    page.mkdir()
+    (page / "manifest.json").write_text('{"name": "a web page", "display": "standalone"}')
+    assert nstc("verify", "--changed-files", page / "manifest.json", tmp_path / "a.py").code == 0
+    assert json.loads(nstc("verify", "--changed-files", tmp_path / "a.py", "--json").out) == []
+
+
+def test_changed_files_find_bundles_whose_manifest_is_damaged(nstc, bundle) -> None:
+    manifest = bundle.path / "manifest.json"
+    for text in (manifest.read_text()[:300], ""):  # its weights say whose it is
+        manifest.write_text(text)
+        assert nstc("verify", "--changed-files", manifest).code == 21
+    manifest.write_text('{"schema_version": 1}')
+    for weights in bundle.path.glob("*.safetensors"):
+        weights.unlink()
+    assert nstc("verify", "--changed-files", manifest).code == 21

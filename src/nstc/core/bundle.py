@@ -9,7 +9,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -197,6 +197,25 @@ def is_bundle(model: str | Path) -> bool:
     try:
         return os.path.lexists(local_path(model) / MANIFEST_FILE)
     except errors.BundleError:
+        return False
+
+
+def bundles_with(paths: Iterable[Path]) -> list[Path]:
+    """The folders that directly hold one of these files and are bundles, once each, in order.
+
+    Other tools have a manifest.json too. A bundle's is known by its schema version, or by weights
+    beside it where it is damaged.
+    """
+    folders = dict.fromkeys(path.parent for path in paths)
+    return [folder for folder in folders if is_bundle(folder) and _is_of_nstc(folder)]
+
+
+def _is_of_nstc(folder: Path) -> bool:
+    if any(folder.glob("*.safetensors")):
+        return True
+    try:
+        return b'"schema_version"' in decoding.read_file(folder / MANIFEST_FILE)
+    except (OSError, decoding.DecodingError):
         return False
 
 

@@ -1,5 +1,6 @@
 """nstc verify."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,12 +19,20 @@ def verify(
         "First write check vectors, the output of each file for a known input, into the bundle, "
         "for a bundle that has none.",
     ),
+    changed_files: bool = options.flag(
+        False,
+        "Take files instead of bundles, and check each bundle whose folder has one of them, as a "
+        "pre-commit hook needs. Other files are left out.",
+    ),
     json_output: bool = options.flag(False, "Print the findings as JSON.", "--json"),
 ) -> None:
     """Check a bundle's hashes and the output of its files."""
+    from nstc.core.bundle import bundles_with
     from nstc.runtime.verification import record as record_vectors
     from nstc.runtime.verification import verify as run
 
+    if changed_files:
+        models = [str(folder) for folder in bundles_with(Path(own) for own in models)]
     checked = []
     for model in models:
         if record:
