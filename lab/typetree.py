@@ -1,8 +1,8 @@
 """Links the package's folders into one tree, for checkers that don't follow setuptools' mapping.
 
 mypy, pyright and import-linter look for `nstc.models` in a folder `nstc/models`; the checkout has
-it in `models/`. This reads the mapping from pyproject.toml and makes `.typetree/nstc/`, with `lab`
-beside it.
+it in `models/`. This reads the mapping from pyproject.toml and makes `.typetree/nstc/`, with the
+folders of code that is not installed beside it.
 """
 
 import tomllib
@@ -10,6 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TREE = ROOT / ".typetree"
+NOT_INSTALLED = ("lab", "integrations", "examples")
 
 
 def main() -> None:
@@ -25,9 +26,9 @@ def main() -> None:
             (top / source.name).symlink_to(source)
     for package, source in folders.items():
         (TREE / package.replace(".", "/")).symlink_to(source)
-    lab = TREE / "lab"
-    lab.unlink(missing_ok=True)
-    lab.symlink_to(ROOT / "lab")
+    for name in NOT_INSTALLED:
+        (TREE / name).unlink(missing_ok=True)
+        (TREE / name).symlink_to(ROOT / name)
 
 
 if __name__ == "__main__":
