@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from nstc.core import VERSION
+from nstc.core.extras import NOT_LISTED
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -140,6 +141,15 @@ def test_the_devices_install_needs_no_torch():
 
     device = {"numpy", "pillow", "onnxruntime", "typer", "rich", "platformdirs"}
     assert names == device | {"filelock", "msgspec", "packaging"}
+
+
+def test_all_is_every_extra_but_that_of_nstcs_own_tests():
+    extras = PROJECT["project"]["optional-dependencies"]
+    [whole] = extras["all"]
+
+    named = re.fullmatch(r"nstc\[([a-z,]+)\]", whole)[1].split(",")
+    assert named == sorted(extras.keys() - NOT_LISTED)
+    assert sorted(NOT_LISTED) == ["all", "dev"]
 
 
 def test_every_package_is_in_the_tree_of_links(typetree):

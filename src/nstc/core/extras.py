@@ -9,7 +9,7 @@ from packaging.requirements import Requirement
 from packaging.version import InvalidVersion, Version
 
 PACKAGE: Final = "nstc"
-NOT_FOR_USERS: Final = frozenset({"dev"})
+NOT_LISTED: Final = frozenset({"all", "dev"})  # each other extra at once; tools of nstc's tests
 MODULES: Final = {
     "torch": "compress",
     "torchvision": "compress",
@@ -55,13 +55,13 @@ class Extra:
 
 
 def extras() -> tuple[Extra, ...]:
-    """All extras that users are meant to install; none where nstc runs without being installed."""
+    """Each extra that users may install by itself; none where nstc runs without being installed."""
     try:
         declared = metadata.metadata(PACKAGE).get_all("Provides-Extra") or []
         needed = _needed()
     except metadata.PackageNotFoundError:
         return ()
-    return tuple(_extra(name, needed) for name in declared if name not in NOT_FOR_USERS)
+    return tuple(_extra(name, needed) for name in declared if name not in NOT_LISTED)
 
 
 def needs_of_extra(name: str) -> str | None:
