@@ -18,7 +18,7 @@ ZOO := $(patsubst models/zoo/%,zoo:%,$(patsubst %/student,%,$(wildcard models/zo
 
 .PHONY: demo test docs docs-serve house lint typetree types imports unit test-base dist release-check base-sizes gate gate-quality gate-instructions explore format clean web-setup \
 	zoo-baseline zoo-report readme-pictures test-slow test-docs test-notebook test-ssh test-web test-cuda test-executorch \
-	test-ray bench-ray test-everywhere \
+	test-ray bench-ray test-everywhere test-integrations \
 	test-lowest test-lowest-compress test-gate-proof test-fuzz test-kills test-batch test-deploy \
 	test-memory emulators test-emulated \
 	bench-gate bench-startup bench-repeatability bench-device bench-calibration-memory \
@@ -160,6 +160,13 @@ test-everywhere:  ## portable files in OpenCV, OpenVINO and ncnn, in an environm
 	$(MAKE) --no-print-directory VENV=$(EVERYWHERE) $(EVERYWHERE)/.ready
 	$(EVERYWHERE)/bin/python -m pip install --quiet --editable ".[everywhere]"
 	OMP_NUM_THREADS=1 $(EVERYWHERE)/bin/python -m pytest -m everywhere --durations=10
+
+INTEGRATIONS := .venv-integrations
+
+test-integrations:  ## the hook in pre-commit, the demo in Gradio, the units in systemd-analyze; in an environment of its own
+	$(MAKE) --no-print-directory VENV=$(INTEGRATIONS) $(INTEGRATIONS)/.ready
+	$(INTEGRATIONS)/bin/python -m pip install --quiet "gradio>=5" "pre-commit>=4"
+	OMP_NUM_THREADS=1 $(INTEGRATIONS)/bin/python -m pytest -m integrations --durations=10
 
 bench-ray: $(READY)  ## pictures a second of one worker and of two, on a quiet machine; PHOTOS=folder
 	$(BIN)/python -m pip install --quiet --editable ".[ray]"

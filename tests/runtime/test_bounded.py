@@ -392,7 +392,7 @@ def test_tiles_of_a_side_equal_the_whole_to_the_bit(tiles_bundle: Bundle, option
 
 
 def test_approximate_tiles_of_a_side_are_asked_for(tiles_bundle: Bundle) -> None:
-    with pytest.raises(OptionError, match="tile is 64, .* looks at the whole picture"):
+    with pytest.raises(OptionError, match=r"tile is 64, .* looks at the whole picture"):
         Stylizer(tiles_bundle, precision="float", tile=64, threads=1)
     cut = Stylizer(tiles_bundle, precision="float", tile=64, approximate_tiles=True, threads=1)
     assert cut(sample_picture(100, 130)).shape == (100, 130, 3)
