@@ -45,6 +45,11 @@ LOOKED_UP = [  # others that have commands all the same
 
 NOT_RUN = {
     "pip ": "changes this environment",
+    "cp -r integrations/": "needs ComfyUI: tests/integrations calls the node",
+    "python examples/gradio_demo.py": "serves until it is stopped: make test-integrations",
+    "pre-commit ": "changes a repository of yours: make test-integrations",
+    "docker ": "needs Docker",
+    "sudo ": "changes this machine",
     "git ": "needs a repository of yours",
     "cd ": "belongs to git clone",
     "./build.sh ": "needs the Android SDK",

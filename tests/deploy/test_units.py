@@ -1,0 +1,79 @@
+"""The systemd unit of a camera: what it may do, and the very line that it runs."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import pytest
+
+UNIT = Path(__file__).resolve().parents[2] / "docs/deploy/systemd/nstc-camera.service"
+LINES = [
+    line.partition("=")
+    for line in UNIT.read_text(encoding="utf-8").splitlines()
+    if "=" in line and not line.startswith("#")
+]
+
+
+def values_of(key: str) -> list[str]:
+    return [value for name, _, value in LINES if name == key]
+
+
+def test_it_runs_as_nobody_and_writes_its_own_folders_alone() -> None:
+    assert values_of("DynamicUser") == ["yes"]
+    assert not values_of("User")
+    assert not values_of("ReadWritePaths")
+    assert values_of("ProtectSystem") == ["strict"]
+    for key in ("PrivateTmp", "ProtectHome", "NoNewPrivileges", "PrivateNetwork"):
+        assert values_of(key) == ["yes"], key
+    assert values_of("CapabilityBoundingSet") == [""]
+    assert values_of("DeviceAllow") == ["char-video4linux rw"]
+
+
+def test_its_line_records_a_camera_and_keeps_it_when_it_is_asked_to_end(tmp_path: Path) -> None:
+    environment = dict(
+        pair.split("=", 1) for value in values_of("Environment") for pair in value.split()
+    )
+    [line] = values_of("ExecStart")
+    shell, flag, script = shlex.split(line.replace("$$", "$").replace("%%", "%"))
+    own = {
+        "NSTC": str(Path(sys.executable).with_name("nstc")),
+        "CAMERA": "lavfi:testsrc2=size=64x48:rate=10",
+        "SIZE": "64",
+        "SECONDS_EACH": "1",
+        "STATE_DIRECTORY": str(tmp_path),
+        "NSTC_CACHE": str(tmp_path / "cache"),
+    }
+    assert own.keys() - environment.keys() == {"STATE_DIRECTORY"}  # which systemd sets
+    done = subprocess.run(
+        [shell, flag, script],
+        env={"PATH": os.environ["PATH"], **environment, **own},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    [made] = tmp_path.glob("*.mkv")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d-\d{6}\.mkv", made.name)
+    with av.open(str(made)) as video:
+        frames = sum(1 for _ in video.decode(video=0))
+    assert 1 <= frames <= 11
+
+
+@pytest.mark.integrations
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd")
+def test_systemd_accepts_it_as_safe(tmp_path: Path) -> None:
+    unit = tmp_path / UNIT.name  # as it would be installed
+    shutil.copyfile(UNIT, unit)
+    checked = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True)
+    assert (checked.returncode, checked.stderr) == (0, "")
+    rated = subprocess.run(
+        ["systemd-analyze", "security", "--offline=yes", "--threshold=10", unit],
+        capture_output=True,
+        text=True,
+    )
+    assert rated.returncode == 0, rated.stdout
