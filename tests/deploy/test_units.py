@@ -34,6 +34,11 @@ def test_it_runs_as_nobody_and_writes_its_own_folders_alone() -> None:
     assert values_of("DeviceAllow") == ["char-video4linux rw"]
 
 
+def test_it_waits_for_a_camera_that_is_unplugged_for_however_long() -> None:
+    assert values_of("Restart") == ["always"]
+    assert values_of("StartLimitIntervalSec") == ["0"]
+
+
 def test_its_line_records_a_camera_and_keeps_it_when_it_is_asked_to_end(tmp_path: Path) -> None:
     environment = dict(
         pair.split("=", 1) for value in values_of("Environment") for pair in value.split()
