@@ -20,6 +20,7 @@ PUBLIC = {
     "bench",
     "build_zoo",
     "check",
+    "compare",
     "compress_model",
     "distill",
     "export",

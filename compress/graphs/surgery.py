@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import onnxruntime
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
 Array = npt.NDArray[Any]
 Feed = Mapping[str, npt.NDArray[np.float32]]  # a graph's inputs by name
@@ -191,7 +191,7 @@ def observed(
     inputs = {value.name for value in model.graph.input}
     inside = [name for name in wanted if name not in inputs]
     parts = [inside[start : start + AT_ONCE] for start in range(0, len(inside), AT_ONCE)]
-    sessions = [_session(_part_of(model, part), optimised=False) for part in parts]
+    sessions = [opened(_part_of(model, part), optimised=False) for part in parts]
     for feed in feeds:
         given = {name: feed[name] for name in wanted if name in inputs}
         for part, session in zip(parts, sessions, strict=True):
@@ -205,12 +205,13 @@ def observed(
 
 def outputs(model: onnx.ModelProto, feeds: Iterable[Feed]) -> Iterator[npt.NDArray[np.float32]]:
     """What a graph of one output gives for each input, run as a device runs it."""
-    session = _session(model, optimised=True)
+    session = opened(model, optimised=True)
     for feed in feeds:
         yield session.run(None, dict(feed))[0]
 
 
-def _session(model: onnx.ModelProto, *, optimised: bool) -> onnxruntime.InferenceSession:
+def opened(model: onnx.ModelProto, *, optimised: bool) -> onnxruntime.InferenceSession:
+    """A session of a graph in memory, fused or as it is written."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only
     # An arena keeps the most it ever held, for each size anew.
@@ -234,7 +235,7 @@ def _part_of(model: onnx.ModelProto, tensors: Sequence[str]) -> onnx.ModelProto:
         nodes[::-1],
         model.graph.name or "part",
         list(model.graph.input),
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in tensors],
+        [onnx.ValueInfoProto(name=name) for name in tensors],  # of whatever kind it makes
         [tensor for tensor in model.graph.initializer if tensor.name in needed],
     )
     return helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)

@@ -36,7 +36,7 @@ _INTEGER_OPERATORS: Final = frozenset(
     | {"QGemm", "ConvInteger", "MatMulInteger", "MatMulNBits"}
 )
 # What onnx and ONNX Runtime raise at graphs that they were not written for.
-_THIRD_PARTY_ERRORS: Final = (
+THIRD_PARTY_ERRORS: Final = (
     *onnx_session.ORT_ERRORS,
     *(onnx.checker.ValidationError, onnx.shape_inference.InferenceError),
     *(AssertionError, AttributeError, LookupError, NotImplementedError, TypeError, ValueError),
@@ -215,7 +215,7 @@ def _unfit_is_an_option_error(model: Path, recipe: QuantizeRecipe) -> Iterator[N
     logging.disable(logging.WARNING)  # onnxruntime.quantization logs advice to its developers
     try:
         yield
-    except _THIRD_PARTY_ERRORS as error:
+    except THIRD_PARTY_ERRORS as error:
         raise OptionError(
             f"{model} can't be quantized by --mode {recipe.mode}: "
             f"{onnx_session.first_line(error).rstrip('.')} ({type(error).__name__}). Choose "

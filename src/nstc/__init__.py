@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from nstc.compress.pruning.analysis import analyze
     from nstc.compress.pruning.prune_model import prune
     from nstc.compress.publishing.push_bundle import push
+    from nstc.compress.quantization.compare_files import compare
     from nstc.compress.quantization.quantize_model import quantize
     from nstc.compress.restyling.catalogue import build_zoo
     from nstc.compress.restyling.restyle_painting import restyle
@@ -48,6 +49,7 @@ __all__ = [
     "bench",
     "build_zoo",
     "check",
+    "compare",
     "compress_model",
     "distill",
     "export",
@@ -74,6 +76,7 @@ _HOMES: Final = {
     "bench": "nstc.compress.optimization.optimized_photos",
     "build_zoo": "nstc.compress.restyling.catalogue",
     "check": "nstc.compress.export.export_model",
+    "compare": "nstc.compress.quantization.compare_files",
     "compress_model": "nstc.compress.pipeline",
     "distill": "nstc.compress.distillation.distill_model",
     "export": "nstc.compress.export.export_model",

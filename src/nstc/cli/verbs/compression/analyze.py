@@ -1,23 +1,38 @@
 """nstc analyze."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 import nstc
 from nstc.cli import options, output
+from nstc.core.errors import OptionError
 
 if TYPE_CHECKING:
     from nstc.compress.pruning.analysis import Analysis
     from nstc.compress.pruning.probe import Sensitivity
+    from nstc.compress.quantization.compare_files import FileComparison
+
+_IMPORTANCE: Final = "group-norm"
+_VGG: Final = "shipped"
+_WORST: Final = 3  # layers that are named below the table
 
 
 @options.with_flags
 def analyze(
     model: Annotated[str, typer.Argument(help="Bundle or zoo name to analyse.")],
     plot: Path | None = options.flag(
-        None, "Also write a plot, to a file ending in .svg or .png.", "--output", "-o"
+        None,
+        "Also write a plot, to a file ending in .svg or .png; with --compare a heat map, to .png.",
+        "--output",
+        "-o",
+    ),
+    compare: tuple[str, str] | None = options.flag(
+        None,
+        "Instead: compare the layers of a file with another's, such as int8 float. Each is an "
+        "artifact, or the path of an ONNX file that nstc made.",
+        metavar="FILE REFERENCE",
     ),
     photos: options.Photos = None,
     artifact: str | None = options.flag(
@@ -26,18 +41,34 @@ def analyze(
     size: int = options.flag(512, "Side in px of the picture that layers are timed on."),
     threads: int = options.flag(1, "Threads that layers are timed with."),
     importance: str = options.flag(
-        "group-norm",
+        _IMPORTANCE,
         "What chooses the half of the channels to remove: magnitude, group-norm or activation.",
     ),
-    vgg: options.Vgg = "shipped",
+    vgg: options.Vgg = _VGG,
+    seed: int = options.flag(0, "Random seed of the photographs for --compare."),
     _max_ram: options.TrialRam = None,
     _timeout: options.TrialTime = None,
     json_output: options.Json = False,
 ) -> None:
-    """Show each layer's cost, and what pruning or rounding it would do to the picture."""
+    """Show each layer's cost, and what pruning or rounding it would do to the picture.
+
+    With --compare: show how much noise each layer of a file has beside another file, and which
+    layers add it.
+    """
     from nstc.compress.pruning.analysis import refuse_unknown_ending, write_plot
     from nstc.core.files import refuse_unwritable_file
 
+    if compare is not None:
+        given = {
+            "artifact": artifact is not None,
+            "threads": threads != 1,
+            "importance": importance != _IMPORTANCE,
+            "vgg": vgg != _VGG,
+        }
+        _refuse(given, "has no meaning with --compare")
+        _compare(model, compare, photos or [], plot, size, seed, json_output=json_output)
+        return
+    _refuse({"seed": seed != 0}, "belongs to --compare")
     if plot is not None:
         refuse_unknown_ending(plot)
         refuse_unwritable_file(plot)
@@ -58,6 +89,74 @@ def analyze(
         output.say_json(found.to_dict())
     else:
         _print_analysis(found)
+
+
+def _refuse(given: dict[str, bool], reason: str) -> None:
+    names = [f"--{name}" for name, is_given in given.items() if is_given]
+    if names:
+        raise OptionError(f"{' and '.join(names)} {reason}: leave it out.")
+
+
+def _compare(
+    model: str,
+    files: tuple[str, str],
+    folders: list[Path],
+    picture: Path | None,
+    size: int,
+    seed: int,
+    *,
+    json_output: bool,
+) -> None:
+    from nstc.compress.quantization.compare_files import refuse_unknown_ending, write_heat_map
+    from nstc.core.files import refuse_unwritable_file
+
+    if picture is not None:
+        refuse_unknown_ending(picture)
+        refuse_unwritable_file(picture)
+    with output.Bar() as bar:
+        found = nstc.compare(
+            model, *files, photos=nstc.photos_in(folders), size=size, seed=seed, progress=bar
+        )
+    if picture is not None:
+        write_heat_map(found, picture)
+    if json_output:
+        output.say_json(found.to_dict())
+    else:
+        _print_comparison(found)
+
+
+def _print_comparison(found: "FileComparison") -> None:
+    from nstc.benchmarks.table import NONE, fine
+
+    rows = [
+        (
+            layer.layer,
+            f"{layer.snr_db:.1f}",
+            f"{layer.own_db:.1f}",
+            fine(layer.largest),
+            fine(layer.peak),
+            NONE if layer.outside is None else f"{100 * layer.outside:.2f}",
+        )
+        for layer in found.layers
+    ]
+    output.print_list(("layer",), ("SNR dB", "own dB", "largest", "peak", "outside %"), rows)
+    worst = [f"{own.layer} ({own.own_db:.1f} dB)" for own in found.worst_first[:_WORST]]
+    photo, count = found.worst_photo, len(found.photos)
+    output.print_below(
+        f"{found.candidate} compared with {found.reference} on {count} photograph(s) at "
+        f"{found.size}x{found.size}. SNR: signal-to-noise ratio of what the layer makes, its "
+        "inputs' noise included. own: the same with exact inputs, what the layer itself adds. "
+        "largest: the largest difference. peak: the largest value. outside: values that its "
+        "integers can't reach."
+    )
+    output.print_below(f"Most noise is added by {', '.join(worst)}.")
+    output.print_below(
+        f"Worst photograph: {photo.name}, {photo.psnr_db:.1f} dB, {photo.largest} of 255 levels at "
+        f"most, {photo.mean:.1f} on average, most of it around row {photo.row}, column "
+        f"{photo.column}."
+    )
+    if found.unmatched:
+        output.print_below(f"Not compared: {'; '.join(found.unmatched)}.")
 
 
 def _print_analysis(analysis: "Analysis") -> None:
