@@ -130,11 +130,12 @@ def differs_from_int8(bundle: Bundle, artifact: str, off: Difference) -> bool:
 def is_integer(bundle: Bundle, artifact: str) -> bool:
     """Whether a file is integer from end to end, so that it gives the same bytes everywhere.
 
-    Instance normalisation is float, and so are layers that quantizing left; what takes floats
-    computes the picture's statistics in float32.
+    Instance normalisation is float, and so are layers that quantizing left or gave 16 bits; what
+    takes floats computes the picture's statistics in float32.
     """
     reports = [own.results for own in bundle.manifest.history if own.verb == "quantize"]
-    left = [own.get("islands") for own in reports if own.get("artifact") == _INT8]
+    own_int8 = [own for own in reports if own.get("artifact") == _INT8]
+    left = [own.get("islands") or own.get("wide") for own in own_int8]
     is_int8 = artifact.startswith("int8.") and artifact.endswith(".onnx")
     return (
         is_int8

@@ -18,9 +18,9 @@ which no pair of bytes comes out halfway (`with_portable_additions`).
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -96,6 +96,7 @@ class Histogram:
 
 
 Calibrator = Callable[[Histogram], Range]
+_Found = TypeVar("_Found")
 
 
 def min_max(histogram: Histogram) -> Range:
@@ -149,11 +150,11 @@ CALIBRATORS: Final[Mapping[str, Callable[[float], Calibrator]]] = {
 }
 
 
-def scale_and_zero_point(found: Range) -> tuple[float, int]:
+def scale_and_zero_point(found: Range, levels: int = LEVELS) -> tuple[float, int]:
     """The step of a range's levels, and the level that is zero, as ONNX Runtime has them."""
     low, high = found
     width = high - low or 1.0  # a single value fits any scale but zero
-    scale = width / (LEVELS - 1)
+    scale = width / (levels - 1)
     return scale, round(-low / scale)
 
 
@@ -205,9 +206,12 @@ def photographs(
 
 
 def calibrate(
-    body: onnx.ModelProto, operators: Sequence[str], feeds: Iterable[Feed], calibrator: Calibrator
-) -> Mapping[str, Range]:
-    """A range for everything that operators of some kinds read or make.
+    body: onnx.ModelProto,
+    operators: Sequence[str],
+    feeds: Iterable[Feed],
+    calibrator: Callable[[Histogram], _Found],
+) -> Mapping[str, _Found]:
+    """A range, or what else is made of values, for all that operators of some kinds read or make.
 
     A histogram a tensor is all that is kept of the photographs. ExportMismatchError if an
     activation is infinite.
@@ -264,6 +268,12 @@ def with_moved(graph: onnx.ModelProto, ranges: Mapping[str, Range]) -> dict[str,
     """Ranges in which a tensor has that of what is moved to other places of it."""
     moved = {node.input[0]: node.output[0] for node in graph.graph.node if node.op_type in MOVES}
     return {name: ranges.get(moved.get(name, name), found) for name, found in ranges.items()}
+
+
+def moved_with(graph: onnx.ModelProto, tensors: Collection[str]) -> set[str]:
+    """What some tensors of a float graph are moved to, or from, as they are."""
+    pairs = [{*node.input[:1], *node.output} for node in graph.graph.node if node.op_type in MOVES]
+    return set().union(*(pair for pair in pairs if not pair.isdisjoint(tensors)))
 
 
 def with_portable_additions(

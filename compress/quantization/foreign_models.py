@@ -192,6 +192,7 @@ def _measured(
         artifact=file.name,
         psnr_db=psnr_db,
         islands=written.float_layers,
+        wide=written.wide_layers,
         foreign_operators=foreign_operators,
         is_foreign=True,
     )

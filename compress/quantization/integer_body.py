@@ -6,12 +6,12 @@ pairs are added in 16 bits, which full-range weights overflow.
 """
 
 import contextlib
-import functools
 import io
 import itertools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from types import MappingProxyType
+from typing import Any, Final
 
 import numpy as np
 import onnx
@@ -25,7 +25,7 @@ from nstc.compress.graphs import float_graphs, surgery
 from nstc.compress.graphs.edge_nodes import LEVEL
 from nstc.compress.graphs.stored_weights import LARGEST_WEIGHT, NEXT_TO_NOTHING
 from nstc.compress.graphs.surgery import GraphIndex, outputs
-from nstc.compress.quantization import calibration
+from nstc.compress.quantization import calibration, wide_activations
 from nstc.compress.quantization.calibration import Feeds, Range
 from nstc.compress.quantization.weight_storage import round_adaptively
 from nstc.core import Progress
@@ -84,8 +84,9 @@ class StaticGraph:
     """What quantization made."""
 
     graph: onnx.ModelProto
-    all_integer: onnx.ModelProto  # the same with every layer in integers
+    all_integer: onnx.ModelProto  # the same with every layer in integers of 8 bits
     float_layers: tuple[FloatLayer, ...]
+    wide_layers: tuple[wide_activations.WideLayer, ...] = ()
 
 
 def quantized_body(
@@ -110,32 +111,83 @@ def quantized_statically(
     ExportMismatchError if an activation is infinite, or the quality asked for can't be reached.
     """
     body = rewritten(graph, per_channel=form.per_channel)
+    if recipe.bits == wide_activations.BITS:
+        body = float_graphs.at_least_opset(body, float_graphs.OTHER_BITS)
     calibrator = calibration.CALIBRATORS[recipe.calibrator](recipe.percentile)
-    ranges = calibration.calibrate(body, form.operators, feeds.reporting("calibrate"), calibrator)
+    found = calibration.calibrate(
+        body,
+        form.operators,
+        feeds.reporting("calibrate"),
+        lambda histogram: (calibrator(histogram), calibration.min_max(histogram)),
+    )
+    ranges, whole = ({name: each[end] for name, each in found.items()} for end in (0, 1))
     if "Add" in form.operators:
         ranges = calibration.with_portable_additions(ranges, calibration.additions_in(body))
-        ranges = calibration.with_moved(body, ranges)
-    make = functools.partial(integer_body, body, form, ranges)
+        ranges, whole = (calibration.with_moved(body, each) for each in (ranges, whole))
+
+    def make(*, wide: Collection[str] = (), **others: Collection[str]) -> onnx.ModelProto:
+        moved = calibration.moved_with(body, wide)
+        widened = {name: whole[name] for name in {*wide, *moved}}
+        return integer_body(body, form, ranges, wide=widened, **others)
+
     float_layers: tuple[FloatLayer, ...] = ()
-    if recipe.quality_budget is not None:
-        step = max(1, -(-len(feeds.photos) // _JUDGED_ON))
-        judged = list(itertools.islice(feeds, 0, None, step))
-        wanted = list(outputs(body, judged))
-        float_layers = choose_float_layers(
-            recipe.quality_budget,
-            [node.name for node in GraphIndex(body).nodes("Conv")],
-            lambda left: psnr_db(
-                wanted, list(outputs(make(left_in_float=left), judged)), form.black_and_white
-            ),
-            lambda left: int(make(left_in_float=left).ByteSize()),
-            feeds.progress,
-        )
+    wide_layers: tuple[wide_activations.WideLayer, ...] = ()
+    wide: tuple[str, ...] = ()
+    if recipe.bits == wide_activations.BITS:
+        wide_layers, wide = _wide_layers(body, form, make, feeds, recipe.quality_budget)
+    elif recipe.quality_budget is not None:
+        float_layers = _float_layers(body, form, make, feeds, recipe.quality_budget)
     left = tuple(layer.name for layer in float_layers)
-    made = {names: make(left_in_float=names) for names in ((), left)}
+    graph = plain = make(left_in_float=left, wide=wide)
+    if left or wide:
+        plain = make()
     if recipe.rounding == "adaptive":
-        for integer in made.values():
+        for integer in (graph, plain) if left or wide else (graph,):
             round_adaptively(integer, body, feeds.reporting("round"), limit=LARGEST_WEIGHT)
-    return StaticGraph(graph=made[left], all_integer=made[()], float_layers=float_layers)
+    return StaticGraph(
+        graph=graph, all_integer=plain, float_layers=float_layers, wide_layers=wide_layers
+    )
+
+
+def _judged_on(feeds: Feeds) -> list[surgery.Feed]:
+    step = max(1, -(-len(feeds.photos) // _JUDGED_ON))
+    return list(itertools.islice(feeds, 0, None, step))
+
+
+def _float_layers(
+    body: onnx.ModelProto,
+    form: IntegerForm,
+    make: Callable[..., onnx.ModelProto],
+    feeds: Feeds,
+    budget_db: float,
+) -> tuple[FloatLayer, ...]:
+    judged = _judged_on(feeds)
+    wanted = list(outputs(body, judged))
+    return choose_float_layers(
+        budget_db,
+        [node.name for node in GraphIndex(body).nodes("Conv")],
+        lambda left: psnr_db(
+            wanted, list(outputs(make(left_in_float=left), judged)), form.black_and_white
+        ),
+        lambda left: int(make(left_in_float=left).ByteSize()),
+        feeds.progress,
+    )
+
+
+def _wide_layers(
+    body: onnx.ModelProto,
+    form: IntegerForm,
+    make: Callable[..., onnx.ModelProto],
+    feeds: Feeds,
+    budget_db: float | None,
+) -> tuple[tuple[wide_activations.WideLayer, ...], tuple[str, ...]]:
+    judged = _judged_on(feeds)
+    wanted = [] if budget_db is None else list(outputs(body, judged))
+    return wide_activations.choose_wide_layers(
+        wide_activations.by_noise(body, make(), form.bytes_at, judged, feeds.progress),
+        budget_db,
+        lambda wide: psnr_db(wanted, list(outputs(make(wide=wide), judged)), form.black_and_white),
+    )
 
 
 def rewritten(graph: onnx.ModelProto, *, per_channel: bool) -> onnx.ModelProto:
@@ -212,8 +264,13 @@ def integer_body(
     ranges: Mapping[str, Range],
     *,
     left_in_float: Collection[str] = (),
+    wide: Mapping[str, Range] = MappingProxyType({}),
 ) -> onnx.ModelProto:
-    """Quantize the operators of a float body, but nodes `left_in_float`, with calibrated ranges."""
+    """Quantize the operators of a float body, but nodes `left_in_float`, with calibrated ranges.
+
+    Tensors that are `wide` get 16 bits for the ranges given with them, which should be those of all
+    values: there are levels enough for the rare ones.
+    """
     body = quant_utils.save_and_reload_model_with_shape_infer(_with_scales(body))
     # The exporter has folded constants and inferred shapes; unmarked, ONNX Runtime would log advice
     # to do so, and set up the process's root logger on the way.
@@ -223,10 +280,19 @@ def integer_body(
     # Given with each tensor: those that ONNX Runtime makes of `limits` in float32 are a bit off.
     stored = {name: calibration.scale_and_zero_point(found) for name, found in ranges.items()}
     stored |= dict.fromkeys(form.pixels, (LEVEL, 0))
-    overrides = {
+    overrides: dict[str, list[dict[str, Any]]] = {
         name: [{"scale": np.array(scale, np.float32), "zero_point": np.array(zero, np.uint8)}]
         for name, (scale, zero) in stored.items()
     }
+    for name, found in wide.items():
+        scale, zero = calibration.scale_and_zero_point(found, wide_activations.LEVELS)
+        overrides[name] = [
+            {
+                "quant_type": QuantType.QUInt16,
+                "scale": np.array(scale, np.float32),
+                "zero_point": np.array(zero, np.uint16),
+            }
+        ]
     with contextlib.redirect_stdout(io.StringIO()):  # ONNX Runtime prints what it does
         quantizer = QDQQuantizer(
             body,

@@ -12,7 +12,13 @@ from nstc.compress.export import checking, export_model
 from nstc.compress.graphs.deployed import deployed_graph, edges_of
 from nstc.compress.graphs.edge_nodes import INPUT
 from nstc.compress.graphs.float_graphs import body_graph, onnx_graph
-from nstc.compress.quantization import aware_training, calibration, integer_body, summary
+from nstc.compress.quantization import (
+    aware_training,
+    calibration,
+    integer_body,
+    summary,
+    wide_activations,
+)
 from nstc.compress.quantization.fake_quantization import FakeQuantizedStudent
 from nstc.compress.quantization.weight_storage import write_uncalibrated
 from nstc.core import Progress, Silent, errors
@@ -37,7 +43,9 @@ class Written:
     """What a mode reports of its file."""
 
     float_layers: tuple[integer_body.FloatLayer, ...] = ()
-    all_integer: Path | None = None  # the file it would be without them, if there are any
+    wide_layers: tuple[wide_activations.WideLayer, ...] = ()
+    # The file it would be without either, if there are any.
+    all_integer: Path | None = None
     training_graph: FakeQuantizedStudent | None = None
 
 
@@ -186,13 +194,15 @@ def write_static_graph(
     file: Path,
     finish: Callable[[onnx.ModelProto], onnx.ModelProto] = lambda graph: graph,
 ) -> Written:
-    """Write what static quantization made, and beside it the same with every layer in integers."""
+    """Write what static quantization made, and beside it the same with all in 8 bits."""
     onnx.save(finish(made.graph), file)
-    if not made.float_layers:
+    if not made.float_layers and not made.wide_layers:
         return Written()
     all_integer = file.with_suffix(".all-integer.onnx")
     onnx.save(finish(made.all_integer), all_integer)
-    return Written(float_layers=made.float_layers, all_integer=all_integer)
+    return Written(
+        float_layers=made.float_layers, wide_layers=made.wide_layers, all_integer=all_integer
+    )
 
 
 def _written_into(
@@ -261,5 +271,6 @@ def _measured(
         artifact=work.artifact,
         psnr_db=psnr_db,
         islands=written.float_layers,
+        wide=written.wide_layers,
         agreement=agreement,
     )

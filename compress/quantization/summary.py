@@ -18,6 +18,7 @@ from nstc.benchmarks.timing import latency, statistics
 from nstc.compress.graphs.surgery import GraphIndex, graphs_of
 from nstc.compress.quantization import calibration
 from nstc.compress.quantization.integer_body import FloatLayer
+from nstc.compress.quantization.wide_activations import WideLayer
 from nstc.core import bundle, images
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import QuantizeRecipe
@@ -106,10 +107,12 @@ class QuantizationReport:
     speedup: float  # median over rounds of float over quantized time
     psnr_db: float  # lowest peak signal-to-noise ratio to the network on a sample photograph
     islands: tuple[FloatLayer, ...] = ()  # layers that stay float for the quality asked for
+    wide: tuple[WideLayer, ...] = ()  # layers whose output has 16 bits
     # Share of pixels on which the file is within one level of 255 of its training graph, if the
     # network was trained quantization-aware.
     agreement: float | None = None
-    integer_latency_ms: float | None = None  # with every layer in integers, if some stay float
+    # With every layer in integers of 8 bits, if some are not.
+    integer_latency_ms: float | None = None
     # Kinds of nodes, in a file made by others, unknown to nstc: they compute in float as before.
     foreign_operators: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()  # what else the user should know
@@ -171,10 +174,11 @@ class QuantizationReport:
                 "with the learned ranges, nothing was calibrated: within one level of its "
                 f"training graph on {100 * self.agreement:.2f} % of pixels"
             )
-        lines += [layer.describe() for layer in self.islands]
+        lines += [layer.describe() for layer in (*self.islands, *self.wide)]
         if self.integer_latency_ms is not None:
+            without = "without 16 bits" if self.wide else "without layers in float"
             lines.append(
-                f"without layers in float it takes {self.integer_latency_ms:.1f} ms, "
+                f"{without} it takes {self.integer_latency_ms:.1f} ms, "
                 f"{self.latency_ms - self.integer_latency_ms:+.1f} ms with them"
             )
         if self.foreign_operators:
@@ -301,8 +305,18 @@ def _on_integers(index: GraphIndex, node: onnx.NodeProto) -> bool:
     """Whether ONNX Runtime makes one integer operator of it and the pairs around it."""
     local = calibration.LOCAL_OPERATORS
     made = [index.producers[name] for name in node.input if name in index.producers]
+    pairs = [*(index.producers.get(name) for name in node.input), *index.readers[node.output[0]]]
     return (
         node.op_type in local
+        and not any(_has_wide_zero(index, pair) for pair in pairs if pair is not None)
         and all(n.op_type in {"DequantizeLinear", *local} for n in made)
         and all(n.op_type in {"QuantizeLinear", *local} for n in index.readers[node.output[0]])
     )
+
+
+def _has_wide_zero(index: GraphIndex, node: onnx.NodeProto) -> bool:
+    """Whether it makes 16 bits, or floats of them, which ONNX Runtime computes with in float."""
+    if node.op_type not in {"QuantizeLinear", "DequantizeLinear"} or len(node.input) < 3:
+        return False
+    zero = index.constants.get(node.input[2])
+    return zero is not None and zero.data_type in {TensorProto.UINT16, TensorProto.INT16}

@@ -71,7 +71,7 @@ def with_stored_weights(
     Each output channel has a scale of its own, the one of least squared error. Weights are rounded
     adaptively if there are feeds, else to the nearest. 4 bits need opset 21.
     """
-    opset = float_graphs.FOUR_BITS if bits == 4 else float_graphs.SCALE_A_CHANNEL
+    opset = float_graphs.OTHER_BITS if bits == 4 else float_graphs.SCALE_A_CHANNEL
     stored = float_graphs.at_least_opset(model, opset)
     index = surgery.GraphIndex(stored)
     kind = helper.tensor_dtype_to_np_dtype(_TYPES[bits])

@@ -102,7 +102,7 @@ REFUSED: dict[str, dict[str, list[Any]]] = {
         "--calibration-size": [0, -1, 31, 2049, HUGE],
         "--percentile": [0, -1, 89, 101, HUGE],
         "--size": [0, -1, 15, 4097, HUGE],
-        "--bits": [0, -1, 2, 16, HUGE],
+        "--bits": [0, -1, 2, 32, HUGE],
         "--quality-budget": [0, -1, 9, 61, HUGE],
         **OF_FOREIGN_TEACHERS,
     },

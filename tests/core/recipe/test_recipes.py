@@ -104,7 +104,7 @@ RANGES = {
     (PruneRecipe, "learning_rate"): RATE,
     (PruneRecipe, "seed"): SEED,
     (QuantizeRecipe, "mode"): (("static", "dynamic", "weights", "fp16"), ("", "int4")),
-    (QuantizeRecipe, "bits"): ((8,), (0, 2, 16)),
+    (QuantizeRecipe, "bits"): ((8, 16), (0, 2, 32)),
     (QuantizeRecipe, "calibrator"): (("min-max", "percentile", "mse"), ("", "entropy")),
     (QuantizeRecipe, "per_channel"): ((True, False), (1, None)),
     (QuantizeRecipe, "rounding"): (("nearest", "adaptive"), ("", "stochastic")),

@@ -299,7 +299,12 @@ class QuantizeRecipe(Checked):
     # calls so, "weights" for weights stored in few bits and computed with in float, "fp16" for half
     # precision.
     mode: str = choice("static", ("static", "dynamic", "weights", "fp16"), "Quantization")
-    bits: int = setting(8, one_of(4, 8), "Bits of a weight, in mode weights: 8 or 4.")
+    # 16 are those of activations, of all layers or of as many as the quality budget needs.
+    bits: int = setting(
+        8,
+        one_of(4, 8, 16),
+        "Bits of a weight, in mode weights: 8 or 4. In mode static: 8, or 16 for activations.",
+    )
     calibration_photos: int = setting(24, at_least(1), "Number of photographs to calibrate on.")
     calibration_size: int = setting(512, within(32, 2048), "Side of these photographs in px.")
     calibrator: str = choice("percentile", ("min-max", "percentile", "mse"), "Activation ranges")
@@ -318,7 +323,8 @@ class QuantizeRecipe(Checked):
     quality_budget: float | None = setting(
         None,
         within(10, 60),
-        "Least PSNR to the float network; layers stay float until it is reached.",
+        "Least PSNR to the float network; layers stay float, or get --bits 16, until it is "
+        "reached.",
         unit="DB",
     )
     recalibrate: bool = switch(
@@ -353,7 +359,7 @@ class QuantizeRecipe(Checked):
     def _modes_of_given(self) -> Mapping[str, tuple[str, ...]]:
         """What is set other than by default, and the modes that have it."""
         settings = {
-            "bits": (self.bits != 8, ("weights",)),
+            f"bits {self.bits}": (self.bits != 8, ("static" if self.bits == 16 else "weights",)),
             "per-tensor": (not self.per_channel, ("static",)),
             "rounding adaptive": (self.rounding == "adaptive", ("static", "weights")),
             "quality-budget": (self.quality_budget is not None, ("static",)),
