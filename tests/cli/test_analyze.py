@@ -5,8 +5,11 @@ import pytest
 
 from nstc.compress.pruning.analysis import Analysis, Layer
 from nstc.compress.pruning.probe import Sensitivity
+from nstc.compress.quantization.compare_files import FileComparison, PhotoNoise
+from nstc.compress.quantization.layer_noise import LayerNoise
 
 ANALYZE = "nstc.compress.pruning.analysis.analyze"
+COMPARE = "nstc.compress.quantization.compare_files.compare"
 
 FLAGS = [
     ("--artifact", "int8", "artifact", "int8"),
@@ -94,4 +97,67 @@ def test_a_place_that_can_not_be_written_is_refused_before_the_work(
 
 
 def test_no_flag_is_forgotten_here(flags_of) -> None:
-    assert flags_of("analyze") == {row[0] for row in FLAGS} | {"--output", "--photos", "--json"}
+    others = {"--output", "--photos", "--json", "--compare", "--seed"}
+    assert flags_of("analyze") == {row[0] for row in FLAGS} | others
+
+
+def noise(name: str, own_db: float, outside: float | None = 0.0123) -> LayerNoise:
+    return LayerNoise(
+        layer=name, snr_db=17.25, own_db=own_db, largest=0.5, peak=12.25, outside=outside
+    )
+
+
+@pytest.fixture
+def compared() -> FileComparison:
+    photo = PhotoNoise(name="a.png", psnr_db=28.05, largest=93, mean=4.25, row=40, column=104)
+    return FileComparison(
+        model="model",
+        candidate="model.int8.onnx",
+        reference="model.onnx",
+        size=256,
+        seed=3,
+        layers=(noise("stem", 40.0), noise("blocks.0.expand.0", 9.5), noise("head", 30.0, None)),
+        photos=(photo,),
+        unmatched=("input of stem, laid out otherwise",),
+        pictures=(),
+        maps={},
+    )
+
+
+def test_a_comparison_gets_its_files_size_and_seed(nstc, record, compared, photo_folder) -> None:
+    calls = record(COMPARE, compared)
+    flags = ("--compare", "int8", "float", "--size", "256", "--seed", "3", "--photos", photo_folder)
+    assert nstc("analyze", "model", *flags).code == 0
+    assert (calls[-1]["size"], calls[-1]["seed"]) == (256, 3)
+    assert [path.name for path in calls[-1]["photos"]] == ["a.png", "b.png"]
+
+
+def test_a_comparison_has_a_row_a_layer_and_names_the_worst_first(nstc, record, compared) -> None:
+    record(COMPARE, compared)
+    out = nstc("analyze", "model", "--compare", "int8", "float").out
+    rows = {line.split()[0]: line.split()[1:] for line in out.splitlines() if line.strip()}
+    assert rows["stem"] == ["17.2", "40.0", "0.50", "12.2", "1.23"]
+    assert rows["head"][-1] == "–"
+    words = " ".join(out.split())
+    assert "added by blocks.0.expand.0 (9.5 dB), head (30.0 dB), stem (40.0 dB)." in words
+    assert "a.png, 28.1 dB, 93 of 255 levels at most" in words
+    assert "row 40, column 104" in words
+    assert "Not compared: input of stem, laid out otherwise." in words
+
+
+def test_a_comparison_as_json_is_that_and_nothing_else(nstc, record, compared) -> None:
+    record(COMPARE, compared)
+    found = json.loads(nstc("analyze", "model", "--compare", "int8", "float", "--json").out)
+    assert found == compared.to_dict()
+    assert found["worst_first"] == ["blocks.0.expand.0", "head", "stem"]
+
+
+def test_a_heat_map_that_can_not_be_written_is_refused_before_the_work(
+    nstc, record, compared, tmp_path: Path
+) -> None:
+    calls = record(COMPARE, compared)
+    (tmp_path / "file").write_text("mine")
+    files = ("--compare", "int8", "float")
+    assert nstc("analyze", "model", *files, "-o", tmp_path / "file" / "heat.png").code == 40
+    assert nstc("analyze", "model", *files, "-o", tmp_path / "heat.svg").code == 3
+    assert calls == []
