@@ -124,12 +124,7 @@ def compare(
         GraphLimitError: a file of others goes over a limit when it is tried.
         BundleError: and its kinds, if the bundle or a file can't be opened.
     """
-    if not (64 <= size <= LARGEST_SIZE and size % 8 == 0):
-        raise OptionError(
-            f"size is {size}: expected a multiple of 8 from 64 to {LARGEST_SIZE} with --compare."
-        )
-    if len(photos) == 0:
-        raise PhotosError("no photographs to compare on: name a folder of them with --photos.")
+    _refuse_bad_options(size, photos)
     progress = progress or Silent()
     bundle = open_bundle(model)
     sessions = [_session(bundle, name) for name in (reference, candidate)]
@@ -157,6 +152,15 @@ def compare(
         pictures=tuple(pictures),
         maps=noise.maps,
     )
+
+
+def _refuse_bad_options(size: int, photos: PhotoSet) -> None:
+    if not (64 <= size <= LARGEST_SIZE and size % 8 == 0):
+        raise OptionError(
+            f"size is {size}: expected a multiple of 8 from 64 to {LARGEST_SIZE} with --compare."
+        )
+    if len(photos) == 0:
+        raise PhotosError("no photographs to compare on: name a folder of them with --photos.")
 
 
 def chosen(photos: PhotoSet, seed: int) -> PhotoSet:

@@ -277,6 +277,39 @@ def integer_body(
     quant_utils.add_pre_process_metadata(body)
     ends = {name: map(np.float32, found) for name, found in ranges.items()}
     limits = {name: TensorData(lowest=low, highest=high) for name, (low, high) in ends.items()}
+    with contextlib.redirect_stdout(io.StringIO()):  # ONNX Runtime prints what it does
+        quantizer = QDQQuantizer(
+            body,
+            form.per_channel,
+            True,  # reduce_range
+            QuantType.QInt8,
+            QuantType.QUInt8,
+            TensorsData(CalibrationMethod.MinMax, limits),
+            [],
+            list(left_in_float),
+            list(form.operators),
+            {"TensorQuantOverrides": _stored_as(form, ranges, wide)},
+        )
+        quantizer.quantize_model()
+        quantizer.model.topological_sort()
+    made: onnx.ModelProto = quantizer.model.model
+    surgery.fold_factors_into_dequantize(made)
+    _ensure_bytes(made, form, ranges)
+    # ONNX Runtime makes integers of the weights of any convolution between DequantizeLinear and
+    # QuantizeLinear, of all 8 bits, which other machines overflow: Max of one keeps it in float. A
+    # ReLU between them does not, as saturation does its work.
+    index = GraphIndex(made)
+    for node in [node for node in index.nodes("Conv") if node.name in left_in_float]:
+        readers = {reader.op_type for reader in index.readers[node.output[0]]}
+        if readers & {"QuantizeLinear", "Relu"}:
+            index.insert_behind(node, "Max")
+    return made
+
+
+def _stored_as(
+    form: IntegerForm, ranges: Mapping[str, Range], wide: Mapping[str, Range]
+) -> dict[str, list[dict[str, Any]]]:
+    """Scale and zero point of each tensor, as ONNX Runtime takes them."""
     # Given with each tensor: those that ONNX Runtime makes of `limits` in float32 are a bit off.
     stored = {name: calibration.scale_and_zero_point(found) for name, found in ranges.items()}
     stored |= dict.fromkeys(form.pixels, (LEVEL, 0))
@@ -293,33 +326,7 @@ def integer_body(
                 "zero_point": np.array(zero, np.uint16),
             }
         ]
-    with contextlib.redirect_stdout(io.StringIO()):  # ONNX Runtime prints what it does
-        quantizer = QDQQuantizer(
-            body,
-            form.per_channel,
-            True,  # reduce_range
-            QuantType.QInt8,
-            QuantType.QUInt8,
-            TensorsData(CalibrationMethod.MinMax, limits),
-            [],
-            list(left_in_float),
-            list(form.operators),
-            {"TensorQuantOverrides": overrides},
-        )
-        quantizer.quantize_model()
-        quantizer.model.topological_sort()
-    made: onnx.ModelProto = quantizer.model.model
-    surgery.fold_factors_into_dequantize(made)
-    _ensure_bytes(made, form, ranges)
-    # ONNX Runtime makes integers of the weights of any convolution between DequantizeLinear and
-    # QuantizeLinear, of all 8 bits, which other machines overflow: Max of one keeps it in float. A
-    # ReLU between them does not, as saturation does its work.
-    index = GraphIndex(made)
-    for node in [node for node in index.nodes("Conv") if node.name in left_in_float]:
-        readers = {reader.op_type for reader in index.readers[node.output[0]]}
-        if readers & {"QuantizeLinear", "Relu"}:
-            index.insert_behind(node, "Max")
-    return made
+    return overrides
 
 
 def _with_scales(body: onnx.ModelProto) -> onnx.ModelProto:

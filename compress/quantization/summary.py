@@ -174,7 +174,8 @@ class QuantizationReport:
                 "with the learned ranges, nothing was calibrated: within one level of its "
                 f"training graph on {100 * self.agreement:.2f} % of pixels"
             )
-        lines += [layer.describe() for layer in (*self.islands, *self.wide)]
+        lines += [layer.describe() for layer in self.islands]
+        lines += [layer.describe() for layer in self.wide]
         if self.integer_latency_ms is not None:
             without = "without 16 bits" if self.wide else "without layers in float"
             lines.append(

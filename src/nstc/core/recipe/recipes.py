@@ -299,7 +299,6 @@ class QuantizeRecipe(Checked):
     # calls so, "weights" for weights stored in few bits and computed with in float, "fp16" for half
     # precision.
     mode: str = choice("static", ("static", "dynamic", "weights", "fp16"), "Quantization")
-    # 16 are those of activations, of all layers or of as many as the quality budget needs.
     bits: int = setting(
         8,
         one_of(4, 8, 16),
@@ -323,8 +322,7 @@ class QuantizeRecipe(Checked):
     quality_budget: float | None = setting(
         None,
         within(10, 60),
-        "Least PSNR to the float network; layers stay float, or get --bits 16, until it is "
-        "reached.",
+        "Least PSNR to the float network; layers stay float, or get --bits 16, to reach it.",
         unit="DB",
     )
     recalibrate: bool = switch(

@@ -1,7 +1,7 @@
 """nstc analyze."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -14,8 +14,13 @@ if TYPE_CHECKING:
     from nstc.compress.pruning.probe import Sensitivity
     from nstc.compress.quantization.compare_files import FileComparison
 
-_IMPORTANCE: Final = "group-norm"
-_VGG: Final = "shipped"
+# What only the costs of layers are measured by, by default.
+_USUAL: Final[dict[str, Any]] = {
+    "artifact": None,
+    "threads": 1,
+    "importance": "group-norm",
+    "vgg": "shipped",
+}
 _WORST: Final = 3  # layers that are named below the table
 
 
@@ -41,10 +46,10 @@ def analyze(
     size: int = options.flag(512, "Side in px of the picture that layers are timed on."),
     threads: int = options.flag(1, "Threads that layers are timed with."),
     importance: str = options.flag(
-        _IMPORTANCE,
+        "group-norm",
         "What chooses the half of the channels to remove: magnitude, group-norm or activation.",
     ),
-    vgg: options.Vgg = _VGG,
+    vgg: options.Vgg = "shipped",
     seed: int = options.flag(0, "Random seed of the photographs for --compare."),
     _max_ram: options.TrialRam = None,
     _timeout: options.TrialTime = None,
@@ -58,13 +63,10 @@ def analyze(
     from nstc.compress.pruning.analysis import refuse_unknown_ending, write_plot
     from nstc.core.files import refuse_unwritable_file
 
+    of_costs: dict[str, Any] = {"artifact": artifact, "threads": threads}
+    of_costs |= {"importance": importance, "vgg": vgg}
     if compare is not None:
-        given = {
-            "artifact": artifact is not None,
-            "threads": threads != 1,
-            "importance": importance != _IMPORTANCE,
-            "vgg": vgg != _VGG,
-        }
+        given = {name: own != _USUAL[name] for name, own in of_costs.items()}
         _refuse(given, "has no meaning with --compare")
         _compare(model, compare, photos or [], plot, size, seed, json_output=json_output)
         return
@@ -74,14 +76,7 @@ def analyze(
         refuse_unwritable_file(plot)
     with output.Bar() as bar:
         found = nstc.analyze(
-            model,
-            photos=nstc.photos_in(photos or []),
-            artifact=artifact,
-            size=size,
-            threads=threads,
-            importance=importance,
-            vgg=vgg,
-            progress=bar,
+            model, photos=nstc.photos_in(photos or []), size=size, progress=bar, **of_costs
         )
     if plot is not None:
         write_plot(found, plot)
