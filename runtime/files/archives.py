@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from nstc.core import files
 from nstc.core.errors import ImageError, NstcError, OptionError, OutputError
@@ -59,6 +59,7 @@ def find_archived(inputs: Sequence[str], output: str, *, pattern: str = ALL) -> 
         OptionError: nothing was named, standard input was, or a list has no column of paths.
         ImageError: a folder or list holds no picture, or can't be read.
         FetchError: an object store does not give what was named.
+        AccessError: nor may this machine ask for it.
     """
     if STANDARD_STREAM in inputs:
         raise OptionError("- is one picture: give folders, lists or files of an archive.")
@@ -116,7 +117,7 @@ def _listed(row: ListedPicture, listing: str) -> Source:
     folder = Path(listing).parent.absolute()
     whole = Path(os.path.normpath(folder / path))
     below = whole.relative_to(folder) if whole.is_relative_to(folder) else whole
-    name = row.output or str(below).removeprefix(whole.anchor)
+    name = row.output or below.as_posix().removeprefix(below.anchor.replace("\\", "/"))
     return _source_of(str(Path(listing).parent / path), name, folder / path)
 
 
@@ -127,9 +128,7 @@ def _source_of(name: str, relative: str, path: Path | None = None) -> Source:
     if not _is_a_name(name + relative):
         failure = ImageError(f"{printable(name)} can't be the name of a file.")
         kept, path = ["picture"], None
-    elif (
-        ".." in kept or "\\" in relative or "\0" in relative or relative.startswith("/") or not kept
-    ):
+    elif relative.startswith("/") or not kept or any(map(_leads_elsewhere, kept)):
         failure = OptionError(
             f"{name} would be written to {relative}, which leads out of the output folder: "
             "expected a path below it."
@@ -137,6 +136,14 @@ def _source_of(name: str, relative: str, path: Path | None = None) -> Source:
         kept = ["picture"]
     kind = StoredSource if path is None and is_stored(name) else Source
     return kind(name=name, relative=Path(*kept), path=path, failure=failure)
+
+
+def _leads_elsewhere(part: str) -> bool:
+    """Whether a part of a path is a way out of a folder, on this system or on another.
+
+    Windows has backslashes, and goes to a drive that any part of a path begins with.
+    """
+    return part == ".." or "\\" in part or "\0" in part or bool(PureWindowsPath(part).drive)
 
 
 def _is_a_name(text: str) -> bool:
@@ -186,8 +193,9 @@ def stylize_archived(
     and the settings of this run where records say so; of objects there are none.
 
     Raises:
-        OutputError: the disk is full or read-only, or the store refuses access or has no such
-            bucket: so it would be with the others.
+        OutputError: the disk is full or read-only, or the store has no such bucket: so it would be
+            with the others.
+        AccessError: likewise, if this machine has no credentials, or may not write there.
         UnusableModelError: as `nstc.runtime.files.batch.stylize_files`.
     """
     if job.address is None:
@@ -204,7 +212,7 @@ def stylize_archived(
             if made.status == "done":
                 object_stores.write(job.address, draft.output.read_bytes())
     except OutputError as error:
-        if isinstance(error.__cause__, PermissionError | FileNotFoundError):
+        if isinstance(error.__cause__, FileNotFoundError):
             raise
         return replace(outcome, error=error, seconds=time.perf_counter() - start)
     return replace(made, output=job.address, seconds=time.perf_counter() - start)

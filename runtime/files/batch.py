@@ -29,6 +29,7 @@ from nstc.runtime.stylizer import Stylizer
 
 # Errors of one picture, after which the batch goes on; all others end it.
 _OF_ONE_PICTURE: Final = (
+    errors.AccessError,
     errors.ImageError,
     errors.OptionError,
     errors.FetchError,
@@ -206,6 +207,8 @@ def outcome_of(
             made = _Making(job, file, stylizer, options).done(base)
     except _OF_ONE_PICTURE as error:
         if isinstance(error.__cause__, OSError) and error.__cause__.errno in _OF_THE_DISK:
+            raise
+        if isinstance(error, errors.AccessError) and error.no_credentials:
             raise
         return replace(base, error=error, seconds=time.perf_counter() - start)
     except errors.UnusableModelError as error:

@@ -6,6 +6,7 @@ the user's own credentials, so only what the user chose as an archive gets here.
 
 import contextlib
 import importlib
+import platform
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +14,14 @@ from pathlib import PurePosixPath
 from typing import Any, Final
 
 from nstc.core import images
-from nstc.core.errors import FetchError, MissingExtraError, OptionError, OutputError
+from nstc.core.errors import (
+    AccessError,
+    FetchError,
+    MissingExtraError,
+    NstcError,
+    OptionError,
+    OutputError,
+)
 from nstc.core.images.picture_files import ImageFile
 from nstc.core.remote.fetching import USUAL_LIMITS, FetchLimits
 from nstc.runtime.files.picture_jobs import Source
@@ -23,6 +31,21 @@ SCHEMES: Final = {"s3": "s3fs", "gs": "gcsfs", "memory": "fsspec"}
 
 _PIP_LINES: Final = {"gcsfs": "pip install gcsfs"}
 _MOST_LIST_BYTES: Final = 1 << 32
+_NO_CREDENTIALS: Final = frozenset(
+    {
+        "CredentialRetrievalError",
+        "NoCredentialsError",
+        "PartialCredentialsError",
+        "ProfileNotFound",
+        "SSOTokenLoadError",
+        "TokenRetrievalError",
+        "UnauthorizedSSOTokenError",
+        "DefaultCredentialsError",
+        "RefreshError",
+    }
+)
+"""How the libraries of botocore and Google call that there are none. Neither may be installed."""
+_DENIED: Final = (401, 403)  # of HTTP
 
 
 def is_stored(given: str) -> bool:
@@ -42,15 +65,23 @@ class StoredSource(Source):
     def open(
         self, *, max_pixels: int = images.MAX_PIXELS, limits: FetchLimits = USUAL_LIMITS
     ) -> ImageFile:
-        """As `Source.open`; `FetchError` if the store does not give it."""
+        """As `Source.open`; `FetchError` and `AccessError` if the store does not give it."""
         if self.failure is not None:
             raise self.failure
         return ImageFile(read(self.name, limits.max_bytes), self.name, max_pixels=max_pixels)
 
 
+def bucket_of(address: str) -> str:
+    """The address of the bucket that an object lies in."""
+    return "/".join(address.split("/")[:3])
+
+
 def read(address: str, most_bytes: int = _MOST_LIST_BYTES) -> bytes:
-    """The content of an object; `FetchError` if it can't be read, or holds more than allowed."""
-    with _failing_as(FetchError, f"{address} can't be read"):
+    """The content of an object.
+
+    `FetchError` if it can't be read, or holds more than allowed; `AccessError` if it may not be.
+    """
+    with _failing_as(FetchError, f"{address} can't be read", "read objects (s3:GetObject)"):
         store, path = _opened(address)
         size = store.info(path)["size"] or 0
         if size > most_bytes:
@@ -62,25 +93,33 @@ def read(address: str, most_bytes: int = _MOST_LIST_BYTES) -> bytes:
 
 
 def write(address: str, content: bytes) -> None:
-    """Put a whole object, in one step; `OutputError` if the store does not take it."""
-    with _failing_as(OutputError, f"cannot write {address}"):
+    """Put a whole object, in one step; `OutputError` or `AccessError` if it is not taken."""
+    with _failing_as(OutputError, f"cannot write {address}", "write objects (s3:PutObject)"):
         store, path = _opened(address)
         store.pipe_file(path, content)
 
 
 def exists(address: str) -> bool:
-    """Whether there is such an object; `OutputError` if the store does not say."""
-    with _failing_as(OutputError, f"cannot look for {address}"):
+    """Whether there is such an object; `OutputError` or `AccessError` if the store does not say.
+
+    S3 says of no object that it is not there, to whom it does not list the bucket.
+    """
+    rights = "read and list objects (s3:GetObject, s3:ListBucket)"
+    with _failing_as(OutputError, f"cannot look for {address}", rights):
         store, path = _opened(address)
-        return bool(store.isfile(path))
+        try:  # `isfile` takes every failure for a no
+            found: str = store.info(path)["type"]
+        except FileNotFoundError:
+            return False
+        return found == "file"
 
 
 def objects_below(address: str) -> Iterator[tuple[str, PurePosixPath]]:
     """All objects below a prefix, sorted: the address of each, and its path below the prefix.
 
-    `FetchError` if the store does not list them.
+    `FetchError` or `AccessError` if the store does not list them.
     """
-    with _failing_as(FetchError, f"{address} can't be listed"):
+    with _failing_as(FetchError, f"{address} can't be listed", "list objects (s3:ListBucket)"):
         store, path = _opened(address)
         root = path.rstrip("/")
         found = sorted(str(name) for name in store.find(root))
@@ -107,16 +146,41 @@ def _opened(address: str) -> tuple[Any, str]:
 
 
 @contextlib.contextmanager
-def _failing_as(kind: type[FetchError] | type[OutputError], what: str) -> Iterator[None]:
-    """Turn what a store's library raises, which is not always an `OSError`, into one of nstc's."""
+def _failing_as(
+    kind: type[FetchError] | type[OutputError], what: str, rights: str
+) -> Iterator[None]:
+    """Turn what a store's library raises, which is not always an `OSError`, into one of nstc's.
+
+    `rights` are those that the work in the block takes.
+    """
     try:
         yield
-    except (FetchError, OutputError, OptionError, MissingExtraError):
+    except NstcError:
         raise
     except FileNotFoundError as error:
         raise kind(f"{what}: there is no such object or bucket.") from error
-    except PermissionError as error:
-        raise kind(f"{what}: access is denied. Check the credentials and their rights.") from error
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
+        if type(error).__name__ in _NO_CREDENTIALS:
+            raise AccessError(
+                f"{what}: {platform.node()} has no credentials for it ({reason.rstrip('.')}). Give "
+                "them to every machine that reads or writes pictures: for S3 as "
+                "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, in ~/.aws, or by the machine's role.",
+                no_credentials=True,
+            ) from error
+        if _is_denied(error):
+            raise AccessError(
+                f"{what}: access is denied. The credentials of {platform.node()} are wrong, or "
+                f"lack the right to {rights}."
+            ) from error
         raise kind(f"{what}: {reason}.") from error
+
+
+def _is_denied(error: Exception) -> bool:
+    """Whether it stands for HTTP's 401 or 403, as s3fs and gcsfs raise them."""
+    is_forbidden = isinstance(error, OSError) and str(error).startswith("Forbidden: ")
+    return (
+        isinstance(error, PermissionError)
+        or is_forbidden
+        or getattr(error, "code", None) in _DENIED
+    )

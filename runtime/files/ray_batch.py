@@ -21,6 +21,7 @@ from nstc.runtime.files.archives import ArchiveJob, stylize_archived
 from nstc.runtime.files.batch import BatchOptions, MadeBefore, PictureOutcome, settings_of
 from nstc.runtime.files.object_stores import StoredSource
 from nstc.runtime.files.picture_jobs import Source
+from nstc.runtime.files.refused_pictures import RefusedPictures
 from nstc.runtime.packs.style_pack import Pack
 from nstc.runtime.stylizer import Opening, Stylizer
 
@@ -91,6 +92,7 @@ def stylize_on_ray(
 
     Raises:
         ClusterError: the cluster does not answer, can't run nstc, or breaks down.
+        AccessError: a bucket refuses all pictures, or what `stylize_archived` says.
         NstcError: what ends every batch, as `nstc.runtime.files.archives.stylize_archived` says,
             and as `Stylizer`.
     """
@@ -112,13 +114,15 @@ def stylize_on_ray(
         machines = len(ray_cluster.machine_processors(ray))
         if machines > 1 and any(job.address is None for job in jobs):
             notify(f"the {machines} machines must all reach the output folder by the same path")
+        refused = RefusedPictures(on_outcome)
         with ray_cluster.reported_as_cluster_error(ray):
             for row in _rows(ray, waiting, work, replace(workers, count=count)):
                 job = jobs[row["number"]]
                 outcome = PictureOutcome.from_dict(json.loads(row["outcome"]))
                 if row["ends"] and outcome.error is not None:
                     raise outcome.error
-                on_outcome(replace(outcome, source=job.source.name, output=job.place))
+                refused.add(replace(outcome, source=job.source.name, output=job.place))
+        refused.end()
 
 
 def _rows(

@@ -3,7 +3,12 @@
 import json
 import sys
 
+import numpy as np
 import pytest
+
+from nstc.runtime.files.archives import stylize_archived
+from nstc.runtime.files.batch import MadeBefore
+from nstc.runtime.stylizer import Stylizer
 
 
 @pytest.fixture
@@ -94,3 +99,26 @@ def test_the_report_of_a_plain_run(nstc, bundle, folder) -> None:
     assert (good["path"], good["outcome"], good["output"]) == ("in/a.png", "done", "out/a.png")
     assert (bad["path"], bad["outcome"]) == ("in/b.png", "failed")
     assert bad["error"] == done.err.splitlines()[0]
+
+
+def test_notes_are_told_at_the_end_and_reported(
+    nstc, bundle, folder, save_picture, pixels, monkeypatch
+) -> None:
+    def here(jobs, work, _address, _workers, on_outcome, *_rest) -> None:
+        stylizer = Stylizer(bundle.path, threads=1)
+        for job in jobs:
+            on_outcome(stylize_archived(job, stylizer, work.options, MadeBefore("settings")))
+
+    monkeypatch.setattr("nstc.runtime.files.ray_batch.stylize_on_ray", here)
+    for name in ("a", "c"):
+        save_picture(np.dstack([pixels, pixels[..., :1]]), f"in/{name}.png")
+    call = ("stylize", "in", "-m", bundle.path, "-o", "out", "--format", "jpeg", "--ray")
+    done = nstc(*call, "--report", "report.jsonl")
+    lost = "transparency is lost: JPEG holds none"
+    assert f"out/a.jpg and 1 more (--report names them): {lost}" in done.err.splitlines()
+    rows = map(json.loads, (folder / "report.jsonl").read_text().splitlines())
+    assert [row["notes"] for row in rows] == [lost, None, lost]
+    for path in (folder / "out").iterdir():
+        path.touch()  # so that its record does not fit
+    done = nstc("stylize", "in/a.png", *call[2:])
+    assert "out/a.jpg: made with settings that are not recorded here" in done.err

@@ -55,6 +55,7 @@ def test_the_codes_that_scripts_may_rely_on():
         "VideoError": 14,
         "DamagedVideoError": 15,
         "DisplayError": 16,
+        "AccessError": 17,
         "BundleError": 20,
         "CorruptBundleError": 21,
         "SchemaVersionError": 22,

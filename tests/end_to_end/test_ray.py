@@ -1,5 +1,6 @@
 """Archives on a real Ray: a cluster of two nodes for all tests, and a server of S3 on loopback."""
 
+import contextlib
 import json
 import os
 import re
@@ -40,16 +41,29 @@ def until(condition: Callable[[], object], what: str) -> None:
         time.sleep(0.05)
 
 
+@contextlib.contextmanager
+def moto() -> Iterator[str]:
+    """The address of moto's server of S3."""
+    port = free_port()
+    program = [sys.executable, "-m", "moto.server", "-p", str(port)]
+    with subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            until(lambda: answers(port), "the server of S3")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()
+
+
+def asked(address: str, method: str, content: bytes | None = None) -> None:
+    plain = {"Content-Type": "text/plain"}
+    request = urllib.request.Request(address, content, plain, method=method)  # noqa: S310
+    urllib.request.urlopen(request).close()  # noqa: S310
+
+
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[str]:
-    """The address of moto's server, which has a bucket; everybody finds it by the environment."""
-    port = free_port()
-    address = f"http://127.0.0.1:{port}"
-    program = [sys.executable, "-m", "moto.server", "-p", str(port)]
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server,
-    ):
+    """A server that has a bucket; everybody finds it by the environment."""
+    with pytest.MonkeyPatch.context() as patch, moto() as address:
         for name, value in {
             "AWS_ENDPOINT_URL": address,
             "AWS_ACCESS_KEY_ID": "nobody",
@@ -57,11 +71,37 @@ def s3_server() -> Iterator[str]:
             "AWS_DEFAULT_REGION": "us-east-1",
         }.items():
             patch.setenv(name, value)
-        until(lambda: answers(port), "the server of S3")
-        asked = urllib.request.Request(f"{address}/bucket", method="PUT")  # noqa: S310
-        urllib.request.urlopen(asked).close()  # noqa: S310
+        asked(f"{address}/bucket", "PUT")
         yield address
-        server.terminate()
+
+
+@pytest.fixture(scope="module")
+def strict_s3() -> Iterator[dict[str, str]]:
+    """The environment of somebody who may list a bucket of 30 pictures, and read only results."""
+    with moto() as address:
+        import boto3
+
+        usual = {"endpoint_url": address, "region_name": "us-east-1"}
+        usual |= {"aws_access_key_id": "root", "aws_secret_access_key": "root"}
+        store, rights = (boto3.client(name, **usual) for name in ("s3", "iam"))
+        store.create_bucket(Bucket="closed")
+        for number in range(30):
+            store.put_object(Bucket="closed", Key=f"in/{number}.png", Body=b"a picture")
+        rights.create_user(UserName="guest")
+        key = rights.create_access_key(UserName="guest")["AccessKey"]
+        allowed = [
+            {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": "*"},
+            {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::closed/out/*"},
+        ]
+        policy = json.dumps({"Version": "2012-10-17", "Statement": allowed})
+        rights.put_user_policy(UserName="guest", PolicyName="list", PolicyDocument=policy)
+        asked(f"{address}/moto-api/reset-auth", "POST", b"0")  # from now on it asks who they are
+        yield {
+            "AWS_ENDPOINT_URL": address,
+            "AWS_ACCESS_KEY_ID": key["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
 
 
 def answers(port: int) -> bool:
@@ -92,9 +132,10 @@ def cluster(s3_server) -> Iterator[SimpleNamespace]:
         nodes.shutdown()
 
 
-def started(*arguments: object) -> subprocess.Popen[str]:
+def started(*arguments: object, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "nstc", "stylize", *map(str, arguments)],
+        env={**os.environ, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -244,6 +285,52 @@ class TestSmallArchives:
         assert told.splitlines()[-1].startswith("nstc: cannot write s3://nowhere/out/")
         told = ended(started("s3://nowhere/in", *call[1:]), 13)
         assert told.startswith("nstc: s3://nowhere/in can't be listed: there is no such object")
+
+
+class TestWithoutRights:
+    """A store that knows its users ends a run by one line, on a Ray of this machine."""
+
+    @pytest.fixture
+    def only_line(self, tmp_path, monkeypatch, strict_s3):
+        """The one line by which a run with a list of 30 pictures, or with a file, ends."""
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        lines = "".join(f"s3://closed/in/{number}.png\n" for number in range(30))
+        Path("list.txt").write_text(lines, encoding="utf-8")
+
+        def run(given: str, out: str, **environment: str) -> str:
+            call = (given, "-o", out, *FAST, "--ray", "--workers", "2", "--report", "report.jsonl")
+            told = ended(started(*call, **{**strict_s3, **environment}), 17)
+            assert not Path("out").exists()
+            assert not Path("report.jsonl").exists()
+            (line,) = (own for own in told.splitlines() if not own.startswith("Ray: 2 workers"))
+            return line
+
+        return run
+
+    def test_pictures_that_may_not_be_read(self, only_line) -> None:
+        line = only_line("s3://closed/in", "out")
+        assert re.match(r"nstc: s3://closed/in/\d+\.png can't be read: access is denied\.", line)
+        assert line.endswith("s3://closed gave none of the 30 pictures that were asked for.")
+        assert "the right to read objects (s3:GetObject)" in line
+
+    def test_a_place_that_may_not_be_written(self, only_line, save_picture, pixels) -> None:
+        save_picture(pixels, "a.png")
+        line = only_line("a.png", "s3://closed/out")
+        assert line.startswith("nstc: cannot write s3://closed/out/a.png: access is denied.")
+        assert "the right to write objects (s3:PutObject)" in line
+
+    def test_a_bucket_that_may_not_even_be_asked(self, only_line) -> None:
+        key = {"AWS_ACCESS_KEY_ID": "stranger"}
+        line = only_line("s3://closed/in", "out", **key)
+        assert line.startswith("nstc: s3://closed/in can't be listed: access is denied.")
+
+    def test_no_credentials(self, only_line, tmp_path) -> None:
+        nobody = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "HOME": str(tmp_path)}
+        line = only_line("s3://closed/in", "out", **nobody)
+        assert re.match(r"nstc: s3://closed/in can't be listed: \S+ has no credentials", line)
+        line = only_line("list.txt", "out", **nobody)
+        assert re.match(r"nstc: s3://closed/in/\d+\.png can't be read: \S+ has no creden", line)
 
 
 def test_an_address_that_refuses() -> None:

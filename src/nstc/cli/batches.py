@@ -123,7 +123,7 @@ def stylize_archive(
         raise errors.OptionError(f"report is {flags.report}, which lists the photographs.")
     sources = find_archived(inputs, output, pattern=options.pattern)
     jobs = plan_archived(sources, output, options.ending)
-    rate = _Rate()
+    rate, notes = _Rate(), _Notes()
     try:
         with tally.writing() as add, Bar() as bar:
 
@@ -131,6 +131,7 @@ def stylize_archive(
                 if not tally.counts:  # Ray takes a while to start
                     bar.begin("stylising", len(jobs), 0)
                 add(outcome)
+                notes.add(outcome)
                 if outcome.error is not None:
                     bar.note(str(outcome.error))
                 rate.count(outcome.status != "skipped")
@@ -142,9 +143,30 @@ def stylize_archive(
         raise errors.Interrupted(
             "stopped; pictures that are finished are kept. Run the same command again to go on."
         ) from interrupt
+    finally:
+        notes.tell()
     tally.print_json(asked)
     tally.tell_counts(*(f"{value:.3g} {name}" for name, value in rate.shown().items()))
     tally.raise_failures()
+
+
+class _Notes:
+    """What users may not expect of pictures, each kind once: archives have thousands of a kind."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, tuple[str, int]] = {}  # the first, and how many there are
+
+    def add(self, outcome: "PictureOutcome") -> None:
+        """Keep those of a picture."""
+        for note in outcome.notes:
+            first, count = self._places.get(note, (outcome.output, 0))
+            self._places[note] = first, count + 1
+
+    def tell(self) -> None:
+        """A line of each kind, as a run without Ray has for each picture."""
+        for note, (first, count) in self._places.items():
+            others = f" and {count - 1} more (--report names them)" if count > 1 else ""
+            tell(f"{first}{others}: {note}")
 
 
 class _Rate:

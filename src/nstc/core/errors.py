@@ -86,6 +86,17 @@ class DisplayError(NstcError, exit_code=16):
     """A window or virtual camera that can't be opened, so that no frame can be shown."""
 
 
+class AccessError(NstcError, exit_code=17):
+    """An object store that refuses access: no credentials, or none with the rights it takes.
+
+    `no_credentials` says that this machine has none at all.
+    """
+
+    def __init__(self, message: str, *, no_credentials: bool = False) -> None:
+        super().__init__(message)
+        self.no_credentials = no_credentials
+
+
 class BundleError(NstcError, exit_code=20):
     """A path that is not a bundle."""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from nstc.core.errors import ImageError, OptionError, OutputError
+from nstc.core.errors import AccessError, ImageError, OptionError
 from nstc.runtime.control import PLAIN
 from nstc.runtime.files.archives import find_archived, plan_archived, stylize_archived
 from nstc.runtime.files.batch import BatchOptions, MadeBefore, settings_of
@@ -72,7 +72,23 @@ class TestNames:
     def test_another_format(self, listed) -> None:
         assert listed("a.jpg", "b.png", ending=".webp") == ["out/a.webp", "out/b.webp"]
 
-    @pytest.mark.parametrize("output", ["../a.png", "x/../../a.png", "/etc/a.png", "", "x\\a.png"])
+    @pytest.mark.parametrize(
+        "output",
+        [
+            "../a.png",
+            "x/../../a.png",
+            "/etc/a.png",
+            "",
+            "x\\a.png",
+            "..\\a.png",
+            "\\\\host\\share\\a.png",
+            "C:\\x.png",
+            "C:/x.png",
+            "C:x.png",
+            "x/c:a.png",
+            "c:",
+        ],
+    )
     def test_none_leads_out_of_the_output_folder(self, output, listed) -> None:
         with pytest.raises(OptionError, match=r"leads out of the output folder|no text in output"):
             listed({"path": "a.jpg", "output": output})
@@ -211,10 +227,51 @@ class TestOnePicture:
 
         fail(PermissionError("Forbidden"))
         with pytest.raises(
-            OutputError, match=r"cannot write memory://out/a\.png: access is denied"
+            AccessError, match=r"cannot write memory://out/a\.png: access is denied"
         ):
             run(photo.parent, "memory://out")
         fail(OSError("Please slow down"))
         (outcome,) = run(photo.parent, "memory://out")
         assert outcome.status == "failed"
         assert str(outcome.error) == "cannot write memory://out/a.png: Please slow down."
+
+    def test_what_could_not_be_asked_for_is_not_made_again(
+        self, run, store, save_picture, pixels, monkeypatch
+    ) -> None:
+        photo = save_picture(pixels, "in/a.png")
+        store.pipe_file("out/a.png", b"mine")
+
+        def fail(error):
+            def info(*_arguments, **_options):
+                raise error
+
+            monkeypatch.setattr(type(store), "info", info)
+
+        fail(OSError("Internal error"))
+        (outcome,) = run(photo.parent, "memory://out")
+        assert str(outcome.error) == "cannot look for memory://out/a.png: Internal error."
+        fail(PermissionError("Forbidden"))
+        with pytest.raises(AccessError, match=r"cannot look for memory://out/a\.png: access is"):
+            run(photo.parent, "memory://out")
+        assert store.store["/out/a.png"].getvalue() == b"mine"
+
+    def test_a_photograph_that_is_denied_is_one_failure(
+        self, run, store, save_picture, pixels, monkeypatch
+    ) -> None:
+        class NoCredentialsError(Exception):
+            """As botocore has it."""
+
+        store.pipe_file("in/a.png", save_picture(pixels, "a.png").read_bytes())
+
+        def fail(error):
+            def cat(*_arguments, **_options):
+                raise error
+
+            monkeypatch.setattr(type(store), "cat_file", cat)
+
+        fail(PermissionError("Forbidden"))
+        (outcome,) = run("memory://in", "memory://out")
+        assert isinstance(outcome.error, AccessError)
+        fail(NoCredentialsError("none"))
+        with pytest.raises(AccessError, match="has no credentials for it"):
+            run("memory://in", "memory://out")

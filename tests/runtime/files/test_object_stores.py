@@ -1,13 +1,20 @@
 """Object stores, by the one of fsspec that lies in memory; tests/end_to_end has S3."""
 
 import io
+import re
 import sys
 
 import fsspec
 import pytest
 from PIL import Image
 
-from nstc.core.errors import FetchError, MissingExtraError, OptionError, OutputError
+from nstc.core.errors import (
+    AccessError,
+    FetchError,
+    MissingExtraError,
+    OptionError,
+    OutputError,
+)
 from nstc.core.remote.fetching import FetchLimits
 from nstc.runtime.files import object_stores
 from nstc.runtime.files.object_stores import StoredSource, exists, is_stored, read, write
@@ -67,16 +74,66 @@ def test_what_is_not_there(store) -> None:
         read("memory://")
 
 
-def test_refused_access_says_so(store, monkeypatch) -> None:
-    def refuse(*_arguments, **_options):
-        raise PermissionError("Forbidden")
+class HttpError(Exception):
+    """As gcsfs has it."""
 
-    monkeypatch.setattr(type(store), "pipe_file", refuse)
-    monkeypatch.setattr(type(store), "find", refuse)
-    with pytest.raises(OutputError, match=r"cannot write memory://a/b: access is denied\. Check"):
-        write("memory://a/b", b"")
-    with pytest.raises(FetchError, match=r"memory://a can't be listed: access is denied"):
-        list(object_stores.objects_below("memory://a"))
+    code = 401
+
+
+class NoCredentialsError(Exception):
+    """As botocore has it."""
+
+
+ASKED = {
+    "info": lambda: exists("memory://a/b"),
+    "pipe_file": lambda: write("memory://a/b", b""),
+    "find": lambda: list(object_stores.objects_below("memory://a/b")),
+    "cat_file": lambda: read("memory://a/b"),
+}
+
+
+@pytest.fixture
+def failing(store, monkeypatch):
+    """Asks a store, of which one method raises this."""
+    store.pipe_file("a/b", b"x")
+
+    def ask(method: str, error: Exception) -> None:
+        def refuse(*_arguments, **_options):
+            raise error
+
+        monkeypatch.setattr(type(store), method, refuse)
+        ASKED[method]()
+
+    return ask
+
+
+@pytest.mark.parametrize("method", ASKED)
+class TestWhatIsNotAllowed:
+    @pytest.mark.parametrize(
+        "error", [PermissionError("Forbidden"), OSError("Forbidden: a/b\nno"), HttpError("no")]
+    )
+    def test_no_rights(self, failing, method, error) -> None:
+        with pytest.raises(AccessError) as raised:
+            failing(method, error)
+        assert re.search(
+            r"memory://a/b.*: access is denied\. The credentials of .* lack the right to .*s3:",
+            str(raised.value),
+        )
+        assert not raised.value.no_credentials
+
+    def test_no_credentials(self, failing, method) -> None:
+        with pytest.raises(AccessError, match=r"has no credentials for it \(none\)") as raised:
+            failing(method, NoCredentialsError("none."))
+        assert raised.value.no_credentials
+
+    def test_a_store_that_fails_is_no_answer(self, failing, method) -> None:
+        with pytest.raises((FetchError, OutputError), match=r"memory://a/b.*: out of order\."):
+            failing(method, OSError("out of order"))
+
+
+def test_a_prefix_is_no_object(store) -> None:
+    write("memory://in/sub/a.bin", b"abc")
+    assert not exists("memory://in/sub")
 
 
 @pytest.mark.parametrize(
