@@ -97,8 +97,7 @@ class JobsHere(Jobs):
 def carried_out(name: str, job: Job, driver: Driver) -> JobEnd:
     """Do a job; its error is a `MemoryLimitError` where memory ran out, whatever a library says."""
     try:
-        return JobEnd(name, value=job(driver))
-    except errors.NstcError as error:
-        return JobEnd(name, error=error)
+        with errors.memory_reported():
+            return JobEnd(name, value=job(driver))
     except Exception as error:  # noqa: BLE001  (raised again by `JobEnd.result`)
-        return JobEnd(name, error=errors.out_of_memory(error) or error)
+        return JobEnd(name, error=error)

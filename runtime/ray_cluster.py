@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -149,11 +149,6 @@ def refuse_other_version(found: str) -> None:
         )
 
 
-def cluster_processors(ray: Any) -> int:
-    """Processors of all nodes that the cluster has now."""
-    return int(ray.cluster_resources().get("CPU", 0))
-
-
 def machine_processors(ray: Any) -> list[int]:
     """Processors of each machine that the cluster has now."""
     return [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
@@ -180,9 +175,16 @@ def worker_processors(threads: int) -> float:
     return _SHARE if threads == 1 else float(threads)
 
 
-def most_workers(processors: int, threads: int) -> int:
-    """Workers of so many threads that a cluster runs at once beside Ray's own tasks, at least 1."""
-    return max(1, processors if threads == 1 else (processors - 1) // threads)
+def most_at_once(machines: Sequence[int], threads: int) -> int:
+    """Jobs of so many threads that fit on machines of so many processors; none is divided."""
+    return sum(own // threads for own in machines)
+
+
+def most_workers(machines: Sequence[int], threads: int) -> int:
+    """Workers of so many threads that run at once beside Ray's own tasks, at least 1."""
+    most = most_at_once(machines, threads)
+    is_full = threads > 1 and most * threads == sum(machines)
+    return max(1, most - is_full)
 
 
 def granted_threads(ray: Any) -> int:

@@ -34,7 +34,7 @@ class OnRay:
 
     address: str  # as `nstc.runtime.ray_cluster.connected_ray` takes it
     workers: int | None = None  # at once; None for as many as the cluster has processors for
-    threads: int | None = None  # of each; None for an equal share of the processors
+    threads: int | None = None  # of each; None for the most with which all of them run at once
 
     def __post_init__(self) -> None:
         ray_cluster.refuse_count("workers", self.workers)
@@ -42,9 +42,12 @@ class OnRay:
 
     def threads_of(self, machines: Sequence[int], count: int) -> int:
         """Threads of each of `count` jobs, at least 1, on machines of so many processors."""
+        if self.threads is not None:
+            return self.threads
         at_once = min(count, self.workers or count)
-        most = max(machines, default=1)
-        return self.threads or max(1, min(most, sum(machines) // at_once))
+        tried = range(max(machines, default=1), 1, -1)
+        fit = (own for own in tried if ray_cluster.most_at_once(machines, own) >= at_once)
+        return next(fit, 1)
 
 
 @contextlib.contextmanager
@@ -72,7 +75,7 @@ def opened_jobs(
         threads = asked.threads_of(machines, left)
         if asked.workers is None:
             ray_cluster.refuse_too_many_threads(ray, threads)
-        size = asked.workers or max(1, sum(own // threads for own in machines))
+        size = asked.workers or max(1, ray_cluster.most_at_once(machines, threads))
         progress.note(
             f"Ray: {size} at once on {sum(machines)} processors, of {threads} "
             f"thread{'s' if threads > 1 else ''} each"

@@ -19,6 +19,7 @@ from nstc.core.files import one_at_a_time, sha256_of
 from nstc.core.manifest import fault_of_names
 from nstc.core.photos import PhotoSet, sample_photos
 from nstc.core.recipe import RestyleRecipe, recipe_from
+from nstc.models.style import usable_painting
 from nstc.models.tensors import use_threads
 from nstc.runtime.jobs import Driver, Jobs
 from nstc.runtime.ray_jobs import OnRay, opened_jobs
@@ -84,7 +85,6 @@ def read_catalogue(path: Path) -> tuple[CatalogueStyle, ...]:
         RecipeError: the file can't be read, has unknown keys, wrong types, two styles of one name,
             or one whose name can't be a folder's.
         OptionError: a setting is out of range.
-        ImageError: there is no painting at a path.
         BundleError: there is no bundle of a student to start from.
     """
     try:
@@ -120,11 +120,6 @@ def _style_of(entry: _Entry, common: Mapping[str, Any], path: Path) -> Catalogue
     own = dict(entry.restyle)
     if "steps" in own and "time" not in own:  # the nearer of the two decides how long it learns
         common = {key: value for key, value in common.items() if key != "time"}
-    painting = path.parent / entry.painting
-    if not painting.is_file():
-        raise errors.ImageError(
-            f"{where}: no picture at {painting}: give a path from the catalogue's folder."
-        )
     init = entry.init
     if init is not None:
         here = path.parent / init
@@ -132,7 +127,7 @@ def _style_of(entry: _Entry, common: Mapping[str, Any], path: Path) -> Catalogue
         open_bundle(init)
     return CatalogueStyle(
         name=entry.name,
-        painting=painting,
+        painting=path.parent / entry.painting,
         credit=_credit(entry),
         init=init,
         recipe=recipe_from({"restyle": {**common, **own}}, where).restyle,
@@ -166,6 +161,8 @@ def build_zoo(
     comes; the other arguments are those of `nstc.restyle`.
 
     Raises:
+        ImageError: no style can be learned from some paintings, which are all named. Nothing is
+            trained then.
         OutputError: the folder can't be written, or holds files that are not nstc's.
         Interrupted: the run was stopped; running again resumes it.
         ClusterError: the Ray cluster does not answer, or breaks down.
@@ -175,9 +172,11 @@ def build_zoo(
     stages = Stages(output, progress)
     stages.depend_on(photos=photos.list_sha256(), vgg=vgg)
     own = None if photos == sample_photos() else photos
+    left = [style for style in styles if not _is_made(stages, style)]
+    _refuse_unusable_paintings(left)
     # on Ray, whose workers share the processors by how many styles are left
-    kept = 0 if ray is None else sum(_is_made(stages, style) for style in styles)
-    ray = ray if kept < len(styles) else None
+    kept = 0 if ray is None else len(styles) - len(left)
+    ray = ray if left else None
     with opened_jobs(ray, output, progress, "styles", len(styles), kept) as jobs:
         building = _Building(jobs, stages, finished or (lambda _outcome: None))
         for number, style in enumerate(styles, start=1):
@@ -231,6 +230,21 @@ class _Building:
         outcome = StyleOutcome(name=name, status=status, path=job.output, error=reason)
         self.outcomes[name] = outcome
         self.finished(outcome)
+
+
+def _refuse_unusable_paintings(styles: Sequence[CatalogueStyle]) -> None:
+    """Raise `ImageError` that says of each painting why no style can be learned from it."""
+    faults = []
+    for style in styles:
+        try:
+            usable_painting(style.painting)
+        except errors.NstcError as error:
+            faults.append(f"{style.name}: {error}")
+    if faults:
+        raise errors.ImageError(
+            f"no style can be learned from {len(faults)} of {len(styles)} paintings, and nothing "
+            f"was trained. {' '.join(faults)}"
+        )
 
 
 def _is_made(stages: Stages, style: CatalogueStyle) -> bool:

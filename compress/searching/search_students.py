@@ -241,7 +241,8 @@ class Search:
         begun = _Begun(trial, recipe, folder)
         self.progress.note(f"{begun.name}: {in_words(trial.chosen)}")
         try:
-            costs = None if folder.exists() else self.work.costs(recipe)
+            with errors.memory_reported():
+                costs = None if folder.exists() else self.work.costs(recipe)
         except _OWN_FAILURES as error:
             self._finish(begun, state="failed", reason=str(error))
             return
@@ -271,7 +272,8 @@ class Search:
         for begun, end in held:
             try:
                 made: TrialResult = end.result()
-                times = self.work.timed(begun.recipe, made.bundle) if self.in_rounds else {}
+                with errors.memory_reported():
+                    times = self.work.timed(begun.recipe, made.bundle) if self.in_rounds else {}
             except StoppedEarlyError:
                 self._finish(begun, state="stopped")
             except _OWN_FAILURES as error:

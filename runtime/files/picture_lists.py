@@ -36,7 +36,7 @@ def rows_of(listing: str) -> list[ListedPicture]:
     Raises:
         ImageError: it can't be read, or lists nothing.
         FetchError: likewise, of an object store.
-        OptionError: a column is missing, or holds what is no text.
+        OptionError: a column is missing, or holds what is no text, or the encoding is another.
     """
     if object_stores.is_stored(listing):
         content = object_stores.read(listing)
@@ -45,6 +45,8 @@ def rows_of(listing: str) -> list[ListedPicture]:
             content = Path(listing).read_bytes()
         except OSError as error:
             raise ImageError(f"{listing} can't be read: {error.strerror}.") from error
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise OptionError(f"{listing} is in UTF-16: expected UTF-8. Save it in that encoding.")
     content = content.removeprefix(codecs.BOM_UTF8)  # which editors on Windows write
     rows = list(_READERS[PurePosixPath(listing).suffix.lower()](listing, content))
     if not rows:

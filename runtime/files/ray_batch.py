@@ -106,14 +106,15 @@ def stylize_on_ray(
     if not waiting:
         return
     with ray_cluster.connected_ray(address) as ray:
-        processors = ray_cluster.cluster_processors(ray)
-        count = workers.count or ray_cluster.most_workers(processors, workers.threads)
+        machines = ray_cluster.machine_processors(ray)
+        count = workers.count or ray_cluster.most_workers(machines, workers.threads)
         if workers.count is None:
             ray_cluster.refuse_too_many_threads(ray, workers.threads)
-        notify(f"Ray: {count} worker{'s' if count > 1 else ''} on {processors} processors")
-        machines = len(ray_cluster.machine_processors(ray))
-        if machines > 1 and any(job.address is None for job in jobs):
-            notify(f"the {machines} machines must all reach the output folder by the same path")
+        notify(f"Ray: {count} worker{'s' if count > 1 else ''} on {sum(machines)} processors")
+        if len(machines) > 1 and any(job.address is None for job in jobs):
+            notify(
+                f"the {len(machines)} machines must all reach the output folder by the same path"
+            )
         refused = RefusedPictures(on_outcome)
         with ray_cluster.reported_as_cluster_error(ray):
             for row in _rows(ray, waiting, work, replace(workers, count=count)):

@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from recipe_flags import rows_of
 
@@ -76,8 +77,9 @@ def test_what_is_of_ray_needs_ray(nstc, record, catalogue, tmp_path, flag) -> No
 
 
 def test_without_ray_the_line_that_installs_it_is_said(
-    nstc, catalogue, tmp_path, monkeypatch
+    nstc, catalogue, save_picture, pixels, tmp_path, monkeypatch
 ) -> None:
+    save_picture(np.tile(pixels, (2, 2, 1)), "a.png")
     monkeypatch.setitem(sys.modules, "ray", None)
     done = nstc("zoo", "build", catalogue, "-o", tmp_path / "zoo", "--ray")
     assert done.code == 5
@@ -109,10 +111,10 @@ def test_a_failing_style_is_named_at_the_end(nstc, catalogue, tmp_path, monkeypa
 
 def test_a_wrong_catalogue_is_refused_before_any_work(nstc, record, tmp_path, catalogue) -> None:
     calls = record(BUILD, ())
-    catalogue.write_text('[[styles]]\nname = "one"\npainting = "missing.png"\n')
+    catalogue.write_text('[[styles]]\nname = "one"\npainting = "a.png"\ninit = "zoo:none"\n')
     done = nstc("zoo", "build", catalogue, "-o", tmp_path / "zoo")
-    assert (done.code, calls) == (10, [])
-    assert "one: no picture at" in done.error
+    assert (done.code, calls) == (20, [])
+    assert "no zoo:none in the zoo" in done.error
     done = nstc("zoo", "build", tmp_path / "missing.toml", "-o", tmp_path / "zoo")
     assert done.code == 4
     assert "can't read the catalogue" in done.error

@@ -149,7 +149,7 @@ def test_a_catalogue_on_two_workers_is_that_of_one_process(
         for name in ("one", "two")
     ]
     bad = CatalogueStyle(
-        name="bad", painting=tmp_path / "no.png", credit=None, init=None, recipe=recipe
+        name="bad", painting=painting, credit=None, init=str(tmp_path / "none"), recipe=recipe
     )
     here = build_zoo(styles[:1], tmp_path / "here", photos=photos)
     there = build_zoo([styles[0], bad, styles[1]], tmp_path / "there", photos=photos, ray=HERE)

@@ -34,13 +34,27 @@ def test_without_ray(monkeypatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("processors", "threads", "workers"),
-    [(2, 1, 2), (16, 1, 16), (16, 4, 3), (17, 4, 4), (2, 2, 1), (1, 1, 1), (0, 1, 1)],
+    ("machines", "threads", "workers"),
+    [
+        ([2], 1, 2),
+        ([8, 8], 1, 16),
+        ([16], 4, 3),
+        ([17], 4, 4),
+        ([8, 8, 0], 4, 3),
+        ([6, 6, 6], 4, 3),  # not the four that eighteen processors of one machine had room for
+        ([16, 2, 2], 4, 4),
+        ([2], 2, 1),
+        ([1], 1, 1),
+        ([0], 1, 1),
+        ([], 1, 1),
+    ],
 )
-def test_workers_leave_room_for_rays_own_tasks(processors, threads, workers) -> None:
-    assert most_workers(processors, threads) == workers
+def test_workers_fit_on_machines_and_leave_room_for_rays_own_tasks(
+    machines, threads, workers
+) -> None:
+    assert most_workers(machines, threads) == workers
     asked = workers * worker_processors(threads)
-    assert asked < processors or processors <= threads
+    assert asked < sum(machines) or sum(machines) <= threads
 
 
 @pytest.mark.parametrize(("granted", "threads"), [(0.9, 1), (1, 1), (4.0, 4), (1.5, 2)])

@@ -31,6 +31,13 @@ def test_numbers_out_of_range(given) -> None:
         ({"workers": 8}, [8, 8], 2, 8),  # as few are left
         ({"workers": 2, "threads": 3}, [8, 8], 100, 3),
         ({"workers": 2}, [], 4, 1),
+        # machines of different sizes, and what is left over of each
+        ({}, [16, 2, 2], 4, 4),  # five would be three jobs at once, and four of them here
+        ({}, [16, 2, 2], 10, 2),
+        ({}, [16, 2, 2], 1, 16),
+        ({}, [5, 5], 3, 2),
+        ({}, [8, 0], 2, 4),
+        ({"workers": 3}, [16, 2, 2], 100, 5),
     ],
 )
 def test_processors_are_shared_by_the_jobs_that_run_at_once(

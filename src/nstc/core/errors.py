@@ -3,9 +3,10 @@
 The CLI catches `NstcError` once, prints its message in one line and exits by its code.
 """
 
+import contextlib
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -227,6 +228,20 @@ def out_of_memory(error: BaseException) -> MemoryLimitError | None:
         "programs, raise the limit (ulimit -v, the container's), or give a smaller picture, --size "
         "or --max-ram."
     )
+
+
+@contextlib.contextmanager
+def memory_reported() -> Iterator[None]:
+    """Raise `MemoryLimitError` for what a library raises in the block as it has no more memory."""
+    try:
+        yield
+    except NstcError:
+        raise
+    except Exception as error:
+        no_memory = out_of_memory(error)
+        if no_memory is None:
+            raise
+        raise no_memory from error
 
 
 def did_you_mean(given: str, known: Mapping[str, str], *, least: float = 0.6) -> str:

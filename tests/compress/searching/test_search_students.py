@@ -241,13 +241,23 @@ def test_a_trial_that_is_trained_to_its_end_is_measured(tmp_path: Path) -> None:
         worse.report(25, 2.0)
 
 
-def test_a_shape_that_can_not_be_tried_is_a_failed_trial(tmp_path: Path, monkeypatch: Any) -> None:
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (MemoryLimitError("a layer does not fit into the memory."), "a layer does not fit"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "not enough"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "there is not enough memory"),
+    ],
+)
+def test_a_shape_that_can_not_be_tried_is_a_failed_trial(
+    tmp_path: Path, monkeypatch: Any, error: Exception, told: str
+) -> None:
     def costs(_work: Planted, _recipe: Any) -> Any:
-        raise MemoryLimitError("a layer does not fit into the memory.")
+        raise error
 
     work = Planted()
     monkeypatch.setattr(Planted, "costs", costs)
-    with pytest.raises(OptionError, match="The last one: a layer does not fit"):
+    with pytest.raises(OptionError, match=f"The last one: .*{told}"):
         searched(tmp_path, work, 2)
     assert not Study(tmp_path, PLANTED, 0, {"seed": 0}).begun()
 
@@ -284,6 +294,25 @@ class ThreeAtOnce(JobsHere):
 
 
 class TestSeveralAtOnce:
+    def test_torch_without_memory_is_the_failure_of_a_trial(self, tmp_path: Path) -> None:
+        """In the training of the first, and as the next that was trained is timed."""
+        no_memory = RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+        class Large(Planted):
+            timed_once = False
+
+            def timed(self, recipe: Any, bundle: Path) -> Any:
+                if not self.timed_once:
+                    self.timed_once = True
+                    raise no_memory
+                return super().timed(recipe, bundle)
+
+        result = searched(tmp_path, Large({1: no_memory}), 4, jobs=ThreeAtOnce())
+        failed = [own for own in result.outcomes if own.state == "failed"]
+        assert len(failed) == 2
+        assert all("there is not enough memory" in (own.reason or "") for own in failed)
+        assert any(own.state == "measured" for own in result.outcomes)
+
     @pytest.mark.parametrize("seed", range(3))
     def test_eight_find_the_best_and_none_is_trained_twice(self, tmp_path: Path, seed: int) -> None:
         jobs, work = ThreeAtOnce(), Planted()

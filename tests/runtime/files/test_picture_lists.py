@@ -38,6 +38,14 @@ def test_a_byte_order_mark_is_not_of_the_first_path(listing, name) -> None:
     assert rows_of(listing(name, b"\xef\xbb\xbf" + content)) == [ListedPicture("a.jpg")]
 
 
+@pytest.mark.parametrize("name", ["list.txt", "list.jsonl"])
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_is_refused_by_its_mark(listing, name, encoding) -> None:
+    written = listing(name, "\ufeffa.jpg".encode(encoding))  # as PowerShell's > writes it
+    with pytest.raises(OptionError, match=r"list\.\w+ is in UTF-16: expected UTF-8\. Save it"):
+        rows_of(written)
+
+
 def test_json_lines_may_name_the_result(listing) -> None:
     rows = [{"path": "a.jpg", "label": 3}, {"path": "b.jpg", "output": "x/y.png"}]
     written = listing("list.jsonl", "\n".join(map(json.dumps, rows)) + "\n\n")
