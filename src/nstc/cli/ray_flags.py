@@ -26,7 +26,7 @@ class RayFlags:
         shown="as many as the cluster has cores for",
     )
     threads: int | None = flag(
-        None, "Number of threads of each on Ray.", shown="an equal share of all cores"
+        None, "Number of threads of each on Ray.", shown="the most with which all run at once"
     )
 
     def asked(self) -> "OnRay | None":
