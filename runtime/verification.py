@@ -11,6 +11,7 @@ from nstc.core.distributions import MODELS
 from nstc.core.errors import (
     CorruptBundleError,
     ExportMismatchError,
+    MissingExtraError,
     NstcError,
     OptionError,
     UnusableModelError,
@@ -28,6 +29,7 @@ from nstc.runtime.check_vectors import (
     read_check_vectors,
     write_check_vectors,
 )
+from nstc.runtime.coreml import coreml_size, kept_coreml_contract
 from nstc.runtime.findings import Check, FileFinding, Verification, failed
 from nstc.runtime.foreign.trial import PROGRAMS, is_ours
 from nstc.runtime.onnx_session import OnnxSession
@@ -197,6 +199,9 @@ def _runs(
 ) -> Iterator[FileFinding]:
     """The file's contract and its picture; a file that keeps its contract joins those `opened`."""
     file = artifact_file(artifact)
+    size = coreml_size(artifact)
+    if size is not None:
+        yield _coreml_contract(bundle, file, size)
     reason = reason_not_to_run(bundle, artifact, trust=trust)
     if reason is not None:
         yield FileFinding(file, "picture", "not checked", reason)
@@ -216,6 +221,17 @@ def _runs(
         yield failed(file, check, error)
 
 
+def _coreml_contract(bundle: Bundle, file: str, size: tuple[int, int]) -> FileFinding:
+    """What a Core ML package says of itself, which can be read where nothing runs it."""
+    try:
+        detail = kept_coreml_contract(bundle.path / file, size, bundle.identity)
+    except MissingExtraError as error:
+        return FileFinding(file, "contract", "not checked", str(error))
+    except NstcError as error:
+        return failed(file, "contract", error)
+    return FileFinding(file, "contract", "ok", detail)
+
+
 def _agreements(bundle: Bundle, opened: Mapping[str, Session]) -> Iterator[FileFinding]:
     """Whether files that are one network give one picture."""
     pictures = CheckPictures(bundle, opened)
@@ -230,6 +246,8 @@ def _agreements(bundle: Bundle, opened: Mapping[str, Session]) -> Iterator[FileF
 
 def reason_not_to_run(bundle: Bundle, artifact: str, *, trust: bool) -> str | None:
     """Why a file of a bundle is not run here, in words; None if it can be."""
+    if coreml_size(artifact) is not None:
+        return "only Apple's systems run Core ML"
     ending = artifact.rpartition(".")[2]
     if ending not in BACKENDS:
         return f"nothing here runs .{ending} files"

@@ -1,4 +1,4 @@
-"""Files that run elsewhere: ONNX, ORT format, TorchScript, ExecuTorch, a folder, a page.
+"""Files that run elsewhere: ONNX, ORT format, TorchScript, ExecuTorch, Core ML, a folder, a page.
 
 This is the table of formats. It imports nothing heavy, so that the CLI builds its help from it.
 """
@@ -34,6 +34,8 @@ class ExportFormat:
 FOLDER: Final = "folder"  # for a board
 WEB: Final = "web"  # a page for any static host, with one model or several
 PORTABLE: Final = "portable"  # its artifacts are called by size and edges: `core.portable_names`
+COREML: Final = "coreml"  # likewise by size: `runtime.coreml`
+OF_ONE_SIZE: Final = (PORTABLE, COREML)  # what `--size` is for
 FORMATS: Final[Mapping[str, ExportFormat]] = {
     "onnx": ExportFormat("onnx", lambda source: [source.onnx_of(None)]),
     "torchscript": ExportFormat("ts", lambda source: [source.torchscript()]),
@@ -42,5 +44,6 @@ FORMATS: Final[Mapping[str, ExportFormat]] = {
     "ort": ExportFormat("ort", lambda source: source.ort()),
     # `core.bundle.TILES_ARTIFACT`, whose module takes too long to load for help
     PORTABLE: ExportFormat(PORTABLE, lambda source: source.portable()),
+    COREML: ExportFormat(COREML, lambda source: source.coreml()),
     "tiles": ExportFormat("int8.tiles.onnx", lambda source: [source.tiles()]),
 }

@@ -12,8 +12,17 @@ from torch import Tensor, nn
 
 from nstc.benchmarks import bench as benchmark
 from nstc.benchmarks.gate import check_models
-from nstc.compress.export import FOLDER, FORMATS, PORTABLE, WEB, ExportedFile, checking
+from nstc.compress.export import (
+    FOLDER,
+    FORMATS,
+    OF_ONE_SIZE,
+    PORTABLE,
+    WEB,
+    ExportedFile,
+    checking,
+)
 from nstc.compress.export.board_folder import write_board_folder
+from nstc.compress.export.coreml_files import coreml_files
 from nstc.compress.export.export_request import ADDED, Size, refuse_bad_options
 from nstc.compress.export.mobile_formats import executorch_program, write_ort
 from nstc.compress.export.portable_files import portable_files
@@ -54,8 +63,8 @@ class ExportSource:
     network: nn.Module
     photos: PhotoSet = dataclasses.field(default_factory=sample_photos)  # to calibrate on
     progress: Progress = dataclasses.field(default_factory=Silent)
-    size: Size | None = None  # of portable files
-    edges: str = "float"  # likewise, of `EDGES`
+    size: Size | None = None  # of portable files and Core ML's
+    edges: str = "float"  # of portable files, of `EDGES`
 
     @property
     def contract(self) -> Contract:
@@ -111,9 +120,16 @@ class ExportSource:
 
     def portable(self) -> list[ExportedFile]:
         """The float graph, and the int8 one if there is one, as other runtimes read them."""
+        return portable_files(self, self._one_size(), self.edges)
+
+    def coreml(self) -> list[ExportedFile]:
+        """The float network as a Core ML package."""
+        return coreml_files(self, self._one_size())
+
+    def _one_size(self) -> Size:
         if self.size is None:
-            raise ValueError("portable files are of one size")
-        return portable_files(self, self.size, self.edges)
+            raise ValueError(f"files of {' and '.join(OF_ONE_SIZE)} are of one size")
+        return self.size
 
     def torchscript(self) -> ExportedFile:
         """The float network as TorchScript."""
@@ -197,7 +213,8 @@ def export(
         output: A folder for the files. None puts them into the bundle, in one step.
         static: Height and width of the only pictures the files will take, which phone delegates
             want. Writes `model.HEIGHTxWIDTH.onnx`, quantized too, and no TorchScript.
-        size: The same of portable files, multiples of what the network pads to: see `Portable`.
+        size: The same of the formats `OF_ONE_SIZE`, multiples of what the network pads to: see
+            `Portable` and `nstc.runtime.coreml`.
         edges: What portable files take and give, of `EDGES`: "float" unless given.
         photos: To calibrate `model.int8.pte` on, at most `CALIBRATION_PHOTOS` of them, which its
             history records; or to try a page with. None: sample photographs.

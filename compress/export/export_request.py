@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from nstc.compress.export import FOLDER, FORMATS, PORTABLE, WEB, ExportFormat
+from nstc.compress.export import FOLDER, FORMATS, OF_ONE_SIZE, PORTABLE, WEB, ExportFormat
 from nstc.core import extensions
 from nstc.core.errors import OptionError
 from nstc.core.portable_names import EDGES, LARGEST_SIDE
@@ -59,24 +59,29 @@ def refuse_bad_options(
                 f"{name} is {given_size[0]}x{given_size[1]}: expected HEIGHTxWIDTH, "
                 f"each from 1 to {LARGEST_SIDE}."
             )
-    _refuse_bad_portable(formats, static, size, edges)
+    _refuse_bad_size(formats, static, size, edges)
 
 
-def _refuse_bad_portable(
+def _refuse_bad_size(
     formats: Sequence[str], static: Size | None, size: Size | None, edges: str | None
 ) -> None:
-    if PORTABLE not in formats:
-        if size is not None or edges is not None:
-            given = "edges" if size is None else "size"
-            raise OptionError(f"{given} is of portable files: give --format {PORTABLE} with it.")
+    if edges is not None and PORTABLE not in formats:
+        raise OptionError(f"edges is of portable files: give --format {PORTABLE} with it.")
+    chosen = [name for name in OF_ONE_SIZE if name in formats]
+    if not chosen:
+        if size is not None:
+            raise OptionError(
+                f"size is of {' and '.join(OF_ONE_SIZE)} files: give --format "
+                f"{' or '.join(OF_ONE_SIZE)} with it."
+            )
         return
     if static is not None:
         raise OptionError(
-            f"static writes no portable files: give --format {PORTABLE} alone, and --size."
+            f"static writes no {chosen[0]} files: give --format {chosen[0]} alone, and --size."
         )
     if size is None:
         raise OptionError(
-            f"{PORTABLE} files take one size: give --size HEIGHTxWIDTH, such as --size 256x256."
+            f"{chosen[0]} files take one size: give --size HEIGHTxWIDTH, such as --size 256x256."
         )
     if edges is not None and edges not in EDGES:
         raise OptionError(f"edges is {edges}: expected one of {', '.join(EDGES)}.")

@@ -81,7 +81,7 @@ class _Source:
         # whether nothing else is worth converting to int8
         self.convolutions_only = any(isinstance(m, nn.InstanceNorm2d) for m in network.modules())
         if isinstance(network, StudentNetwork):
-            self.module: nn.Module = _StudentGivenStatistics(network)
+            self.module: nn.Module = StudentGivenStatistics(network)
         else:
             self.module = copy.deepcopy(network)
             for name, module in list(self.module.named_modules()):
@@ -155,7 +155,7 @@ class _InstanceNorm(nn.Module):
         return centred * torch.rsqrt(variance + self.epsilon) * self.weight + self.bias
 
 
-class _StudentGivenStatistics(nn.Module):
+class StudentGivenStatistics(nn.Module):
     """A student as a function of the padded picture and the statistics of the unpadded one.
 
     One operator puts its pixels in their places, for which the head's channels are sorted by
@@ -173,6 +173,7 @@ class _StudentGivenStatistics(nn.Module):
             self.student.set_submodule("apart", nn.PixelShuffle(scale))
 
     def forward(self, padded: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
+        """(1, 3, H, W) in [0, 1] and (1, 3, 1, 1) or (1, 1, 1, 1) each, to (1, 3, H, W)."""
         entered = self.student.enter_normalised((padded - mean) / deviation)
         return F.pixel_shuffle(self.student.body(entered), SCALE)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import onnx
 
-from nstc.compress.export import ExportedFile, checking
+from nstc.compress.export import PORTABLE, ExportedFile, checking
 from nstc.compress.graphs.portable import UnknownOperatorsError, portable_float, portable_int8
 from nstc.core import images, zoo
 from nstc.core.errors import ExportMismatchError, OptionError
@@ -25,30 +25,35 @@ _INT8: Final = "int8.onnx"
 
 
 def portable_files(source: "ExportSource", size: tuple[int, int], edges: str) -> list[ExportedFile]:
-    """The float file, and that of the bundle's int8 file if it has one.
-
-    Raises:
-        OptionError: the network is no student without instance normalisation, or `size`, height
-            and width, is not of multiples that it takes.
-    """
-    name, network, contract = zoo.named(source.bundle.path), source.network, source.contract
-    if not isinstance(network, StudentNetwork) or contract.locality != "exact":
-        raise OptionError(
-            f"{name} can't be portable: it normalises by every picture's own statistics inside "
-            "(instance normalisation). Only students without it have the format portable: distill "
-            "it to one."
-        )
-    fitting = [padded_length(side, contract.size_multiple, contract.minimum_size) for side in size]
-    if [*size] != fitting:
-        raise OptionError(
-            f"size is {size[0]}x{size[1]}: portable files of {name} pad nothing and take multiples "
-            f"of {contract.size_multiple} pixels. Give {fitting[0]}x{fitting[1]}."
-        )
+    """The float file, and that of the bundle's int8 file if it has one; as `student_of_size`."""
+    network = student_of_size(source, size, PORTABLE)
     files = [_float_file(source, network, Portable(size=size, edges=edges, quantized=False))]
     if _INT8 in source.bundle.artifacts:
         quantized = Portable(size=size, edges=edges, quantized=True)
         files.append(_int8_file(source, network, quantized))
     return files
+
+
+def student_of_size(source: "ExportSource", size: tuple[int, int], form: str) -> StudentNetwork:
+    """The network, if a file of a format can be made of it that takes one height and width.
+
+    `OptionError` if it is no student without instance normalisation, or the size is not of
+    multiples that it takes.
+    """
+    name, network, contract = zoo.named(source.bundle.path), source.network, source.contract
+    if not isinstance(network, StudentNetwork) or contract.locality != "exact":
+        raise OptionError(
+            f"{name} can't be {form}: it normalises by every picture's own statistics inside "
+            f"(instance normalisation). Only students without it have the format {form}: distill "
+            "it to one."
+        )
+    fitting = [padded_length(side, contract.size_multiple, contract.minimum_size) for side in size]
+    if [*size] != fitting:
+        raise OptionError(
+            f"size is {size[0]}x{size[1]}: {form} files of {name} pad nothing and take multiples "
+            f"of {contract.size_multiple} pixels. Give {fitting[0]}x{fitting[1]}."
+        )
+    return network
 
 
 def _float_file(source: "ExportSource", network: StudentNetwork, form: Portable) -> ExportedFile:

@@ -19,6 +19,7 @@ MODULES: Final = {
     "safetensors": "compress",
     "skimage": "compress",
     "huggingface_hub": "hub",
+    "coremltools": "coreml",
     "optuna": "search",
     "matplotlib": "report",
     "jinja2": "report",
