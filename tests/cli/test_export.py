@@ -19,6 +19,7 @@ EXPORT = "nstc.compress.export.export_model.export"
         ([], "static", None),
         ([], "size", None),
         (["--format", "portable", "--size", "64x96"], "size", (64, 96)),
+        (["--format", "coreml", "--size", "64x96"], "formats", ["coreml"]),
         ([], "edges", None),
         (["--edges", "bytes"], "edges", "bytes"),
         (["--static", "480X640"], "static", (480, 640)),

@@ -79,6 +79,7 @@ NOT_RUN = {
     "--target opencv": "needs the extra: make test-everywhere",
     "--target executorch": "needs the extra: make test-executorch",
     "--format web": "needs what nstc web-setup fetches: make test-web",
+    "--format coreml": "needs the extra: make test-everywhere",
     "--format executorch": "needs the extra: make test-executorch",
     "hf:": "needs a hub: tests/cli/test_hub.py has one on this machine",
     "https://": "needs the network",

@@ -32,7 +32,7 @@ def export(
         metavar="HEIGHTxWIDTH",
     ),
     size: str | None = options.flag(
-        None, "The size of portable files, such as 256x256.", metavar="HEIGHTxWIDTH"
+        None, "The size of portable and coreml files, such as 256x256.", metavar="HEIGHTxWIDTH"
     ),
     edges: str | None = options.flag(
         None,
@@ -50,7 +50,8 @@ def export(
     and model.int8.ort of a quantized bundle. tiles is model.int8.tiles.onnx, which
     stylize --max-ram runs on pictures that do not fit in memory. portable is
     model.portable.HEIGHTxWIDTH.onnx, quantized too, of one --size in plain operators: for OpenCV,
-    OpenVINO, ncnn and converters. web writes a page that stylises in the browser: onnxruntime-web
+    OpenVINO, ncnn and converters. coreml is model.HEIGHTxWIDTH.mlpackage.zip, a Core ML package of
+    one --size with RGB pictures in and out. web writes a page that stylises in the browser: onnxruntime-web
     in it is what nstc web-setup fetched, and --photos are offered to try it with.
     """
     from nstc.compress.export.export_request import parse_size
