@@ -318,13 +318,13 @@ def text_of(record: Record) -> str:
     return "\n".join(lines)
 
 
-def fill(page: Path, text: str) -> None:
+def fill(page: Path, text: str, begin: str = BEGIN) -> None:
     """Put a text between the marks of a page; `ValueError` if it has no such marks."""
-    before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    before, found, rest = page.read_text(encoding="utf-8").partition(begin)
     _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"{page} has no {BEGIN} with {END} behind it")
-    write_text(page, f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
+    if not (found and end):
+        raise ValueError(f"{page} has no {begin} with {END} behind it")
+    write_text(page, f"{before}{begin}\n\n{text}\n\n{END}{after}")
 
 
 def plot(path: Path, record: Record) -> None:

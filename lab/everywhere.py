@@ -1,88 +1,168 @@
-"""Portable files in other runtimes: `python -m lab.everywhere`, on a quiet machine.
+"""Where students run: `python -m lab.everywhere [--write]`, on a quiet machine.
 
-Prints the table of docs/deploy/runtimes.md: for each runtime that is installed and each kind of
-file how far its picture is from ONNX Runtime's of `model.int8.onnx` or `model.onnx`, its bytes, and
-the lowest of some runs at 256x256 and 512x512 on one thread.
+Makes the table of docs/deploy/runtimes.md: for each place and each kind of file how far its picture
+is from ONNX Runtime's of `model.int8.onnx` or `model.onnx`, its bytes, and the lowest of some runs
+at 256x256 and 512x512 on one thread. `--write` puts it into the page.
 """
 
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
 from typing import Final
 
+from lab.count_and_time import fill
 from nstc.benchmarks.subjects import Subject, find_subject
 from nstc.benchmarks.targets import TARGETS, parse_target
+from nstc.benchmarks.timing.machine import pinned
 from nstc.compress.export.checking import sample_picture
-from nstc.compress.export.export_model import made_artifact
+from nstc.compress.export.coreml_files import painted
+from nstc.compress.export.export_model import export, made_artifact
+from nstc.core.files import scratch_folder
+from nstc.core.images import Pixels
 from nstc.runtime.arrays import Difference
+from nstc.runtime.coreml import missing_coremltools, read_coreml
 from nstc.runtime.foreign.probing import probe_contract
+from nstc.runtime.litert import LitertSession, missing_litert
 from nstc.runtime.session import Session
 
-RUNTIMES: Final = ("opencv", "openvino", "ncnn")
+PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "deploy" / "runtimes.md"
+BEGIN: Final = "<!-- python -m lab.everywhere --write writes from here -->"
+TARGETED: Final = ("opencv", "openvino", "ncnn")
+RUNTIMES: Final = (*TARGETED, "litert", "coreml")
+SHOWN: Final = {
+    "opencv": "OpenCV DNN",
+    "openvino": "OpenVINO, CPU",
+    "ncnn": "ncnn, through pnnx",
+    "litert": "LiteRT",
+    "coreml": "Core ML",
+}
+PACKAGES: Final = {
+    "opencv": "opencv-python-headless",
+    "openvino": "openvino",
+    "ncnn": "ncnn",
+    "litert": "ai-edge-litert",
+    "coreml": "coremltools",
+}
+"""What was tried, as pip names it."""
 MODELS: Final = ("zoo:starry-night", "zoo:starry-night/fast")
 SIZES: Final = (256, 512)
 _RUNS: Final = 20
+_HEAD: Final = (
+    "place", "model", "file", "works", "tried with", "largest difference", "bytes",
+    *(f"ms at {size}" for size in SIZES),
+)  # fmt: skip
+_NO_FFMPEG: Final = ("FFmpeg", "any", "float", "contract only", "not tried", *("",) * 4)
 
 
 @dataclass(frozen=True)
 class Place:
-    """A portable file opened in a runtime."""
+    """A file opened in a runtime."""
 
     runtime: str
     model: str
     artifact: str
-    session: Session
+    session: Session | None  # None where nothing here runs it
     off: Difference  # of its picture of a photograph to that of the file it comes from
+    size_bytes: int
+
+    @property
+    def kind(self) -> str:
+        """Of its layers."""
+        if self.runtime == "coreml":
+            return "float16"
+        return "int8" if self.artifact.startswith("int8.") else "float"
+
+
+def missing(runtime: str) -> str | None:
+    """Why a runtime can't be tried here, or None."""
+    if runtime == "litert":
+        return missing_litert("litert_torch")
+    return missing_coremltools() if runtime == "coreml" else TARGETS[runtime].availability()
 
 
 def places(runtime: str, size: int) -> Iterator[Place]:
-    """Every portable file of `MODELS` there, of one size."""
-    target = parse_target(f"{runtime}:1")
+    """Every file of `MODELS` there, of one size."""
     picture = sample_picture(size, size)
     for model in MODELS:
         subject = find_subject(model, store=made_artifact)
-        for artifact in target.artifacts(subject, size):
-            session = target.open(subject, artifact, probe_contract)
-            off = Difference.between(
-                session.run(picture), _original(subject, artifact).run(picture)
-            )
-            yield Place(runtime, model, artifact, session, off)
+        if runtime in TARGETED:
+            target = parse_target(f"{runtime}:1")
+            for artifact in target.artifacts(subject, size):
+                session = target.open(subject, artifact, probe_contract)
+                off = _off(session.run(picture), subject, artifact, picture)
+                yield Place(runtime, model, artifact, session, off, session.path.stat().st_size)
+        else:
+            yield _exported(runtime, model, subject, picture)
 
 
-def _original(subject: Subject, artifact: str) -> Session:
-    return subject.open("int8" if artifact.startswith("int8.") else "float", 1)
+def _exported(runtime: str, model: str, subject: Subject, picture: Pixels) -> Place:
+    """The file of a format that is called like its runtime."""
+    height, width, _ = picture.shape
+    with scratch_folder() as folder:
+        (path,) = export(model, formats=[runtime], size=(height, width), output=folder)
+        artifact, size_bytes = path.name.removeprefix("model."), path.stat().st_size
+        session = LitertSession(path, artifact, 1) if runtime == "litert" else None
+        made = painted(read_coreml(path), picture) if session is None else session.run(picture)
+        off = _off(made, subject, artifact, picture)
+        return Place(runtime, model, artifact, session, off, size_bytes)
+
+
+def _off(made: Pixels, subject: Subject, artifact: str, picture: Pixels) -> Difference:
+    original = subject.open("int8" if artifact.startswith("int8.") else "float", 1)
+    return Difference.between(made, original.run(picture))
 
 
 def lowest_ms(session: Session, size: int) -> float:
-    """Milliseconds of the fastest of some runs."""
+    """Milliseconds of the fastest of some runs, on one core."""
     feed = session.prepare(sample_picture(size, size))
     times = []
-    for _ in range(_RUNS):
-        start = time.perf_counter()
-        session.infer(feed)
-        times.append(time.perf_counter() - start)
+    with pinned((0,)):
+        for _ in range(_RUNS):
+            start = time.perf_counter()
+            session.infer(feed)
+            times.append(time.perf_counter() - start)
     return 1000 * min(times)
 
 
+def row(runtime: str, *sizes: Place) -> tuple[str, ...]:
+    """The line of a file, which was opened for each of `SIZES`."""
+    first = sizes[0]
+    off = f"{first.off.worst} of 255, {first.off.psnr_db:.0f} dB"
+    ms = [
+        "" if own.session is None else f"{lowest_ms(own.session, size):.1f}"
+        for own, size in zip(sizes, SIZES, strict=True)
+    ]
+    works = "not run here" if first.session is None else "yes"
+    tried = f"{PACKAGES[runtime]} {metadata.version(PACKAGES[runtime])}"
+    name, size_bytes = f"`{first.model}`", f"{first.size_bytes:,}"
+    return SHOWN[runtime], name, first.kind, works, tried, off, size_bytes, *ms
+
+
+def table(rows: list[tuple[str, ...]]) -> str:
+    """Lines of Markdown."""
+    lines = [_HEAD, ("---",) * len(_HEAD), *rows]
+    return "\n".join(f"| {' | '.join(line)} |".replace("|  |", "| |") for line in lines)
+
+
 def main() -> int:
-    """Print the table; 1 where a runtime is not installed."""
-    print("| runtime | model | file | largest difference | bytes | ms at 256 | ms at 512 |")
-    print("|---|---|---|---|---|---|---|")
-    missing = []
-    for runtime in RUNTIMES:
-        if (reason := TARGETS[runtime].availability()) is not None:
-            missing.append(f"{runtime}: {reason}")
-            continue
-        for small, large in zip(*(places(runtime, size) for size in SIZES), strict=True):
-            pairs = zip((small, large), SIZES, strict=True)
-            ms = " | ".join(f"{lowest_ms(own.session, size):.1f}" for own, size in pairs)
-            kind = "int8" if small.artifact.startswith("int8.") else "float"
-            size_bytes = small.session.path.stat().st_size
-            off = f"{small.off.worst}/255, {small.off.psnr_db:.0f} dB"
-            print(f"| {runtime} | `{small.model}` | {kind} | {off} | {size_bytes:,} | {ms} |")
-    print("\n".join(missing), file=sys.stderr)
-    return 1 if missing else 0
+    """Print or write the table; 1 where a runtime is not installed, of which nothing is written."""
+    lacking = {own: reason for own in RUNTIMES if (reason := missing(own)) is not None}
+    rows = [
+        row(runtime, *both)
+        for runtime in RUNTIMES
+        if runtime not in lacking
+        for both in zip(*(places(runtime, size) for size in SIZES), strict=True)
+    ]
+    text = table([*rows, _NO_FFMPEG])
+    print(text)
+    for runtime, reason in lacking.items():
+        print(f"{runtime}: {reason}", file=sys.stderr)
+    if "--write" in sys.argv[1:] and not lacking:
+        fill(PAGE, text, BEGIN)
+    return 1 if lacking else 0
 
 
 if __name__ == "__main__":

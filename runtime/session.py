@@ -13,6 +13,7 @@ from nstc.core.bundle import Bundle, artifact_file, artifact_name, open_bundle
 from nstc.core.errors import ArtifactError, CorruptBundleError, MissingExtraError, OptionError
 from nstc.runtime import model_files, programs
 from nstc.runtime.foreign.trial import PROGRAMS, ensure_tried, is_ours, refuse_program
+from nstc.runtime.litert import ENDING, LitertSession, missing_litert
 from nstc.runtime.onnx_session import CPU, OnnxSession, provider_chain
 
 DEFAULT_ARTIFACT: Final = "int8"
@@ -119,6 +120,7 @@ BACKENDS: Final[Mapping[str, Backend]] = {
     "onnx": _ONNX,
     "ort": _ONNX,
     "pte": Backend(programs.missing_executorch, programs.ExecutorchSession),
+    ENDING: Backend(missing_litert, LitertSession),
     "ts": Backend(programs.missing_torch, programs.TorchScriptSession),
 }
 

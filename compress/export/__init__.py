@@ -1,4 +1,4 @@
-"""Files that run elsewhere: ONNX, ORT format, TorchScript, ExecuTorch, Core ML, a folder, a page.
+"""Files that run elsewhere: ONNX, ORT, TorchScript, ExecuTorch, Core ML, LiteRT, a folder, a page.
 
 This is the table of formats. It imports nothing heavy, so that the CLI builds its help from it.
 """
@@ -35,7 +35,8 @@ FOLDER: Final = "folder"  # for a board
 WEB: Final = "web"  # a page for any static host, with one model or several
 PORTABLE: Final = "portable"  # its artifacts are called by size and edges: `core.portable_names`
 COREML: Final = "coreml"  # likewise by size: `runtime.coreml`
-OF_ONE_SIZE: Final = (PORTABLE, COREML)  # what `--size` is for
+LITERT: Final = "litert"  # likewise: 256x256.tflite
+OF_ONE_SIZE: Final = (PORTABLE, COREML, LITERT)  # what `--size` is for
 FORMATS: Final[Mapping[str, ExportFormat]] = {
     "onnx": ExportFormat("onnx", lambda source: [source.onnx_of(None)]),
     "torchscript": ExportFormat("ts", lambda source: [source.torchscript()]),
@@ -45,5 +46,6 @@ FORMATS: Final[Mapping[str, ExportFormat]] = {
     # `core.bundle.TILES_ARTIFACT`, whose module takes too long to load for help
     PORTABLE: ExportFormat(PORTABLE, lambda source: source.portable()),
     COREML: ExportFormat(COREML, lambda source: source.coreml()),
+    LITERT: ExportFormat(LITERT, lambda source: source.litert()),
     "tiles": ExportFormat("int8.tiles.onnx", lambda source: [source.tiles()]),
 }

@@ -17,13 +17,13 @@ from torch import Tensor, nn
 
 from nstc.compress.export import COREML, ExportedFile, checking
 from nstc.compress.export.export_request import Size
-from nstc.compress.export.mobile_formats import StudentGivenStatistics
+from nstc.compress.export.mobile_formats import StudentOfOneSize, as_unconvertible
 from nstc.compress.export.portable_files import student_of_size
 from nstc.compress.graphs.coreml_operations import computed
-from nstc.core import VERSION, images, zoo
-from nstc.core.errors import ExportMismatchError, MissingExtraError, OptionError
+from nstc.core import VERSION, images
+from nstc.core.errors import ExportMismatchError, MissingExtraError
 from nstc.core.files import scratch_folder
-from nstc.models.student import DEVIATION_FLOOR, StudentNetwork
+from nstc.models.student import StudentNetwork
 from nstc.models.tensors import images_to_tensor, tensor_to_images
 from nstc.runtime import coreml
 from nstc.runtime.arrays import CHECK_SEED, Difference, check_picture
@@ -42,7 +42,6 @@ _EXACT: Final = frozenset(
         *("reduce_mean", "slice_by_index", "sqrt", "sub"),
     )
 )
-_MOST_WORDS: Final = 300  # characters of what a converter says
 
 
 def coreml_files(source: "ExportSource", size: Size) -> list[ExportedFile]:
@@ -55,18 +54,11 @@ def coreml_files(source: "ExportSource", size: Size) -> list[ExportedFile]:
     network, identity = student_of_size(source, size, COREML), source.bundle.identity
     if (missing := coreml.missing_coremltools()) is not None:
         raise MissingExtraError(missing)
-    artifact, name = coreml.coreml_artifact(size), zoo.named(source.bundle.path)
+    artifact = coreml.coreml_artifact(size)
 
     def write(path: Path) -> None:
-        try:
+        with as_unconvertible(source.bundle.path, "coremltools"):
             spec, weights = _converted(network, size)
-        # coremltools and torch raise whatever their own parts do
-        except Exception as error:
-            told = " ".join(str(error).split()) or type(error).__name__
-            raise OptionError(
-                f"coremltools can't convert {name}: {told:.{_MOST_WORDS}}. Nothing was written. "
-                "Try coremltools 9.0, the version that nstc is tested with, or --format portable."
-            ) from error
         _describe(spec, source.bundle.name, size, identity)
         _write_package(path, artifact, spec.SerializeToString(deterministic=True), weights)
 
@@ -75,7 +67,7 @@ def coreml_files(source: "ExportSource", size: Size) -> list[ExportedFile]:
             coreml.kept_coreml_contract(path, size, identity)
             model = coreml.read_coreml(path)
             for picture in (checking.sample_picture(*size), check_picture(CHECK_SEED, *size)):
-                off = Difference.between(_painted(model, picture), source.reference(picture))
+                off = Difference.between(painted(model, picture), source.reference(picture))
                 if off.psnr_db < _LEAST_DB:
                     raise ExportMismatchError(
                         f"{artifact} differs from the network by up to {off.worst} of 255 levels, "
@@ -87,28 +79,15 @@ def coreml_files(source: "ExportSource", size: Size) -> list[ExportedFile]:
 
 
 class _Levels(nn.Module):
-    """A student of one height as a function of values in [0, 1], to levels from 0 to 255."""
+    """A student of one size as a function of values in [0, 1], to levels from 0 to 255."""
 
     def __init__(self, network: StudentNetwork, height: int) -> None:
         super().__init__()
-        self.network = network
-        self.given_statistics = StudentGivenStatistics(network)
-        self.height = -(-height // network.statistics_rows)
+        self.student = StudentOfOneSize(network, height)
 
     def forward(self, picture: Tensor) -> Tensor:
-        every = self.network.statistics_rows
-        rows = picture if every == 1 else picture[:, :, ::every]
-        mean = self._mean(rows)
-        variance = torch.clamp_min(self._mean((rows - mean) ** 2), DEVIATION_FLOOR**2)
-        if self.network.shares_deviation:
-            variance = variance.mean(1, keepdim=True)
-        painted = self.given_statistics(picture, mean, variance.sqrt())
-        return torch.clamp(painted, 0, 1) * _HIGHEST_LEVEL
-
-    def _mean(self, values: Tensor) -> Tensor:
-        """Of each column, and of those: float32 loses less so."""
-        columns = nn.functional.avg_pool2d(values, (self.height, 1))
-        return columns.mean((2, 3), keepdim=True)
+        values: Tensor = self.student(picture)
+        return values * _HIGHEST_LEVEL
 
 
 def _converted(network: StudentNetwork, size: Size) -> tuple[Any, bytes]:
@@ -187,7 +166,8 @@ def _manifest() -> Mapping[str, object]:
     }
 
 
-def _painted(model: coreml.CoremlModel, picture: images.Pixels) -> images.Pixels:
+def painted(model: coreml.CoremlModel, picture: images.Pixels) -> images.Pixels:
+    """What a package makes of (H, W, 3) uint8, by its operations with their rounding."""
     with torch.inference_mode():
         levels = computed(model, images_to_tensor([picture]) * _HIGHEST_LEVEL)
         return tensor_to_images(levels / _HIGHEST_LEVEL)[0]

@@ -24,6 +24,7 @@ from nstc.compress.export import (
 from nstc.compress.export.board_folder import write_board_folder
 from nstc.compress.export.coreml_files import coreml_files
 from nstc.compress.export.export_request import ADDED, Size, refuse_bad_options
+from nstc.compress.export.litert_files import litert_files
 from nstc.compress.export.mobile_formats import executorch_program, write_ort
 from nstc.compress.export.portable_files import portable_files
 from nstc.compress.export.web_folder import write_web_folder
@@ -63,7 +64,7 @@ class ExportSource:
     network: nn.Module
     photos: PhotoSet = dataclasses.field(default_factory=sample_photos)  # to calibrate on
     progress: Progress = dataclasses.field(default_factory=Silent)
-    size: Size | None = None  # of portable files and Core ML's
+    size: Size | None = None  # of the formats `OF_ONE_SIZE`
     edges: str = "float"  # of portable files, of `EDGES`
 
     @property
@@ -125,6 +126,10 @@ class ExportSource:
     def coreml(self) -> list[ExportedFile]:
         """The float network as a Core ML package."""
         return coreml_files(self, self._one_size())
+
+    def litert(self) -> list[ExportedFile]:
+        """The float network for LiteRT."""
+        return litert_files(self, self._one_size())
 
     def _one_size(self) -> Size:
         if self.size is None:
@@ -214,7 +219,7 @@ def export(
         static: Height and width of the only pictures the files will take, which phone delegates
             want. Writes `model.HEIGHTxWIDTH.onnx`, quantized too, and no TorchScript.
         size: The same of the formats `OF_ONE_SIZE`, multiples of what the network pads to: see
-            `Portable` and `nstc.runtime.coreml`.
+            `Portable`, `nstc.runtime.coreml` and `nstc.runtime.litert`.
         edges: What portable files take and give, of `EDGES`: "float" unless given.
         photos: To calibrate `model.int8.pte` on, at most `CALIBRATION_PHOTOS` of them, which its
             history records; or to try a page with. None: sample photographs.

@@ -71,8 +71,7 @@ def _refuse_bad_size(
     if not chosen:
         if size is not None:
             raise OptionError(
-                f"size is of {' and '.join(OF_ONE_SIZE)} files: give --format "
-                f"{' or '.join(OF_ONE_SIZE)} with it."
+                f"size is of files of one size: give --format {' or '.join(OF_ONE_SIZE)} with it."
             )
         return
     if static is not None:

@@ -1,8 +1,12 @@
-"""Formats of runtimes for phones: ExecuTorch programs for XNNPACK, and ONNX Runtime's own."""
+"""Formats of runtimes for phones: ExecuTorch programs for XNNPACK, and ONNX Runtime's own.
 
+Also what Core ML's and LiteRT's files are converted from.
+"""
+
+import contextlib
 import copy
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram, export
 
-from nstc.core import errors, files, manifest
+from nstc.core import errors, files, manifest, zoo
 from nstc.models.architectures import pad
 from nstc.models.student import (
     DEVIATION_FLOOR,
@@ -30,6 +34,7 @@ MAXIMUM_SIDE: Final = 2048
 # The same where every layer's result passes a border: 540 MB of a full-size network.
 MAXIMUM_SIDE_IN_PARTS: Final = 1024
 _EXAMPLE_SIDES: Final = (64, 96)
+_MOST_WORDS: Final = 300  # characters of what a converter says
 
 # Calls what it is given with every picture (1, 3, H, W) in [0, 1] to calibrate on.
 Calibrate = Callable[[Callable[[Tensor], object]], None]
@@ -176,6 +181,49 @@ class StudentGivenStatistics(nn.Module):
         """(1, 3, H, W) in [0, 1] and (1, 3, 1, 1) or (1, 1, 1, 1) each, to (1, 3, H, W)."""
         entered = self.student.enter_normalised((padded - mean) / deviation)
         return F.pixel_shuffle(self.student.body(entered), SCALE)
+
+
+class StudentOfOneSize(nn.Module):
+    """A student of one height, with the picture's statistics inside: values in [0, 1] to the same.
+
+    Means are those of columns, and of these: float32 loses less so.
+    """
+
+    def __init__(self, network: StudentNetwork, height: int) -> None:
+        super().__init__()
+        self.network = network
+        self.given_statistics = StudentGivenStatistics(network)
+        self.height = -(-height // network.statistics_rows)
+
+    def forward(self, picture: Tensor) -> Tensor:
+        """(1, 3, H, W) in [0, 1] to the same."""
+        every = self.network.statistics_rows
+        rows = picture if every == 1 else picture[:, :, ::every]
+        mean = self._mean(rows)
+        variance = torch.clamp_min(self._mean((rows - mean) ** 2), DEVIATION_FLOOR**2)
+        if self.network.shares_deviation:
+            variance = variance.mean(1, keepdim=True)
+        painted = self.given_statistics(picture, mean, variance.sqrt())
+        return torch.clamp(painted, 0, 1)
+
+    def _mean(self, values: Tensor) -> Tensor:
+        columns = F.avg_pool2d(values, (self.height, 1))
+        return columns.mean((2, 3), keepdim=True)
+
+
+@contextlib.contextmanager
+def as_unconvertible(bundle: Path, converter: str) -> Iterator[None]:
+    """Report any error of a converter as an `OptionError`, in its own words, shortened."""
+    try:
+        yield
+    except errors.NstcError:
+        raise
+    except Exception as error:  # each raises whatever its own parts do
+        told = " ".join(str(error).split()) or type(error).__name__
+        raise errors.OptionError(
+            f"{converter} can't convert {zoo.named(bundle)}: {told:.{_MOST_WORDS}}. Nothing was "
+            "written. Try another version of it, or --format portable."
+        ) from error
 
 
 def _sort_by_channel(layer: nn.Conv2d, scale: int) -> None:

@@ -39,7 +39,11 @@ from nstc.runtime.foreign import graph_child
 
 # Kinds of artifacts that are programs, by their ending. A graph of ONNX has no way to files, to the
 # network or to other processes.
-PROGRAMS: Final = {"ts": "TorchScript", "pte": "an ExecuTorch program"}
+PROGRAMS: Final = {
+    "ts": "TorchScript",
+    "pte": "an ExecuTorch program",
+    "tflite": "a LiteRT file",
+}
 # Of pictures that graphs take, by ONNX Runtime's names.
 DTYPES: Final = {
     "tensor(float)": "float32",

@@ -69,7 +69,7 @@ def test_a_backend_that_is_not_installed_says_what_to_install(bundle, monkeypatc
 def test_every_backend_says_whether_it_can_run(monkeypatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name != "executorch" or None)
     found = {name: backend.availability() for name, backend in BACKENDS.items()}
-    assert [found.pop(name) for name in ("onnx", "ort", "ts")] == [None] * 3
+    assert [found.pop(name) for name in ("onnx", "ort", "tflite", "ts")] == [None] * 4
     assert found == {
         "pte": 'ExecuTorch programs need executorch: pip install "nstc[executorch]"',
     }

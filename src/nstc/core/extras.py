@@ -20,6 +20,7 @@ MODULES: Final = {
     "skimage": "compress",
     "huggingface_hub": "hub",
     "coremltools": "coreml",
+    **dict.fromkeys(("ai_edge_litert", "litert_torch"), "litert"),
     "optuna": "search",
     "matplotlib": "report",
     "jinja2": "report",

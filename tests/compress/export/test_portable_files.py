@@ -133,7 +133,7 @@ def test_a_teacher_is_refused(teacher_bundle: Bundle) -> None:
     ("options", "told"),
     [
         ({"formats": ["portable"]}, "take one size: give --size HEIGHTxWIDTH"),
-        ({"formats": ["onnx"], "size": SIZE}, "size is of portable and coreml files"),
+        ({"formats": ["onnx"], "size": SIZE}, "give --format portable or coreml or litert"),
         ({"formats": ["onnx"], "edges": "bytes"}, "edges is of portable files"),
         ({"formats": ["portable"], "size": (0, 8)}, "size is 0x8: expected"),
         ({"formats": ["portable"], "size": SIZE, "edges": "ints"}, "expected one of float, bytes"),

@@ -32,7 +32,9 @@ def export(
         metavar="HEIGHTxWIDTH",
     ),
     size: str | None = options.flag(
-        None, "The size of portable and coreml files, such as 256x256.", metavar="HEIGHTxWIDTH"
+        None,
+        "The size of portable, coreml and litert files, such as 256x256.",
+        metavar="HEIGHTxWIDTH",
     ),
     edges: str | None = options.flag(
         None,
@@ -51,8 +53,9 @@ def export(
     stylize --max-ram runs on pictures that do not fit in memory. portable is
     model.portable.HEIGHTxWIDTH.onnx, quantized too, of one --size in plain operators: for OpenCV,
     OpenVINO, ncnn and converters. coreml is model.HEIGHTxWIDTH.mlpackage.zip, a Core ML package of
-    one --size with RGB pictures in and out. web writes a page that stylises in the browser: onnxruntime-web
-    in it is what nstc web-setup fetched, and --photos are offered to try it with.
+    one --size with RGB pictures in and out; litert is model.HEIGHTxWIDTH.tflite, likewise with
+    floats. web writes a page that stylises in the browser: onnxruntime-web in it is what nstc
+    web-setup fetched, and --photos are offered to try it with.
     """
     from nstc.compress.export.export_request import parse_size
 
