@@ -149,8 +149,8 @@ def open_session(
         threads: Threads to compute with; None leaves it to the backend.
         provider: Where ONNX Runtime computes: cpu, cuda and so on. ONNX files only.
         arena: False for an ONNX session that gives memory back after every run, more slowly.
-        trust: Whether a program of the bundle, TorchScript or ExecuTorch, may be loaded; those of
-            the zoo and those that this machine made itself always are.
+        trust: Whether a program of the bundle, of `PROGRAMS`, may be loaded; those of the zoo and
+            those that this machine made itself always are.
         store: Where the file comes from.
         shown: What messages of an ONNX session call the bundle, where it is a copy that goes once
             the session is open.

@@ -58,7 +58,7 @@ class Stylizer:
         tile: Side in pixels of the tiles that pictures are cut into, from 64 to 8192, where there
             is no such limit; None for whole pictures. A student's int8 pictures are the same.
         approximate_tiles: Whether a network that can't be cut exactly may be cut all the same.
-        trust: Whether a program of the bundle, TorchScript or ExecuTorch, may be loaded.
+        trust: Whether a program of the bundle, such as TorchScript, may be loaded.
 
     Attributes:
         session: The opened network.

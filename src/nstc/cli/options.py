@@ -102,8 +102,8 @@ TrustBundled = Annotated[
     bool,
     typer.Option(
         "--trust",
-        help="Load the TorchScript and ExecuTorch files of a bundle that did not come with nstc. "
-        "They are programs that can do anything: trust their author first.",
+        help="Load the TorchScript, ExecuTorch and LiteRT files of a bundle that did not come with "
+        "nstc. They are programs that can do anything: trust their author first.",
     ),
 ]
 
