@@ -156,7 +156,7 @@ test-ray: $(READY)  ## installs the extra and moto; a cluster of two nodes and a
 
 EVERYWHERE := .venv-everywhere
 
-test-everywhere:  ## portable files in OpenCV, OpenVINO and ncnn, in an environment of its own
+test-everywhere:  ## OpenCV, OpenVINO, ncnn, LiteRT and Core ML packages, in an environment of its own
 	$(MAKE) --no-print-directory VENV=$(EVERYWHERE) $(EVERYWHERE)/.ready
 	$(EVERYWHERE)/bin/python -m pip install --quiet --editable ".[everywhere]"
 	OMP_NUM_THREADS=1 $(EVERYWHERE)/bin/python -m pytest -m everywhere --durations=10

@@ -54,7 +54,8 @@ _HEAD: Final = (
     "place", "model", "file", "works", "tried with", "largest difference", "bytes",
     *(f"ms at {size}" for size in SIZES),
 )  # fmt: skip
-_NO_FFMPEG: Final = ("FFmpeg", "any", "float", "contract only", "not tried", *("",) * 4)
+_NONE: Final = "–"
+_NO_FFMPEG: Final = ("FFmpeg", "any", "float", "contract only", "not tried", *(_NONE,) * 4)
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def row(runtime: str, *sizes: Place) -> tuple[str, ...]:
     first = sizes[0]
     off = f"{first.off.worst} of 255, {first.off.psnr_db:.0f} dB"
     ms = [
-        "" if own.session is None else f"{lowest_ms(own.session, size):.1f}"
+        _NONE if own.session is None else f"{lowest_ms(own.session, size):.1f}"
         for own, size in zip(sizes, SIZES, strict=True)
     ]
     works = "not run here" if first.session is None else "yes"
@@ -144,7 +145,7 @@ def row(runtime: str, *sizes: Place) -> tuple[str, ...]:
 def table(rows: list[tuple[str, ...]]) -> str:
     """Lines of Markdown."""
     lines = [_HEAD, ("---",) * len(_HEAD), *rows]
-    return "\n".join(f"| {' | '.join(line)} |".replace("|  |", "| |") for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def main() -> int:

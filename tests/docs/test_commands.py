@@ -80,6 +80,7 @@ NOT_RUN = {
     "--target executorch": "needs the extra: make test-executorch",
     "--format web": "needs what nstc web-setup fetches: make test-web",
     "--format coreml": "needs the extra: make test-everywhere",
+    "--format litert": "needs the extra: make test-everywhere",
     "--format executorch": "needs the extra: make test-executorch",
     "hf:": "needs a hub: tests/cli/test_hub.py has one on this machine",
     "https://": "needs the network",
