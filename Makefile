@@ -159,6 +159,8 @@ EVERYWHERE := .venv-everywhere
 test-everywhere:  ## OpenCV, OpenVINO, ncnn, LiteRT and Core ML packages, in an environment of its own
 	$(MAKE) --no-print-directory VENV=$(EVERYWHERE) $(EVERYWHERE)/.ready
 	$(EVERYWHERE)/bin/python -m pip install --quiet --editable ".[everywhere]"
+	@# Afterwards: litert-converter pins an old typing-extensions, which tools of dev complain of.
+	$(EVERYWHERE)/bin/python -m pip install --quiet --editable ".[litert]"
 	OMP_NUM_THREADS=1 $(EVERYWHERE)/bin/python -m pytest -m everywhere --durations=10
 
 INTEGRATIONS := .venv-integrations
