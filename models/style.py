@@ -15,22 +15,17 @@ from torch import Tensor
 
 from nstc.core import decoding, manifest, unusable_models
 from nstc.core.bundle import STYLE_FILE, Bundle
-from nstc.core.errors import CorruptBundleError, OptionError
-from nstc.core.images import Pixels, read_picture, resize_longer_side
-from nstc.core.images.picture import scaled_size
+from nstc.core.errors import CorruptBundleError
+from nstc.core.images import Pixels, resize_longer_side
+from nstc.core.images.paintings import SMALLEST_STYLE, refuse_narrow, usable_painting
 from nstc.models.losses import STYLE_LAYERS, gram_matrix
 from nstc.models.tensors import as_arrays, faults_of_shapes, images_to_tensor, load_tensors
 from nstc.models.vgg import VggFeatures, load_vgg
 
 # Long sides, in pixels, at which a painting's statistics are taken.
-STYLE_SIZES: Final = (256, 512, 1024)
+STYLE_SIZES: Final = (SMALLEST_STYLE, 512, 1024)
 _CHANNELS: Final = dict(zip(STYLE_LAYERS, (64, 128, 256, 512), strict=True))
 _SIZE: Final = re.compile(r"[1-9][0-9]{0,4}")
-_LEAST_LONG_SIDE: Final = 64  # of a painting, in pixels
-_LEAST_SCALED_SIDE: Final = 16  # of its short side, in pixels, at any of these sizes
-_LEAST_DEVIATION: Final = 1.5  # of its most varied channel, of 255: a wall has its camera's noise
-_SEEN: Final = 128  # opacity of 255 from which a pixel counts as seen
-_MEASURED: Final = 1024  # pixels along it that this is measured on: of all it would take gigabytes
 _NEGLIGIBLE: Final = 1e-4  # share of the largest variance: colours' directions below are left out
 
 
@@ -85,16 +80,9 @@ def statistics_of_painting(
     """Gram matrices of a painting (H, W, 3) uint8, its long side scaled to sizes in pixels."""
     grams = {}
     for size in sizes:
-        _refuse_narrow(painting, size)
+        refuse_narrow(painting, size)
         grams[size] = mean_grams([resize_longer_side(painting, size)], vgg)
     return StyleStatistics(grams)
-
-
-def _refuse_narrow(painting: Pixels, size: int) -> None:
-    """Raise `OptionError` for one that is narrow once its long side is scaled to pixels."""
-    height, width = painting.shape[:2]
-    if min(scaled_size(height, width, size / max(height, width))) < _LEAST_SCALED_SIDE:
-        raise OptionError("the painting is too narrow to learn a style from: crop it wider.")
 
 
 def statistics_of_outputs(
@@ -203,47 +191,6 @@ def style_brought_by(bundle: Bundle) -> StyleSource | None:
     """The style in a bundle, which its teacher may have come without; None if it has none."""
     statistics, record = style_of(bundle), bundle.manifest.style
     return StyleSource(record, statistics) if statistics and record else None
-
-
-def read_painting(path: Path) -> Pixels:
-    """What is seen of a painting, (H, W, 3) uint8, for under transparency any colours may stand.
-
-    What is transparent around it is cut off, and inside it has the mean colour of the rest.
-    `ImageError` if it can't be read; `OptionError` if nothing is seen.
-    """
-    picture = read_picture(path)
-    if picture.alpha is None or picture.alpha.min() >= _SEEN:
-        return picture.rgb
-    seen = picture.alpha >= _SEEN
-    if not seen.any():
-        raise OptionError(f"{path} is transparent throughout: give a picture of a painting.")
-    rows, columns = (np.flatnonzero(seen.any(axis=axis)) for axis in (1, 0))
-    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-    pixels, seen = picture.rgb[box].copy(), seen[box]
-    pixels[~seen] = np.rint(pixels[seen].mean(axis=0))
-    return pixels
-
-
-def usable_painting(path: Path) -> Pixels:
-    """As `read_painting`, of a painting that a style can be learned from.
-
-    `ImageError` if it can't be read; `OptionError` if it is too small, too narrow, one colour, or
-    transparent.
-    """
-    pixels = read_painting(path)
-    height, width = pixels.shape[:2]
-    if max(height, width) < _LEAST_LONG_SIDE:
-        raise OptionError(
-            f"{path} is {width}x{height} pixels: a style needs {_LEAST_LONG_SIDE} at least on "
-            "the long side. Give a larger picture of the painting."
-        )
-    every = max(1, max(height, width) // _MEASURED)
-    if pixels[::every, ::every].std(axis=(0, 1)).max() < _LEAST_DEVIATION:
-        raise OptionError(
-            f"{path} is one colour throughout, which is no style: give a picture of a painting."
-        )
-    _refuse_narrow(pixels, min(STYLE_SIZES))
-    return pixels
 
 
 def painting_style(

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nstc.core import errors
 from nstc.core.images import Pixels, resize_longer_side
+from nstc.core.images.paintings import read_painting
 from nstc.core.recipe.strength import StrengthOfStyle
 from nstc.models.losses import (
     LOSSES,
@@ -21,7 +22,6 @@ from nstc.models.losses import (
     layer_targets,
     targets_between,
 )
-from nstc.models.style import read_painting
 from nstc.models.tensors import images_to_tensor
 from nstc.models.vgg import VggFeatures
 

@@ -20,11 +20,12 @@ from nstc.compress.quantization.quantize_model import quantize
 from nstc.core import Progress, Silent, errors, zoo
 from nstc.core.bundle import Bundle, open_bundle, revised_bundle
 from nstc.core.files import one_at_a_time, scratch_folder, sha256_of
+from nstc.core.images.paintings import usable_painting
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import RestyleRecipe
 from nstc.models.losses import gram_distance
 from nstc.models.student import StudentNetwork
-from nstc.models.style import StyleStatistics, painting_style, style_of, usable_painting
+from nstc.models.style import StyleStatistics, painting_style, style_of
 from nstc.models.tensors import best_device
 from nstc.models.vgg import load_vgg
 from nstc.runtime.session import open_session

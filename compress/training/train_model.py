@@ -23,6 +23,7 @@ from nstc.core import Progress, Silent, errors
 from nstc.core.bundle import Bundle, open_bundle
 from nstc.core.files import one_at_a_time, sha256_of
 from nstc.core.images import Pixels, read_picture, resize_longer_side, resize_shorter_side
+from nstc.core.images.paintings import read_painting
 from nstc.core.manifest import Step, Style
 from nstc.core.photos import PhotoSet, random_crop
 from nstc.core.recipe import TrainRecipe
@@ -31,7 +32,6 @@ from nstc.models.architectures import load, network_bundle
 from nstc.models.style import (
     StyleSource,
     color_statistics,
-    read_painting,
     recolored,
     statistics_of_painting,
 )

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 
 from nstc.core.errors import CorruptBundleError, ImageError, OptionError
 from nstc.core.images import Picture, Pixels, read_picture, write_picture
+from nstc.core.images.paintings import read_painting
 from nstc.core.manifest import Style
 from nstc.models import style
 from nstc.models.losses import STYLE_LAYERS, gram_distance, gram_matrix
@@ -21,7 +22,6 @@ from nstc.models.style import (
     load_style,
     mean_grams,
     painting_style,
-    read_painting,
     recolored,
     statistics_of_outputs,
     statistics_of_painting,
