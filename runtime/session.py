@@ -74,12 +74,23 @@ def refuse_unsafe(bundle: Bundle, artifact: str, *, trust: bool) -> None:
     if ending in PROGRAMS and not trust:
         refuse_program(path, PROGRAMS[ending])
     if ending in {"onnx", "ort"}:
-        if model_files.data_files(path):
-            raise CorruptBundleError(
-                f"{path} keeps weights in other files: a bundle's graphs hold all of theirs. "
-                "Make it again."
-            )
-        ensure_tried(path, sha256=sha256)
+        refuse_unsafe_graph(bundle, name)
+
+
+def refuse_unsafe_graph(bundle: Bundle, name: str) -> None:
+    """Refuse a graph of a bundle, by its file's name, that may not be opened.
+
+    `GraphLimitError` and `CorruptBundleError` as `refuse_unsafe`.
+    """
+    path, sha256 = bundle.path / name, bundle.manifest.files[name].sha256
+    if zoo.zoo_name_of(bundle.path) is not None or is_ours(sha256):
+        return
+    if model_files.data_files(path):
+        raise CorruptBundleError(
+            f"{path} keeps weights in other files: a bundle's graphs hold all of theirs. "
+            "Make it again."
+        )
+    ensure_tried(path, sha256=sha256)
 
 
 class Session(Protocol):

@@ -27,11 +27,20 @@ from nstc.core.images.picture import contact_sheet, with_colors
 from nstc.runtime import arrays, bounded, onnx_session
 from nstc.runtime.control import PLAIN, Control, ControlOptions, controlled
 from nstc.runtime.foreign.trial import TrialLimits, limited_to
+from nstc.runtime.packs.any_painting import (
+    Painting,
+    digest_of_painting,
+    is_for_any,
+    name_of_painting,
+    open_for_any,
+    painting_of,
+)
 from nstc.runtime.packs.blending import Blend
 from nstc.runtime.packs.style_pack import Pack, open_pack
 from nstc.runtime.session import Session, open_session, usual_artifact
 
-StyleOrBlend = str | Mapping[str, float]  # of a pack: a name, or weights by name
+# Of a pack a name, or weights by name; of a bundle for any painting a picture of it.
+StyleOrBlend = Mapping[str, float] | Painting
 
 DEFAULT_MODEL: Final = "zoo:starry-night"
 PRECISIONS: Final = ("int8", "float")
@@ -48,7 +57,8 @@ class Stylizer:
     Args:
         model: A bundle or an opened pack, its path or its zoo name.
         style: Of a pack of styles: one of its names, or weights by name for a mixture, which are
-            divided by their sum. None: its first style, or a bundle that has but one.
+            divided by their sum. Of a bundle for any painting: a picture of it, a file, a Pillow
+            image or an array. None: the first style, or a bundle that has but one.
         precision: int8 or float; by default int8, of a bundle of weights alone float.
         artifact: Which of its files runs, where that is neither: ts, pte, int8.512x512.onnx.
         threads: Threads to compute with; None leaves it to the backend.
@@ -118,22 +128,27 @@ class Stylizer:
         self._take(style)
 
     def use(self, style: StyleOrBlend) -> None:
-        """Stylise in another style of a pack from now on, or in a mixture by weights.
+        """Stylise in another style of a pack from now on, a mixture by weights, or of a painting.
 
         The eight that were used last stay open: choosing one of them again takes no time.
 
         Raises:
-            OptionError: the model is not a pack, or has no such style; weights can't be a mixture.
-            BundleError: and its kinds, if the pack is damaged.
+            OptionError: the model has but one style, or not this one; weights can't be a mixture;
+                a painting has no style.
+            ImageError: a painting can't be read.
+            BundleError: and its kinds, if the pack or what predicts styles is damaged.
         """
         self._take(style)
         self._options["style"] = style
 
     def _take(self, style: StyleOrBlend | None) -> None:
         """Make a style's network the one that runs; it is opened where it was not used before."""
-        key = style if style is None or isinstance(style, str) else tuple(sorted(style.items()))
+        painting = None
+        if style is not None and is_for_any(self._given):
+            painting = _Shown.of(style)
+        key = _key_of(style) if painting is None else digest_of_painting(painting.pixels)
         if key not in self._opened:
-            self._opened[key] = self._open(style)
+            self._opened[key] = self._open(style) if painting is None else self._open_for(painting)
             if len(self._opened) > _MOST_OPEN:
                 self._opened.popitem(last=False)
         self._opened.move_to_end(key)
@@ -143,7 +158,13 @@ class Stylizer:
     def _open(self, style: StyleOrBlend | None) -> "_Opened":
         if style is None:
             return self._opened_bundle(self._given)
-        pack, blend = open_pack(self._pack or self._given), Blend.of(style)
+        pack = open_pack(self._pack or self._given)
+        if not isinstance(style, str | Mapping):
+            raise OptionError(
+                f"{zoo.named(pack.bundle.path)} is a pack of styles, which takes no painting: give "
+                f"one of {', '.join(pack.names)}."
+            )
+        blend = Blend.of(style)
         self._pack = pack
         if blend.warning is not None:  # a caller from Python sees no command line
             warnings.warn(blend.warning, stacklevel=4)
@@ -156,6 +177,11 @@ class Stylizer:
                     f"have {', '.join(made.artifacts)}.",
                     NO_WEIGHTS,
                 ) from error
+
+    def _open_for(self, painting: "_Shown") -> "_Opened":
+        opened = open_for_any(self._given)
+        with opened.as_bundle(painting.pixels, painting.name) as made:
+            return self._opened_bundle(made, opened.shown(painting.name))
 
     def _opened_bundle(self, bundle: Bundle, shown: str | None = None) -> "_Opened":
         options = self._options
@@ -267,6 +293,29 @@ class Stylizer:
         if arrays.is_one_colour(stylized):
             self._current.judge(self.session)
         return stylized
+
+
+def _key_of(style: StyleOrBlend | None) -> object:
+    """What tells the styles of a pack apart."""
+    return tuple(sorted(style.items())) if isinstance(style, Mapping) else style
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A painting whose style is asked for."""
+
+    pixels: Pixels  # as `painting_of` gives them
+    name: str
+
+    @classmethod
+    def of(cls, style: StyleOrBlend) -> Self:
+        """It, read; raises as `painting_of`, and `OptionError` for a mixture."""
+        if isinstance(style, Mapping):
+            raise OptionError(
+                "blend is of a pack of styles, and this bundle is for any painting: give one, by "
+                "--style."
+            )
+        return cls(painting_of(style), name_of_painting(style))
 
 
 @dataclass

@@ -143,7 +143,7 @@ def own_constants(graph: StoredGraph) -> OwnConstants:
         elif node.operator in _FACTORS:
             proportional.update(node.inputs)
         elif node.operator == "Conv" and len(node.inputs) > 2:
-            biases |= _biases(graph, [makers.get(name) for name in node.inputs])
+            biases |= biases_of(graph, [makers.get(name) for name in node.inputs])
     return OwnConstants(
         frozenset(name for name in proportional if _is_float(graph, name)),
         frozenset(
@@ -155,7 +155,7 @@ def own_constants(graph: StoredGraph) -> OwnConstants:
     )
 
 
-def _biases(graph: StoredGraph, makers: Sequence[Node | None]) -> set[tuple[str, str, str, str]]:
+def biases_of(graph: StoredGraph, makers: Sequence[Node | None]) -> set[tuple[str, str, str, str]]:
     """Those of a convolution whose input, weights and biases are dequantized in front of it."""
     taken = [node.inputs for node in makers if node and node.operator == "DequantizeLinear"]
     if len(taken) != 3 or _kind(graph, taken[2][0]) != np.int32:

@@ -195,37 +195,17 @@ class Pack:
 
         It has neither weights nor a card. Of a mixture there are no check vectors.
         """
-        made = self.files(blend)
         mixed = [own.style for own in self.styles if own.name in blend.shares]
-        manifest = dataclasses.replace(
-            self.bundle.manifest,
-            name=blend.name[: decoding.MAX_TEXT],
-            style=mixed[0] if len(mixed) == 1 else None,
-            parent=self.bundle.origin(),
-            files={},
-        )
-        with bundles.new_bundle(folder, manifest) as draft:
-            for artifact, content in made.items():
-                (draft / artifact_file(artifact)).write_bytes(content)
-        return bundles.open_bundle(folder)
+        alone = mixed[0] if len(mixed) == 1 else None
+        return write_style(self.bundle, self.files(blend), folder, name=blend.name, style=alone)
 
     @contextmanager
     def as_bundle(self, blend: Blend) -> Iterator[Bundle]:
-        """As `write_bundle`, in a folder that goes after the block: an open session has read it.
-
-        Files of a pack that came with nstc are not tried before they are opened. Errors of the
-        block name the pack and the style in the place of that folder.
-        """
+        """As `write_bundle`, in a folder that goes after the block; see `passing_style`."""
         with files.scratch_folder() as folder:
             made = self.write_bundle(blend, folder / "style")
-            if zoo_name_of(self.bundle.path) is not None:
-                for artifact in made.artifacts:
-                    remember_made(made.artifact(artifact))
-            try:
+            with passing_style(self.bundle, made, self.shown(blend)):
                 yield made
-            except NstcError as error:
-                error.args = (str(error).replace(str(made.path), self.shown(blend)),)
-                raise
 
     def shown(self, blend: Blend) -> str:
         """The pack and a style or a mixture of it, for messages."""
@@ -235,7 +215,7 @@ class Pack:
         """A style's constants, which give the files that the style had."""
         if style.name not in self._tables:
             path = self.bundle.file(style.table)
-            with _as_damage(self.bundle, style.table):
+            with as_damage(self.bundle, style.table):
                 table = read_tensors(path)
                 for name in table:
                     if not self._is_own(name):
@@ -260,6 +240,40 @@ class Pack:
         )
 
 
+def write_style(
+    bundle: Bundle, made: Mapping[str, bytes], folder: Path, *, name: str, style: Style | None
+) -> Bundle:
+    """Write a bundle of the files that were made of another one for a style, by artifact."""
+    manifest = dataclasses.replace(
+        bundle.manifest,
+        name=name[: decoding.MAX_TEXT],
+        style=style,
+        parent=bundle.origin(),
+        files={},
+    )
+    with bundles.new_bundle(folder, manifest) as draft:
+        for artifact, content in made.items():
+            (draft / artifact_file(artifact)).write_bytes(content)
+    return bundles.open_bundle(folder)
+
+
+@contextmanager
+def passing_style(bundle: Bundle, made: Bundle, shown: str) -> Iterator[None]:
+    """For a block that opens what `write_style` wrote: an open session has read it.
+
+    Files made of a bundle that came with nstc are not tried before they are opened. Errors of the
+    block have `shown` in the place of the folder.
+    """
+    if zoo_name_of(bundle.path) is not None:
+        for artifact in made.artifacts:
+            remember_made(made.artifact(artifact))
+    try:
+        yield
+    except NstcError as error:
+        error.args = (str(error).replace(str(made.path), shown),)
+        raise
+
+
 def open_pack(model: str | Path | Bundle | Pack) -> Pack:
     """Open a pack by its path or zoo name; one that is open is given back.
 
@@ -275,7 +289,7 @@ def open_pack(model: str | Path | Bundle | Pack) -> Pack:
             "its name. `nstc pack join` makes packs."
         )
     path = bundle.file(STYLES_FILE)
-    with _as_damage(bundle, STYLES_FILE):
+    with as_damage(bundle, STYLES_FILE):
         content = decoding.parse_json(decoding.read_file(path), one_line_texts=True)
         decoding.refuse_long_texts(content)
         schema = content.get("schema") if isinstance(content, dict) else None
@@ -300,7 +314,7 @@ def open_pack(model: str | Path | Bundle | Pack) -> Pack:
 def read_graph_file(bundle: Bundle, artifact: str) -> StoredGraph:
     """A graph of a bundle; `CorruptBundleError` if it can't be read."""
     path = bundle.artifact(artifact)
-    with _as_damage(bundle, path.name):
+    with as_damage(bundle, path.name):
         try:
             return read_graph(decoding.read_file(path, MAX_GRAPH_BYTES))
         except DecodingError:
@@ -324,7 +338,7 @@ def _part_of(table: Mapping[str, Values], artifact: str) -> dict[str, Values]:
 
 
 @contextmanager
-def _as_damage(bundle: Bundle, name: str) -> Iterator[None]:
+def as_damage(bundle: Bundle, name: str) -> Iterator[None]:
     """Turn what makes a file unreadable into a `CorruptBundleError` that names it."""
     try:
         yield

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nstc.compress.optimization.optimized_photos import bench
     from nstc.compress.optimization.segmentation import mask
     from nstc.compress.pipeline import compress_model
+    from nstc.compress.predicting.train_any import train_any
     from nstc.compress.pruning.analysis import analyze
     from nstc.compress.pruning.prune_model import prune
     from nstc.compress.publishing.push_bundle import push
@@ -66,6 +67,7 @@ __all__ = [
     "search",
     "share",
     "train",
+    "train_any",
 ]
 
 _HOMES: Final = {
@@ -93,6 +95,7 @@ _HOMES: Final = {
     "search": "nstc.compress.searching.search_students",
     "share": "nstc.compress.distillation.share_weights",
     "train": "nstc.compress.training.train_model",
+    "train_any": "nstc.compress.predicting.train_any",
 }
 
 

@@ -68,6 +68,7 @@ SECTIONS: Final = (
             "pack": "Make and read packs of styles, which share one trunk.",
             "pack join": "Join quantized students that were trained with one trunk in a pack of "
             "styles.",
+            "pack train-any": "Train a student of any painting, whose style is predicted.",
             "pack extract": "Write the int8 ONNX file of one style of a pack, or of a blend.",
             "pack show": "List the styles of a pack.",
             "push": "Send a bundle to a model hub such as Hugging Face.",

@@ -1,5 +1,6 @@
 """Which style of a pack runs."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
 class StyleFlags:
     """One style of a pack, or a mixture."""
 
-    style: str | None = flag(None, "Of a pack: the style's name.", shown="the first style")
+    style: str | None = flag(
+        None,
+        "Of a pack: the style's name. Of a bundle for any painting: a picture of it.",
+        shown="the first style",
+    )
     blend: str | None = flag(
         None,
         "Of a pack: a mixture of styles by their weights, such as starry-night=0.6,udnie=0.4.",
@@ -53,8 +58,11 @@ class StyleFlags:
         Of a live picture, whose keys change the strength, all is left for pixels. `OptionError` as
         `chosen`, or if a style is asked for of what is no pack.
         """
+        from nstc.runtime.packs.any_painting import is_for_any
         from nstc.runtime.packs.style_pack import is_pack, open_pack
 
+        if is_for_any(bundle) and self.given is not None:
+            return ChosenStyle(bundle, self.style or self.given.shares, strength)
         between = 0 < strength < 1 and not live
         if self.given is None and not (between and is_pack(bundle)):
             return ChosenStyle(bundle, None, strength)
@@ -62,14 +70,15 @@ class StyleFlags:
         chosen = self.chosen(pack)
         mixed = pack.in_strength(chosen, strength) if between else None
         if mixed is None:
-            return ChosenStyle(pack, chosen, strength)
+            return ChosenStyle(pack, chosen and chosen.shares, strength)
         tell(f"strength {strength:g} is a blend with {pack.photograph} of the pack, not of pixels")
-        return ChosenStyle(pack, mixed, 1.0)
+        return ChosenStyle(pack, mixed.shares, 1.0)
 
 
 class ChosenStyle(NamedTuple):
     """What runs."""
 
     model: "Bundle | Pack"  # a pack where it was opened, so that nobody opens it again
-    blend: "Blend | None"  # None: what runs without one
+    # A painting's file, or weights of a pack's styles; None: what runs without one.
+    style: str | Mapping[str, float] | None
     strength: float  # that is left for pixels

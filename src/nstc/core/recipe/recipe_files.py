@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 
 from nstc.core.errors import OptionError, RecipeError
 from nstc.core.recipe import recipes
+from nstc.core.recipe.any_painting import AnyRecipe
 from nstc.core.recipe.optimization import OptimizeRecipe
 from nstc.core.recipe.restyling import RestyleRecipe
 from nstc.core.recipe.settings import TYPES
@@ -33,6 +34,7 @@ class Recipe:
     optimize: OptimizeRecipe = dataclasses.field(default_factory=OptimizeRecipe)
     restyle: RestyleRecipe = dataclasses.field(default_factory=RestyleRecipe)
     share: ShareRecipe = dataclasses.field(default_factory=ShareRecipe)
+    train_any: AnyRecipe = dataclasses.field(default_factory=AnyRecipe)
 
     def __post_init__(self) -> None:
         """Refuse steps that would undo each other."""
@@ -111,7 +113,7 @@ def _unknown_keys(table: Mapping[str, Any], known: Sequence[str], prefix: str) -
 
 def with_seed(recipe: Recipe, seed: int) -> Recipe:
     """The recipe with one random seed for all its steps."""
-    seeded = ("train", "distill", "prune", "bench", "optimize", "restyle", "share")
+    seeded = ("train", "distill", "prune", "bench", "optimize", "restyle", "share", "train_any")
     return dataclasses.replace(
         recipe, **{step: override(getattr(recipe, step), seed=seed) for step in seeded}
     )

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nstc.cli import options
-from nstc.cli.output import print_list, say, say_json, tell
+from nstc.cli.output import Bar, print_list, say, say_json, tell
+from nstc.cli.steps_or_time import with_steps_or_time
 from nstc.cli.style_flags import StyleFlags
+from nstc.core.recipe import AnyRecipe, load_recipe
 
 if TYPE_CHECKING:
     from nstc.runtime.packs.style_pack import PackedStyle
@@ -45,6 +47,60 @@ def join(
             f"none: make it with  nstc export {lacking[0]} --format tiles"
         )
     say(f"wrote {output}: {', '.join(pack.names)}")
+
+
+@options.with_flags
+def train_any(
+    output: options.Output,
+    *,
+    paintings: Annotated[
+        list[Path],
+        typer.Option(
+            "--paintings",
+            help="Folder of paintings and textures to learn from, repeatable: two pictures at "
+            "least, better hundreds. The bundle runs in the first one's style without --style.",
+        ),
+    ],
+    photos: options.PhotoSets = None,
+    recipe: options.Recipe = None,
+    name: options.Name = None,
+    init: str = options.flag(
+        "zoo:starry-night/fast", "Bundle of a student that the trunk starts from."
+    ),
+    given: options.Given[AnyRecipe],
+    vgg: options.Vgg = "shipped",
+    preview_every: int | None = options.flag(
+        None, "Steps between previews, which go to OUTPUT.training/previews."
+    ),
+    _seed: options.Placed = None,
+    resume: options.Resume = False,
+) -> None:
+    """Train a student of any painting: its style is predicted from a picture of the painting.
+
+    nstc stylize --style PAINTING then runs at once, for paintings that it has not seen too.
+    """
+    import nstc
+    from nstc.compress.learning.loop import note_what_is_resumed
+    from nstc.compress.learning.photo_sets import photos_of
+    from nstc.core.photos import photos_in
+
+    settings = with_steps_or_time(load_recipe(recipe).train_any, given)
+    with Bar() as bar:
+        if resume:
+            note_what_is_resumed(output, bar)
+        bundle = nstc.train_any(
+            output,
+            paintings=photos_in(paintings),
+            photos=photos_of(photos or []),
+            recipe=settings,
+            name=name,
+            init=init,
+            vgg=vgg,
+            preview_every=preview_every,
+            resume=resume,
+            progress=bar,
+        )
+    say(f"wrote {bundle.path}")
 
 
 @options.with_flags

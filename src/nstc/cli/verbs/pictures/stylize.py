@@ -254,7 +254,7 @@ def _opening(
     return Opening(
         model=chosen.model,
         options={
-            "style": None if chosen.blend is None else chosen.blend.shares,
+            "style": chosen.style,
             "max_ram_bytes": max_ram_bytes,
             "precision": flags.precision,
             "artifact": flags.artifact,
