@@ -33,9 +33,15 @@ from nstc.runtime.coreml import coreml_size, kept_coreml_contract
 from nstc.runtime.findings import Check, FileFinding, Verification, failed
 from nstc.runtime.foreign.trial import PROGRAMS, is_ours
 from nstc.runtime.onnx_session import OnnxSession
+from nstc.runtime.packs.any_painting import (
+    PREDICTOR_FILE,
+    is_for_any,
+    open_for_any,
+    painting_of,
+)
 from nstc.runtime.packs.blending import Blend
 from nstc.runtime.packs.style_pack import STYLES_FILE, is_pack, open_pack
-from nstc.runtime.session import BACKENDS, Session, refuse_unsafe
+from nstc.runtime.session import BACKENDS, Session, open_session, refuse_unsafe
 
 
 def verify(model: str | Path, *, trust: bool = False) -> Verification:
@@ -69,6 +75,8 @@ def verify(model: str | Path, *, trust: bool = False) -> Verification:
     else:
         kept = [artifact for artifact in bundle.artifacts if artifact_file(artifact) in whole]
         findings += _of_artifacts(bundle, kept, vectors, trust=trust)
+        if is_for_any(bundle):
+            findings.append(_predicted(bundle))
     identity = bundle.identity if {WEIGHTS_FILE, STYLES_FILE} & manifest.files.keys() else None
     return Verification(str(model), identity, tuple(findings))
 
@@ -85,6 +93,18 @@ def _of_artifacts(
     for artifact in artifacts:
         yield from _runs(bundle, artifact, vectors.get(artifact), opened, trust=trust)
     yield from _agreements(bundle, opened)
+
+
+def _predicted(bundle: Bundle) -> FileFinding:
+    """Whether what is predicted of a painting can be put into the graphs, and paints."""
+    try:
+        opened = open_for_any(bundle)
+        with opened.as_bundle(painting_of(check_picture(CHECK_SEED, *CHECK_SIZE)), "check") as made:
+            session = open_session(made)
+            refuse_one_colour(session.run(check_picture(CHECK_SEED, *CHECK_SIZE)), session.path)
+    except NstcError as error:
+        return failed(PREDICTOR_FILE, "picture", error)
+    return FileFinding(PREDICTOR_FILE, "picture", "ok", "it predicts a style that paints")
 
 
 def _styles(bundle: Bundle, vectors: Mapping[str, CheckVector]) -> Iterator[FileFinding]:

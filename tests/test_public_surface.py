@@ -37,6 +37,7 @@ PUBLIC = {
     "search",
     "share",
     "train",
+    "train_any",
 }
 VERBS = [
     "stylize",

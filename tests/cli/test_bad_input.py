@@ -89,6 +89,14 @@ REFUSED: dict[str, dict[str, list[Any]]] = {
         **OF_FOREIGN_TEACHERS,
         "--seed": [-1, 2**63, HUGE],
     },
+    "pack train-any": {
+        "--steps": [0, -1],
+        "--size": [0, -8, 56, 100, 1032, HUGE],
+        "--batch": [0, -1, 65, HUGE],
+        "--style-strength": [-0.1, 2.1, math.nan, math.inf],
+        "--preview-every": [0, -1],
+        "--seed": [-1, 2**63, HUGE],
+    },
     "prune": {
         "--ratio": [0, -1, 1, 2, math.nan, math.inf],
         "--speedup": [0, -1, 1, math.nan, math.inf],
@@ -163,6 +171,7 @@ CALLS = {
     "search": ["missing", "-o", "out", "--budget", "bytes<=1KB"],
     "zoo build": ["missing.toml", "-o", "out"],
     "share": ["missing", "missing", "-o", "out", "--init", "missing"],
+    "pack train-any": ["-o", "out", "--paintings", "."],
     "prune": ["missing", "-o", "out"],
     "quantize": ["missing", "-o", "out"],
     "bench": ["missing", "--no-quality", "--against", "missing"],

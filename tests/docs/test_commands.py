@@ -92,6 +92,7 @@ SHORT = {
     "distill": "--pixel-steps 1 --steps 1 --size 64 --crops 1 --no-balance",
     "share": "--steps 1 --size 64 --no-balance",
     "restyle": "--size 64 --steps 2",
+    "pack train-any": "--size 64 --steps 2 --preview-every 2",
     "zoo build": "--size 64 --steps 2",
     "optimize": "--size 64 --steps 2",
     "prune": "--steps 1 --recipe short.toml",
@@ -173,6 +174,9 @@ def folder(tmp_path: Path, styled: Callable[..., Path], members: tuple[Bundle, B
         Image.open(photos[name]).resize((96, 80)).save(tmp_path / "photos" / f"{name}.jpg")
     for name in ("photo.jpg", "painting.jpg", "scan.jpg", "a.jpg", "b.png"):
         Image.open(photos["coffee"]).resize((160, 128)).save(tmp_path / name)
+    for name in ("chelsea", "coffee"):
+        (tmp_path / "paintings").mkdir(exist_ok=True)
+        Image.open(photos[name]).resize((160, 128)).save(tmp_path / "paintings" / f"{name}.jpg")
     with av.open(str(tmp_path / "clip.mp4"), "w") as container:
         stream = container.add_stream("libx264", rate=10)
         stream.width, stream.height = 64, 48

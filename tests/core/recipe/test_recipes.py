@@ -9,6 +9,7 @@ import pytest
 
 from nstc.core.errors import OptionError, RecipeError
 from nstc.core.recipe import (
+    AnyRecipe,
     BenchRecipe,
     DistillRecipe,
     OptimizeRecipe,
@@ -181,6 +182,15 @@ RANGES |= {
     (ShareRecipe, "color_jitter"): RANGES[DistillRecipe, "color_jitter"],
     (ShareRecipe, "seed"): SEED,
 }
+RANGES |= {
+    (AnyRecipe, "steps"): COUNT,
+    (AnyRecipe, "time"): RANGES[RestyleRecipe, "time"],
+    (AnyRecipe, "size"): RANGES[DistillRecipe, "size"],
+    (AnyRecipe, "batch"): BATCH,
+    (AnyRecipe, "learning_rate"): RATE,
+    (AnyRecipe, "style_strength"): RANGES[OptimizeRecipe, "style_strength"],
+    (AnyRecipe, "seed"): SEED,
+}
 STEP_OF = {
     TrainRecipe: "train",
     DistillRecipe: "distill",
@@ -190,6 +200,7 @@ STEP_OF = {
     OptimizeRecipe: "optimize",
     RestyleRecipe: "restyle",
     ShareRecipe: "share",
+    AnyRecipe: "train_any",
 }
 
 

@@ -20,6 +20,7 @@ from nstc.runtime.packs import any_painting
 from nstc.runtime.packs.any_painting import LAYERS_FILE, PREDICTOR_FILE, open_for_any, painting_of
 from nstc.runtime.packs.style_pack import Pack
 from nstc.runtime.stylizer import Stylizer
+from nstc.runtime.verification import verify
 
 PICTURE = check_picture(0, 64, 96)
 
@@ -148,6 +149,16 @@ class TestDamagedBundles:
         for number, content in enumerate((b"no graph", other)):
             bundle = changed(for_any, tmp_path / str(number), predictor_onnx=content)
             self.refused(bundle, paintings, r"predictor\.onnx is damaged")
+
+    def test_verify_finds_a_predictor_that_does_not_predict(
+        self, for_any: Bundle, tmp_path: Path
+    ) -> None:
+        whole = verify(for_any.path)
+        assert [own.state for own in whole.findings if own.file == PREDICTOR_FILE] == ["ok", "ok"]
+        content = (for_any.path / "model.onnx").read_bytes()
+        bundle = changed(for_any, tmp_path / "other", predictor_onnx=content)
+        (error,) = verify(bundle.path).errors
+        assert f"{PREDICTOR_FILE} is damaged" in str(error)
 
     def test_layers_that_the_graph_does_not_have(
         self, for_any: Bundle, paintings: PhotoSet, tmp_path: Path
