@@ -33,6 +33,7 @@ from nstc.core.images.picture import contact_sheet
 from nstc.core.photos import PhotoSet, sample_photos
 from nstc.core.recipe import AnyRecipe
 from nstc.models.losses import STYLE_LAYERS, gram_matrix
+from nstc.models.student import StudentNetwork
 from nstc.models.style import painting_style
 from nstc.models.tensors import best_device, images_to_tensor
 from nstc.models.vgg import VggFeatures, load_vgg
@@ -87,12 +88,12 @@ def train_any(
     trunk = require_qat_student(student_of(start, recipe.distillation, progress))
     refuse_unshareable(trunk, start)
     features = load_vgg(vgg)
-    first = paintings.paths[0]
-    source = painting_style(first, credit=None, vgg=features)
-    torch.manual_seed(recipe.seed)
+    watch = unwatched
+    if preview_every is not None:
+        watch = previewed(folder / "previews", preview_every, paintings)
     run = AnyRun(
         teacher=None,
-        source=source,
+        source=painting_style(paintings.paths[0], credit=None, vgg=features),
         photos=photos,
         recipe=recipe.distillation,
         features=features.to(best_device()),
@@ -107,21 +108,34 @@ def train_any(
         },
         squares=squares,
         time=_time_plan(recipe, folder, resume=resume, started=started),
-        watch=unwatched
-        if preview_every is None
-        else previewed(folder / "previews", preview_every, paintings),
+        watch=watch,
     )
-    network = PaintingNetwork(trunk)
-    if not resume:
+    return _carried_out(run, trunk, paintings, start, output, recipe, name or output.name)
+
+
+def _carried_out(
+    run: "AnyRun",
+    trunk: StudentNetwork,
+    paintings: PhotoSet,
+    start: Bundle,
+    output: Path,
+    recipe: AnyRecipe,
+    name: str,
+) -> Bundle:
+    """Learn, write the bundle, and only then delete the checkpoint."""
+    if not run.resume:
         run.forget_checkpoints()
+    torch.manual_seed(recipe.seed)  # of the predictor's first weights
+    network = PaintingNetwork(trunk)
     run.perceptual_stage(network, steps=recipe.steps, rate=recipe.learning_rate)
+    shown = [painting_as_read(path) for path in paintings.take(_CALIBRATED)]
     made = write_any(
         run,
         network,
-        [images_to_tensor([painting_as_read(path)]) for path in paintings.take(_CALIBRATED)],
+        [images_to_tensor([painting]) for painting in shown],
         start,
         output,
-        name=name or output.name,
+        name=name,
         settings=dataclasses.asdict(recipe),
     )
     run.forget_checkpoints()

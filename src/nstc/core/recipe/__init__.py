@@ -3,7 +3,7 @@
 What has settings declares them here, and nothing else may enter: no step is done.
 """
 
-from nstc.core.recipe.any_painting import AnyRecipe as AnyRecipe
+from nstc.core.recipe.predicting import AnyRecipe as AnyRecipe
 from nstc.core.recipe.optimization import OptimizeRecipe as OptimizeRecipe
 from nstc.core.recipe.recipe_files import Recipe as Recipe
 from nstc.core.recipe.recipe_files import load_recipe as load_recipe
