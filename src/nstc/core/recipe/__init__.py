@@ -3,8 +3,8 @@
 What has settings declares them here, and nothing else may enter: no step is done.
 """
 
-from nstc.core.recipe.predicting import AnyRecipe as AnyRecipe
 from nstc.core.recipe.optimization import OptimizeRecipe as OptimizeRecipe
+from nstc.core.recipe.predicting import AnyRecipe as AnyRecipe
 from nstc.core.recipe.recipe_files import Recipe as Recipe
 from nstc.core.recipe.recipe_files import load_recipe as load_recipe
 from nstc.core.recipe.recipe_files import override as override

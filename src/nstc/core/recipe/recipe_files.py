@@ -8,8 +8,8 @@ from typing import Any, Final, TypeVar
 
 from nstc.core.errors import OptionError, RecipeError
 from nstc.core.recipe import recipes
-from nstc.core.recipe.predicting import AnyRecipe
 from nstc.core.recipe.optimization import OptimizeRecipe
+from nstc.core.recipe.predicting import AnyRecipe
 from nstc.core.recipe.restyling import RestyleRecipe
 from nstc.core.recipe.settings import TYPES
 from nstc.core.recipe.sharing import ShareRecipe
