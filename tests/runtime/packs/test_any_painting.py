@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from nstc.core import files
-from nstc.core.bundle import Bundle, new_bundle, open_bundle
+from nstc.core.bundle import TILES_ARTIFACT, Bundle, new_bundle, open_bundle
 from nstc.core.errors import CorruptBundleError, ImageError, OptionError, SchemaVersionError
 from nstc.core.images import read_picture
 from nstc.core.photos import PhotoSet
@@ -70,13 +70,13 @@ class TestStyles:
             off = np.abs(whole.astype(int) - reference)
             assert off.mean() < 6, path.name
 
-    def test_tiles_give_the_bytes_of_the_whole_picture(
+    def test_a_limit_of_memory_runs_the_file_for_tiles(
         self, for_any: Bundle, paintings: PhotoSet
     ) -> None:
-        style, large = paintings.paths[1], check_picture(1, 320, 256)
-        whole = Stylizer(for_any, style=style, threads=1)(large)
-        cut = Stylizer(for_any, style=style, threads=1, max_ram_bytes=400_000_000)
-        np.testing.assert_array_equal(cut(large), whole)
+        whole = Stylizer(for_any, style=paintings.paths[1], threads=1)
+        cut = Stylizer(for_any, style=paintings.paths[1], threads=1, max_ram_bytes=10**10)
+        assert cut.session.artifact == TILES_ARTIFACT
+        np.testing.assert_array_equal(cut(PICTURE), whole(PICTURE))
 
     def test_another_process_opens_the_same_painting(
         self, for_any: Bundle, paintings: PhotoSet
