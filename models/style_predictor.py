@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_WIDTHS: Final = (24, 48, 80, 112)  # channels of each halving
-_EMBEDDED: Final = 28  # numbers that a painting is brought down to
+_WIDTHS: Final = (24, 48, 64, 80)  # channels of each halving
+_EMBEDDED: Final = 20  # numbers that a painting is brought down to
 # Of the logarithm of a factor: what is beyond would leave a channel next to nothing, or alone.
 _MOST: Final = 2.0
 _LEAST_VARIANCE: Final = 1e-4
@@ -40,7 +40,7 @@ class StylePredictor(nn.Module):
         self.embed = nn.Conv2d(2 * sum(_WIDTHS), _EMBEDDED, 1)
         self.to_numbers = nn.Conv2d(_EMBEDDED, 2 * filters, 1)
         nn.init.normal_(self.to_numbers.weight, std=0.01)
-        nn.init.zeros_(self.to_numbers.bias)
+        self.to_numbers.bias = nn.Parameter(torch.zeros(2 * filters))
 
     def forward(self, paintings: Tensor) -> tuple[Tensor, Tensor]:
         """(N, 3, H, W) in [0, 1] to logarithms of factors, within 2 of 0, and shifts, (N, C)."""

@@ -263,7 +263,7 @@ class DistillationRun:
 
     def perceptual_objective(
         self, network: nn.Module, balance: LossBalance | None = None
-    ) -> loss_terms.PerceptualObjective:
+    ) -> loop.Objective:
         """What the second stage minimises; the network must be on the device of `features`."""
         return loss_terms.PerceptualObjective(
             network, self.crops, self.recipe, self.losses, balance

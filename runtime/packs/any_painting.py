@@ -59,6 +59,7 @@ _LARGEST_FACTOR: Final = 1e3
 _LARGEST_BIAS: Final = 1e6
 _LARGEST_WHOLE: Final = 2**31 - 1
 _NUMBERS: Final = "numbers"
+_PREDICTION_ERRORS: Final[tuple[type[Exception], ...]] = (*ORT_ERRORS, ValueError)
 
 Painting = str | Path | Image.Image | Pixels
 
@@ -87,9 +88,10 @@ class Constants:
             made = {self.weight: scaled, self.bias: biases}
         else:
             step, scale = _known(graph, self.weight_step), _known(graph, self.input_scale)
-            steps = np.float32(step * factors)
-            of_biases = np.float32(scale) * steps
-            whole = np.rint(biases / np.float64(of_biases))
+            steps = (step * factors).astype(np.float32)
+            of_biases = scale.astype(np.float32) * steps
+            with np.errstate(all="ignore"):  # a step of 0 is refused
+                whole = np.rint(biases / of_biases.astype(np.float64))
             if not (np.abs(whole) <= _LARGEST_WHOLE).all():
                 raise ValueError("a bias is beyond int32")
             made = {str(self.weight_step): steps, str(self.bias_step): of_biases, self.bias: whole}
@@ -204,7 +206,7 @@ class AnyPainting:
             (given,) = session.get_inputs()
             found = session.run(None, {given.name: arrays.to_unit_nchw(painting)})[0]
             made = self._checked(np.asarray(found))
-        except (*ORT_ERRORS, ValueError) as error:
+        except _PREDICTION_ERRORS as error:
             raise _damaged(self.bundle, first_line(error)) from error
         with contextlib.suppress(OutputError), files.atomic_file(kept) as draft:
             draft.write_bytes(tensor_bytes({_NUMBERS: made}))
@@ -229,7 +231,8 @@ class AnyPainting:
         factors, biases = (np.split(own, ends) for own in self.numbers(painting))
         made = {}
         for artifact, known in self._graphs.items():
-            graph, values = self._stored[artifact], {}
+            graph = self._stored[artifact]
+            values: dict[str, Values] = {}
             try:
                 for layer, factor, bias in zip(known.layers, factors, biases, strict=True):
                     values |= layer.of_style(graph, factor, bias)

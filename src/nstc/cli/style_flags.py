@@ -70,7 +70,7 @@ class StyleFlags:
         chosen = self.chosen(pack)
         mixed = pack.in_strength(chosen, strength) if between else None
         if mixed is None:
-            return ChosenStyle(pack, chosen and chosen.shares, strength)
+            return ChosenStyle(pack, None if chosen is None else chosen.shares, strength)
         tell(f"strength {strength:g} is a blend with {pack.photograph} of the pack, not of pixels")
         return ChosenStyle(pack, mixed.shares, 1.0)
 
