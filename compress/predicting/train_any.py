@@ -88,7 +88,7 @@ def train_any(
     trunk = require_qat_student(student_of(start, recipe.distillation, progress))
     refuse_unshareable(trunk, start)
     features = load_vgg(vgg)
-    watch = unwatched
+    watch: Watch = unwatched
     if preview_every is not None:
         watch = previewed(folder / "previews", preview_every, paintings)
     run = AnyRun(
