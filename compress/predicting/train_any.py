@@ -71,8 +71,7 @@ def train_any(
         init: A student's bundle that the trunk starts from, and has the shape of.
         vgg: See `nstc.models.vgg.load_vgg`.
         preview_every: Steps between previews, which go to `OUTPUT.training/previews`.
-        resume: Continue from the checkpoint of a run with the same settings.
-        progress: Receives progress updates.
+        resume, progress: As `nstc.distill` has them.
 
     Raises:
         OptionError: there are not two paintings, or one has no style; `init` is not a student that
@@ -88,6 +87,7 @@ def train_any(
     trunk = require_qat_student(student_of(start, recipe.distillation, progress))
     refuse_unshareable(trunk, start)
     features = load_vgg(vgg)
+    identity = {"vgg": vgg, "init": start.identity, "time": recipe.time}
     watch: Watch = unwatched
     if preview_every is not None:
         watch = previewed(folder / "previews", preview_every, paintings)
@@ -100,12 +100,7 @@ def train_any(
         folder=folder,
         resume=resume,
         progress=progress,
-        settings={
-            "vgg": vgg,
-            "init": start.identity,
-            "paintings": paintings.list_sha256(),
-            "time": recipe.time,
-        },
+        settings={**identity, "paintings": paintings.list_sha256()},
         squares=squares,
         time=_time_plan(recipe, folder, resume=resume, started=started),
         watch=watch,

@@ -87,9 +87,9 @@ class TestStylize:
         done = nstc(*asked, for_any.path, "--style", "missing.png")
         assert (done.code, "missing.png" in done.error) == (10, True)
         done = nstc(*asked, for_any.path, "--blend", "a=1,b=1")
-        assert done.code == 1
+        assert done.code == 3
         assert "this bundle is for any painting: give one, by --style" in done.error
         done = nstc(*asked, shared_pack.bundle.path, "--style", photo)
-        assert done.code == 1
+        assert done.code == 3
         assert "has no style" in done.error
         assert not (tmp_path / "out.png").exists()

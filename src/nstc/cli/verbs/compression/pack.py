@@ -80,11 +80,13 @@ def train_any(
     nstc stylize --style PAINTING then runs at once, for paintings that it has not seen too.
     """
     import nstc
+    from nstc.compress.learning.logs import refuse_preview_interval
     from nstc.compress.learning.loop import note_what_is_resumed
     from nstc.compress.learning.photo_sets import photos_of
     from nstc.core.photos import photos_in
 
     settings = with_steps_or_time(load_recipe(recipe).train_any, given)
+    refuse_preview_interval(preview_every)  # before any folder is looked through
     with Bar() as bar:
         if resume:
             note_what_is_resumed(output, bar)
