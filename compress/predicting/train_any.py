@@ -71,7 +71,8 @@ def train_any(
         init: A student's bundle that the trunk starts from, and has the shape of.
         vgg: See `nstc.models.vgg.load_vgg`.
         preview_every: Steps between previews, which go to `OUTPUT.training/previews`.
-        resume, progress: As `nstc.distill` has them.
+        resume: Continue from the checkpoint of a run with the same settings.
+        progress: Receives progress updates.
 
     Raises:
         OptionError: there are not two paintings, or one has no style; `init` is not a student that
