@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from nstc.core import bundle as bundles
 from nstc.core import unusable_models, zoo
@@ -42,6 +43,8 @@ from nstc.runtime.packs.any_painting import (
 from nstc.runtime.packs.blending import Blend
 from nstc.runtime.packs.style_pack import STYLES_FILE, is_pack, open_pack
 from nstc.runtime.session import BACKENDS, Session, open_session, refuse_unsafe
+
+_PAINTING: Final = (96, 128)  # height and width of what a style is predicted of
 
 
 def verify(model: str | Path, *, trust: bool = False) -> Verification:
@@ -99,7 +102,7 @@ def _predicted(bundle: Bundle) -> FileFinding:
     """Whether what is predicted of a painting can be put into the graphs, and paints."""
     try:
         opened = open_for_any(bundle)
-        with opened.as_bundle(painting_of(check_picture(CHECK_SEED, *CHECK_SIZE)), "check") as made:
+        with opened.as_bundle(painting_of(check_picture(CHECK_SEED, *_PAINTING)), "check") as made:
             session = open_session(made)
             refuse_one_colour(session.run(check_picture(CHECK_SEED, *CHECK_SIZE)), session.path)
     except NstcError as error:
