@@ -97,10 +97,12 @@ class TestPlan:
             (7, 1)
         }
 
-    @pytest.mark.parametrize("name", ["architectures", "ablation"])
-    def test_the_plans_that_ship_can_be_run(self, name: str) -> None:
+    @pytest.mark.parametrize(
+        ("name", "variants"), [("architectures", 9), ("ablation", 10), ("two-scales", 5)]
+    )
+    def test_the_plans_that_ship_can_be_run(self, name: str, variants: int) -> None:
         plan = load_plan(PLANS / f"{name}.toml")
-        assert len(plan.variants) >= 9
+        assert len(plan.variants) == variants
         for variant in plan.variants:
             recipe = variant.recipe.distill
             shape = ("width", "blocks", "inner", "scale", "norm", "head")
