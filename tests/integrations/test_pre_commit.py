@@ -11,7 +11,9 @@ import pytest
 import yaml
 from whole_copies import whole_copy
 
+from nstc.cli import main
 from nstc.cli.app import VERBS
+from nstc.core.bundle import open_bundle
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -26,6 +28,23 @@ def test_the_hook_names_a_verb_and_gets_every_file() -> None:
     assert HOOK["language"] == "python"
     assert not {"files", "exclude", "pass_filenames"} & HOOK.keys()  # bundles hold any names
     assert HOOK["require_serial"]
+    assert (HOOK["types"], HOOK["types_or"]) == ([], ["file", "symlink"])
+
+
+@pytest.mark.parametrize("option", ["--help", "--record", "--trust", "--json"])
+def test_a_file_that_is_called_like_an_option_is_a_file(
+    option, make_bundle, tmp_path, monkeypatch, capsys
+) -> None:
+    bundle = make_bundle(tmp_path / "mine")
+    (tmp_path / option).write_text("mine")
+    monkeypatch.chdir(tmp_path)
+    arguments = [*HOOK["entry"].split(), *HOOK["args"], option, "mine/model.onnx"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 21  # of a bundle without check vectors, which none were written for
+    assert capsys.readouterr().out.startswith("mine: ")
+    assert open_bundle(bundle.path).manifest == bundle.manifest
 
 
 @pytest.fixture(scope="module")
