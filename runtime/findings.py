@@ -1,6 +1,6 @@
 """What was found of a bundle's files, one by one."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from nstc.core.errors import NstcError
@@ -19,6 +19,11 @@ class FileFinding:
     detail: str  # in words: what was found, or why it was not checked
     error: NstcError | None = None  # why the bundle does not pass for it; `detail` is its text
 
+    def renamed(self, written: str, shown: str) -> "FileFinding":
+        """As it is, with another text in place of a path."""
+        error = self.error and type(self.error)(str(self.error).replace(written, shown))
+        return replace(self, detail=self.detail.replace(written, shown), error=error)
+
 
 @dataclass(frozen=True)
 class Verification:
@@ -33,6 +38,11 @@ class Verification:
         """What is wrong with it, and behind that what should have been checked and was not."""
         found = sorted(self.findings, key=lambda own: own.state == "not checked")
         return tuple(own.error for own in found if own.error is not None)
+
+    def shown_as(self, shown: str) -> "Verification":
+        """As it is, with another text in place of the model's path."""
+        findings = tuple(found.renamed(self.model, shown) for found in self.findings)
+        return replace(self, model=shown, findings=findings)
 
     @property
     def summary(self) -> str:

@@ -134,15 +134,8 @@ def _styles(bundle: Bundle, vectors: Mapping[str, CheckVector]) -> Iterator[File
                 yield failed(f"{style.name}: {artifact_file(name)}", "picture", lacking)
             for found in _of_artifacts(made, sorted(own), own, trust=False):
                 shown = pack.shown(Blend.of(style.name))
-                yield _of_style(found, style.name, str(made.path), shown)
-
-
-def _of_style(found: FileFinding, style: str, written: str, shown: str) -> FileFinding:
-    """A finding of a style's file, with the pack and the style in place of where it was written."""
-    file = f"{style}: {found.file}"
-    detail, error = found.detail.replace(written, shown), found.error
-    error = None if error is None else type(error)(str(error).replace(written, shown))
-    return replace(found, file=file, detail=detail, error=error)
+                file = f"{style.name}: {found.file}"
+                yield replace(found.renamed(str(made.path), shown), file=file)
 
 
 def record(model: str | Path, *, trust: bool = False) -> tuple[str, ...]:

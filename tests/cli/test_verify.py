@@ -4,6 +4,7 @@ import json
 import shutil
 
 import numpy as np
+import pytest
 
 from nstc.core.bundle import open_bundle
 from nstc.core.files import sha256_of
@@ -185,16 +186,50 @@ def test_changed_files_of_no_bundle_are_left_out(nstc, tmp_path) -> None:
     page = tmp_path / "page"
     page.mkdir()
     (page / "manifest.json").write_text('{"name": "a web page", "display": "standalone"}')
-    assert nstc("verify", "--changed-files", page / "manifest.json", tmp_path / "a.py").code == 0
+    (page / "lora.safetensors").write_bytes(b"theirs")
+    (page / "model.json").write_text("{}")
+    done = nstc("verify", "--changed-files", page / "manifest.json", page, tmp_path / "a.py")
+    assert (done.code, done.out) == (0, "no bundle holds one of these files\n")
     assert json.loads(nstc("verify", "--changed-files", tmp_path / "a.py", "--json").out) == []
 
 
-def test_changed_files_find_bundles_whose_manifest_is_damaged(nstc, bundle) -> None:
+def test_a_changed_folder_that_is_a_bundle_is_checked(nstc, bundle, monkeypatch) -> None:
+    monkeypatch.chdir(bundle.path.parent)
+    done = nstc("verify", "--changed-files", "negative", "negative/model.onnx")
+    assert done.code == 21
+    assert done.out.count("negative: ") == 1
+    assert done.error.startswith("nstc: negative/model.")
+    monkeypatch.chdir(bundle.path)
+    assert nstc("verify", "--changed-files", ".").code == 21
+
+
+@pytest.mark.parametrize("name", ["hf:owner/name@main", "zoo:udnie", "https:/host/b.zip"])
+def test_changed_files_are_of_folders_whatever_these_are_called(
+    nstc, make_bundle, tmp_path, monkeypatch, name
+) -> None:
+    make_bundle(tmp_path / name)
+    (tmp_path / name / "model.onnx").write_bytes(b"other")
+    monkeypatch.chdir(tmp_path)
+    for files in (("--changed-files", f"{name}/model.onnx"), (f"./{name}",)):
+        done = nstc("verify", *files)
+        assert done.code == 21
+        assert f"{name}/model.onnx is damaged" in done.error
+
+
+@pytest.mark.parametrize("beside", ["weights.safetensors", "model.onnx", None])
+def test_changed_files_find_bundles_whose_manifest_is_damaged(nstc, bundle, beside) -> None:
+    for path in bundle.path.iterdir():
+        if path.name not in ("manifest.json", beside):
+            path.unlink()
     manifest = bundle.path / "manifest.json"
-    for text in (manifest.read_text()[:300], ""):  # its weights say whose it is
+    whole = manifest.read_text()
+    damaged = [whole[:300], "", "\0" * 900, '{"schema_version": 1}', *(["{}", "[]"] * bool(beside))]
+    for text in damaged:
         manifest.write_text(text)
-        assert nstc("verify", "--changed-files", manifest).code == 21
-    manifest.write_text('{"schema_version": 1}')
-    for weights in bundle.path.glob("*.safetensors"):
-        weights.unlink()
+        assert nstc("verify", "--changed-files", manifest).code == 21, text[:30]
+    with manifest.open("wb") as stream:
+        stream.truncate(80_000_000)
+    assert nstc("verify", "--changed-files", manifest).code == 21
+    manifest.unlink()
+    manifest.symlink_to("nothing")
     assert nstc("verify", "--changed-files", manifest).code == 21

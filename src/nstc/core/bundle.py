@@ -201,22 +201,26 @@ def is_bundle(model: str | Path) -> bool:
 
 
 def bundles_with(paths: Iterable[Path]) -> list[Path]:
-    """The folders that directly hold one of these files and are bundles, once each, in order.
+    """The bundles among these paths, and those that directly hold one of them, once each, in order.
 
-    Other tools have a manifest.json too. A bundle's is known by its schema version, or by weights
-    beside it where it is damaged.
+    Absolute, lest a folder's own name is taken for a model's. Other tools have a manifest.json too:
+    one that is an object without a schema version is theirs; one that can't be read may be ours.
     """
-    folders = dict.fromkeys(path.parent for path in paths)
-    return [folder for folder in folders if is_bundle(folder) and _is_of_nstc(folder)]
+    folders = (path if is_bundle(path) else path.parent for path in map(Path.absolute, paths))
+    return [own for own in dict.fromkeys(folders) if is_bundle(own) and _is_of_nstc(own)]
 
 
 def _is_of_nstc(folder: Path) -> bool:
-    if any(folder.glob("*.safetensors")):
-        return True
     try:
-        return b'"schema_version"' in decoding.read_file(folder / MANIFEST_FILE)
+        content = decoding.parse_json(decoding.read_file(folder / MANIFEST_FILE), lenient=True)
     except (OSError, decoding.DecodingError):
-        return False
+        return True
+    if content and isinstance(content, dict):
+        return "schema_version" in content
+    return any(
+        path.name in (WEIGHTS_FILE, QUANTIZATION_FILE) or path.name.startswith(_ARTIFACT_PREFIX)
+        for path in folder.iterdir()
+    )
 
 
 def refuse_name_of_file(target: Path) -> None:

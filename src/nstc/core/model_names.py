@@ -47,7 +47,10 @@ def local_path(model: str | Path) -> Path:
     """
     text = str(model)
     door = next((door for start, door in _DOORS.items() if text.startswith(start)), None)
-    return Path(model) if door is None else door(text)
+    if door is not None:
+        return door(text)
+    path = Path(model)
+    return path.absolute() if is_name(path) else path  # ./hf:mine is a folder, which Path shortens
 
 
 def is_name(model: str | Path) -> bool:

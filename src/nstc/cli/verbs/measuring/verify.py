@@ -22,7 +22,7 @@ def verify(
     changed_files: bool = options.flag(
         False,
         "Take files instead of bundles, and check each bundle whose folder has one of them, as a "
-        "pre-commit hook needs. Other files are left out.",
+        "pre-commit hook needs. Other files are left out. A folder that is a bundle is checked.",
     ),
     json_output: bool = options.flag(False, "Print the findings as JSON.", "--json"),
 ) -> None:
@@ -32,12 +32,16 @@ def verify(
     from nstc.runtime.verification import verify as run
 
     if changed_files:
-        models = [str(folder) for folder in bundles_with(Path(own) for own in models)]
+        models = list(map(str, bundles_with(map(Path, models))))
+        if not models and not json_output:
+            output.say("no bundle holds one of these files")
     checked = []
     for model in models:
         if record:
             record_vectors(model, trust=trust)
         found = run(model, trust=trust)
+        if changed_files:
+            found = found.shown_as(_from_here(model))
         checked.append(found)
         if not json_output:
             output.say(f"{found.model}: {found.summary}")
@@ -48,3 +52,9 @@ def verify(
     if errors := [error for found in checked for error in found.errors]:
         more = f" ({len(errors) - 1} more above)" if len(errors) > 1 else ""
         raise type(errors[0])(f"{errors[0]}{more}")
+
+
+def _from_here(folder: str) -> str:
+    """An absolute path as seen from the folder where nstc runs, if it lies there."""
+    path, here = Path(folder), Path.cwd()
+    return str(path.relative_to(here)) if here in path.parents else folder
