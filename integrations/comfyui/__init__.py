@@ -3,6 +3,7 @@
 An image of ComfyUI is a tensor (batch, height, width, channels) of floats from 0 to 1.
 """
 
+import re
 from functools import lru_cache
 from typing import Any, Final
 
@@ -19,6 +20,8 @@ from nstc.runtime.control import STRENGTHS
 from nstc.runtime.packs.blending import Blend
 
 _CHANNELS: Final = (3, 4)  # RGB, and with alpha
+# How Windows' paths to other machines begin, in each spelling that it takes.
+_OF_OTHER_MACHINES: Final = re.compile(r"[/\\]{2}|[/\\]\?\?")
 _MOST_OPEN: Final = 4  # models, each of which has a network in memory
 
 
@@ -70,8 +73,15 @@ class NstcStylize:
         }
 
     @classmethod
-    def IS_CHANGED(cls, model: str, bundle: str = "", **_inputs: Any) -> str:  # noqa: N802
-        """Another value once the bundle was replaced, for which ComfyUI stylises anew."""
+    def IS_CHANGED(  # noqa: N802
+        cls, model: str | None, bundle: str | None = "", **_inputs: Any
+    ) -> str | float:
+        """Another value once the bundle was replaced, for which ComfyUI stylises anew.
+
+        NaN, which equals nothing, where another node gives the input: it is None here.
+        """
+        if bundle is None or (model is None and not bundle.strip()):
+            return float("nan")
         return _seal(_chosen(model, bundle))
 
     def stylize(
@@ -109,10 +119,11 @@ class NstcStylize:
         return (stylised,)
 
 
-def _chosen(model: str, bundle: str) -> str:
+def _chosen(model: str | None, bundle: str) -> str:
     """The folder that was typed, else the included model; `OptionError` for an address."""
-    chosen = bundle.strip() or model
-    if is_name(chosen) and not chosen.startswith(PREFIX):
+    chosen = bundle.strip() or model or ""
+    is_address = is_name(chosen) and not chosen.startswith(PREFIX)
+    if is_address or _OF_OTHER_MACHINES.match(chosen):
         raise OptionError(
             f"bundle is {chosen:.80}: expected a folder of this machine, so that workflows made by "
             "others lead to no address."

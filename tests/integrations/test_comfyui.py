@@ -143,6 +143,10 @@ def test_what_is_no_image(run, shape) -> None:
         ({"model": "zoo:udnia"}, BundleError, "no zoo:udnia in the zoo.*Did you mean zoo:udnie"),
         ({"bundle": "hf:owner/name"}, OptionError, "hf:owner/name: expected a folder"),
         ({"bundle": "https://host/b.zip#sha256=0"}, OptionError, "expected a folder"),
+        ({"bundle": r"\\host\share"}, OptionError, r"\\host\\share: expected a folder of this"),
+        ({"bundle": " //host/share"}, OptionError, "//host/share: expected a folder of this"),
+        ({"bundle": r"/\host\share"}, OptionError, "expected a folder of this machine"),
+        ({"bundle": r"\??\UNC\host\share"}, OptionError, "expected a folder of this machine"),
         ({"strength": 4.0}, OptionError, "strength is 4: expected from -1 to 3"),
         ({"tile": 32}, OptionError, "tile is 32: expected from 64"),
         ({"style": "night"}, OptionError, "zoo:udnie is not a pack"),
@@ -166,6 +170,15 @@ def test_a_bundle_that_was_replaced_is_opened_anew(run, loaded, make_bundle, tmp
     whole_copy("zoo:udnie/fast", path)
     assert node.IS_CHANGED(image=None, strength=1.0, **given) != before
     assert (bytes_of(run(batch_of(pixels), **given)) != negative).any()
+
+
+def test_inputs_that_other_nodes_give_are_unknown_before_they_run(loaded, bundle: Bundle) -> None:
+    [node] = loaded.NODE_CLASS_MAPPINGS.values()
+    for linked in ({"model": None}, {"model": None, "bundle": " "}, {"model": "", "bundle": None}):
+        assert np.isnan(node.IS_CHANGED(image=None, **linked))
+    typed = str(bundle.path)
+    known = node.IS_CHANGED(image=None, model=None, bundle=typed)
+    assert known == node.IS_CHANGED(image=None, model="zoo:udnie", bundle=typed)
 
 
 def test_the_registry_finds_what_it_asks_for() -> None:
