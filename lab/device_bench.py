@@ -116,7 +116,7 @@ def tiling_rows(model: str) -> Iterator[DeviceRow]:
     whole = open_session(model)
     contract = open_bundle(model).manifest.contract
     tiling = tiling_of(LARGE[1], LARGE[0], CORE, contract)
-    plan = TilingPlan(tiling=tiling, peak_bytes=sys.maxsize)
+    plan = TilingPlan(tiling=tiling, peak_bytes=None)
     for path in sample_photos().take(LARGE_PHOTOS).paths:
         rgb = _enlarged(path)
         expected = whole.run(rgb)

@@ -74,7 +74,7 @@ def _main(photo: str, target: str, model: str, limit_bytes: str, threads: str) -
     if outcome.error is not None:
         raise outcome.error
     plan = None if stylizer.bounded is None else stylizer.bounded.last_plan
-    if plan is None:
+    if plan is None or plan.peak_bytes is None:
         raise RuntimeError("a stylizer with a limit made no plan")
     done = WithinLimit(
         height=outcome.height,

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
+from numbers import Integral
 from pathlib import Path
 from typing import Final
 
@@ -170,7 +171,7 @@ class TilingPlan:
     """How a picture will be stylised."""
 
     tiling: Tiling  # its tiles; one if it is stylised in one piece
-    peak_bytes: int  # the most that the process is expected to hold
+    peak_bytes: int | None  # the most that the process is expected to hold; None if not predicted
 
     @property
     def size(self) -> tuple[int, int]:
@@ -344,11 +345,12 @@ class TiledStylizer(BoundedStylizer):
         *,
         approximate: bool = False,
     ) -> None:
-        if not LEAST_TILE <= side <= MOST_TILE:
+        if not isinstance(side, Integral) or not LEAST_TILE <= side <= MOST_TILE:
             raise errors.OptionError(
-                f"tile is {side}: expected from {LEAST_TILE} to {MOST_TILE} pixels."
+                f"tile is {side!r:.40}: expected from {LEAST_TILE} to {MOST_TILE} pixels, a whole "
+                "number."
             )
-        unmeasured = Work(held_bytes=0, bytes_per_pixel=0)
+        unmeasured = Work(held_bytes=0, bytes_per_pixel=0)  # measuring is of a limit alone
         super().__init__(
             session,
             contract,
@@ -359,18 +361,22 @@ class TiledStylizer(BoundedStylizer):
         if not self.cuts:
             raise errors.OptionError(
                 f"tile is {side}, and {session.path} looks at the whole picture, so that tiles "
-                "would differ from it: use an int8 student, or leave the tiles out."
+                "would differ from it: use an int8 student, leave the tiles out, or allow such "
+                "tiles by approximate_tiles=True."
             )
         self._side = side
 
     def plan(
-        self, height: int, width: int, cost: PictureCost, control: Control = PLAIN
+        self,
+        height: int,
+        width: int,
+        cost: PictureCost,  # noqa: ARG002
+        control: Control = PLAIN,
     ) -> TilingPlan:
-        """Tiles of the side, of whatever cost."""
+        """Tiles of the side, of whatever cost, which is not predicted."""
         network = sizes_of(height, width, control).network
         tiling = tiling_of(*network, (self._side, self._side), self._contract)
-        peak = self._work.peak_bytes(tiling, scaled_cost(cost, height, width, control))
-        self.last_plan = TilingPlan(tiling=tiling, peak_bytes=peak)
+        self.last_plan = TilingPlan(tiling=tiling, peak_bytes=None)
         return self.last_plan
 
 

@@ -115,10 +115,15 @@ class Stylizer:
             self._model = self._given.path.absolute()
         self._artifact = artifact_of(precision, artifact)
         self._tiles = (tile or max_ram_bytes) if approximate_tiles else None
-        if tile is not None and (max_ram_bytes is not None or provider.lower() != onnx_session.CPU):
+        if tile is not None and provider.lower() != onnx_session.CPU:
             raise OptionError(
-                f"tile is {tile}: tiles of one side are of the provider cpu without a limit of "
-                "memory. Leave out one of the two."
+                f"tile is {tile} and provider is {provider}: tiles are of the provider cpu. Leave "
+                "out one of the two."
+            )
+        if tile is not None and max_ram_bytes is not None:
+            raise OptionError(
+                f"tile is {tile} and max_ram_bytes is {max_ram_bytes}: tiles of one side keep to "
+                "no limit. Leave out one of the two."
             )
         if max_ram_bytes is not None and provider.lower() != onnx_session.CPU:
             raise OptionError(

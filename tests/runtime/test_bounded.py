@@ -389,10 +389,11 @@ def test_tiles_of_a_side_equal_the_whole_to_the_bit(tiles_bundle: Bundle, option
     assert cut.bounded is not None
     assert cut.bounded.last_plan is not None
     assert cut.bounded.last_plan.tiling.count > 1
+    assert cut.bounded.last_plan.peak_bytes is None  # nothing was measured
 
 
 def test_approximate_tiles_of_a_side_are_asked_for(tiles_bundle: Bundle) -> None:
-    with pytest.raises(OptionError, match=r"tile is 64, .* looks at the whole picture"):
+    with pytest.raises(OptionError, match=r"tile is 64, .* whole picture.*approximate_tiles=True"):
         Stylizer(tiles_bundle, precision="float", tile=64, threads=1)
     cut = Stylizer(tiles_bundle, precision="float", tile=64, approximate_tiles=True, threads=1)
     assert cut(sample_picture(100, 130)).shape == (100, 130, 3)
@@ -403,8 +404,10 @@ def test_approximate_tiles_of_a_side_are_asked_for(tiles_bundle: Bundle) -> None
     [
         ({"tile": 63}, "tile is 63: expected from 64 to 8192 pixels"),
         ({"tile": 8193}, "tile is 8193: expected"),
-        ({"tile": 64, "max_ram_bytes": 10**9}, "without a limit of memory"),
-        ({"tile": 64, "provider": "cuda"}, "of the provider cpu"),
+        ({"tile": 64.5}, "tile is 64.5: expected .*, a whole number"),
+        ({"tile": "512"}, "tile is '512': expected .*, a whole number"),
+        ({"tile": 64, "max_ram_bytes": 10**9}, "tile is 64 and max_ram_bytes is 1000000000: tiles"),
+        ({"tile": 64, "provider": "cuda"}, "tile is 64 and provider is cuda: tiles"),
     ],
 )
 def test_sides_of_tiles_that_are_refused(tiles_bundle: Bundle, options, message: str) -> None:
