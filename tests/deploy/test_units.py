@@ -1,11 +1,15 @@
 """The systemd unit of a camera: what it may do, and the very line that it runs."""
 
+import contextlib
 import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import av
@@ -39,7 +43,9 @@ def test_it_waits_for_a_camera_that_is_unplugged_for_however_long() -> None:
     assert values_of("StartLimitIntervalSec") == ["0"]
 
 
-def test_its_line_records_a_camera_and_keeps_it_when_it_is_asked_to_end(tmp_path: Path) -> None:
+@contextlib.contextmanager
+def started(folder: Path, seconds: int) -> Iterator[subprocess.Popen[str]]:
+    """The unit's line at work in a folder: frames of noise, which fill a file soon."""
     environment = dict(
         pair.split("=", 1) for value in values_of("Environment") for pair in value.split()
     )
@@ -47,26 +53,51 @@ def test_its_line_records_a_camera_and_keeps_it_when_it_is_asked_to_end(tmp_path
     shell, flag, script = shlex.split(line.replace("$$", "$").replace("%%", "%"))
     own = {
         "NSTC": str(Path(sys.executable).with_name("nstc")),
-        "CAMERA": "lavfi:testsrc2=size=64x48:rate=10",
+        "CAMERA": "lavfi:testsrc2=size=64x48:rate=10,noise=alls=100:allf=t",
         "SIZE": "64",
-        "SECONDS_EACH": "1",
-        "STATE_DIRECTORY": str(tmp_path),
-        "NSTC_CACHE": str(tmp_path / "cache"),
+        "SECONDS_EACH": str(seconds),
+        "STATE_DIRECTORY": str(folder),
+        "NSTC_CACHE": str(folder / "cache"),
     }
     assert own.keys() - environment.keys() == {"STATE_DIRECTORY"}  # which systemd sets
-    done = subprocess.run(
+    with subprocess.Popen(
         [shell, flag, script],
         env={"PATH": os.environ["PATH"], **environment, **own},
-        capture_output=True,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    [made] = tmp_path.glob("*.mkv")
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def frames_below(folder: Path) -> int:
+    """How many are in the one recording."""
+    [made] = folder.glob("*.mkv")
     assert re.fullmatch(r"\d{4}-\d\d-\d\d-\d{6}\.mkv", made.name)
     with av.open(str(made)) as video:
-        frames = sum(1 for _ in video.decode(video=0))
-    assert 1 <= frames <= 11
+        return sum(1 for _ in video.decode(video=0))
+
+
+def test_its_line_records_a_camera(tmp_path: Path) -> None:
+    with started(tmp_path, seconds=1) as process:
+        _, told = process.communicate(timeout=120)
+    assert process.returncode == 0, told
+    assert 1 <= frames_below(tmp_path) <= 11
+
+
+def test_its_line_keeps_the_recording_when_it_is_asked_to_end(tmp_path: Path) -> None:
+    with started(tmp_path, seconds=24 * 3600) as process:
+        ends = time.monotonic() + 120
+        while not any(draft.stat().st_size for draft in tmp_path.glob(".*.mkv")):
+            assert process.poll() is None, process.communicate()[1]
+            assert time.monotonic() < ends
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        _, told = process.communicate(timeout=120)
+    assert process.returncode in (0, *map(int, values_of("SuccessExitStatus"))), told
+    assert frames_below(tmp_path) > 11
 
 
 @pytest.mark.integrations
