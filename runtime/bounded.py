@@ -9,12 +9,12 @@ run on a few small pictures and what it took is measured.
 """
 
 import math
+import operator
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
-from numbers import Integral
 from pathlib import Path
 from typing import Final
 
@@ -345,7 +345,11 @@ class TiledStylizer(BoundedStylizer):
         *,
         approximate: bool = False,
     ) -> None:
-        if not isinstance(side, Integral) or not LEAST_TILE <= side <= MOST_TILE:
+        try:
+            whole = operator.index(side)
+        except TypeError:
+            whole = 0
+        if not LEAST_TILE <= whole <= MOST_TILE:
             raise errors.OptionError(
                 f"tile is {side!r:.40}: expected from {LEAST_TILE} to {MOST_TILE} pixels, a whole "
                 "number."
