@@ -217,10 +217,8 @@ def _is_of_nstc(folder: Path) -> bool:
         return True
     if content and isinstance(content, dict):
         return "schema_version" in content
-    return any(
-        path.name in (WEIGHTS_FILE, QUANTIZATION_FILE) or path.name.startswith(_ARTIFACT_PREFIX)
-        for path in folder.iterdir()
-    )
+    own = (WEIGHTS_FILE, QUANTIZATION_FILE, f"{_ARTIFACT_PREFIX}*")
+    return any(path for pattern in own for path in folder.glob(pattern))
 
 
 def refuse_name_of_file(target: Path) -> None:
