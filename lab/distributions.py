@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from nstc.core import VERSION
-from nstc.core.distributions import MODELS, is_of_models
+from nstc.core.distributions import MODELS, STAMP, is_of_models
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 MOST_BYTES: Final = 3_000_000
@@ -77,6 +77,7 @@ def staged(folder: Path, address: str | None = None) -> None:
     _copy(ROOT / "LICENSE", models / "LICENSE")
     _copy(ROOT / "src/nstc/core/samples/LICENSES.md", models / "nstc/core/samples/LICENSES.md")
     _replace(models / "pyproject.toml", _NO_VERSION, VERSION)
+    (models / "nstc" / STAMP).write_text(f"{VERSION}\n", encoding="utf-8")
     project = device / "pyproject.toml"
     _replace(project, _VGG_LICENCE, "", times=1)
     _replace(project, _COMPRESS, f'{_COMPRESS}    "{MODELS}=={VERSION}",\n', times=1)

@@ -135,19 +135,25 @@ def load_vgg(source: str = "shipped") -> VggFeatures:
             (`features.N.weight`, up to relu4_3 at least) and input normalisation.
 
     Raises:
-        CorruptBundleError: the shipped file is not the one this version was made with.
+        CorruptBundleError: the shipped file is missing, or not the one this version has.
         CheckpointError: the weights are not those of VGG-16 or VGG-19.
         OptionError: `source` names nothing that exists.
-        MissingExtraError: the shipped file comes with nstc-models, which is not installed.
+        MissingExtraError: the shipped file comes with nstc-models, which is not installed in
+            this version.
     """
     if source == "shipped":
+        if not distributions.has_models():
+            raise distributions.missing_models("the VGG-16 that judges pictures")
         try:
             content = (resources.files("nstc.models") / "data" / SHIPPED_FILE).read_bytes()
         except FileNotFoundError as error:
-            raise distributions.missing_models("the VGG-16 that judges pictures") from error
+            raise errors.CorruptBundleError(
+                f"{SHIPPED_FILE} is missing: {distributions.repair(SHIPPED_FILE)}"
+            ) from error
         if hashlib.sha256(content).hexdigest() != SHIPPED_SHA256:
             raise errors.CorruptBundleError(
-                f"{SHIPPED_FILE} differs from the file nstc was released with: install nstc again."
+                f"{SHIPPED_FILE} differs from the file nstc was released with: "
+                f"{distributions.repair(SHIPPED_FILE)}"
             )
         return _with_weights(load(content), _OXFORD_NORMALISATION)
     if source in _TORCHVISION:

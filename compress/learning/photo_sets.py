@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from nstc.core import errors, files
 from nstc.core.drafts import draft_folder, put_in_place
-from nstc.core.photos import PhotoSet, photos_in, sample_photos
+from nstc.core.photos import PhotoSet, photos_in
 
 
 class DataSet(NamedTuple):
@@ -36,7 +36,7 @@ def photos_of(names: Sequence[Path]) -> PhotoSet:
     downloaded; `OutputError` if the cache can't be written.
     """
     if not names:
-        return sample_photos()
+        return photos_in(())
     sets = [_set_of(name) for name in names]
     return PhotoSet(
         tuple(path for photos in sets for path in photos),

@@ -384,7 +384,7 @@ class TestSharedStatistics:
 
     def test_no_other_file_is_looked_for_there(self, included) -> None:
         (included.path / WEIGHTS_FILE).rename(included.path.with_name(WEIGHTS_FILE))
-        with pytest.raises(CorruptBundleError, match=r"zoo:wave is missing.*copy it again\.$"):
+        with pytest.raises(CorruptBundleError, match=r"zoo:wave is missing.*install nstc again"):
             open_bundle("zoo:wave")
 
 

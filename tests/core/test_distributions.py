@@ -1,15 +1,16 @@
 """What an install without nstc-models can do, and what it says of the rest."""
 
+from importlib import resources
 from pathlib import PurePosixPath
 
 import numpy as np
 import pytest
 from device_zoo import LINE, device
 
-from nstc.core import photos, zoo
-from nstc.core.bundle import open_bundle
-from nstc.core.distributions import DEVICE_PHOTOS, is_of_models
-from nstc.core.errors import CorruptBundleError, MissingExtraError
+from nstc.core import VERSION, distributions, photos, zoo
+from nstc.core.bundle import Bundle, open_bundle, read_manifest
+from nstc.core.distributions import DEVICE_PHOTOS, STAMP, is_of_models
+from nstc.core.errors import CorruptBundleError, MissingExtraError, PhotosError
 from nstc.core.photos import installed_samples, photos_in, sample_photos
 from nstc.runtime.stylizer import Stylizer
 from nstc.runtime.verification import verify
@@ -96,5 +97,57 @@ def test_nothing_is_missing_in_a_checkout() -> None:
 def test_the_samples_are_all_or_an_error(device, monkeypatch) -> None:
     """Whoever measures on a part of them would not know it."""
     monkeypatch.setattr(photos, "sample_photos", sample_photos.__wrapped__)
-    with pytest.raises(MissingExtraError, match="a part of the sample photographs comes with"):
+    told = r"^7 of the 12 sample photographs come with nstc-models.*or give --photos FOLDER$"
+    with pytest.raises(MissingExtraError, match=told):
         photos_in([])
+
+
+def test_a_sample_that_is_missing_is_no_smaller_set(monkeypatch) -> None:
+    monkeypatch.setattr(photos, "installed_samples", lambda: installed_samples()[1:])
+    with pytest.raises(PhotosError, match="11 of the 12 sample photographs are here: install nstc"):
+        sample_photos.__wrapped__()
+
+
+@pytest.fixture
+def of_version(tmp_path, monkeypatch):
+    """Puts nstc-models there in a version, or as a checkout has it (None)."""
+
+    def put(version: str | None) -> None:
+        (tmp_path / "data").mkdir()
+        if version is not None:
+            (tmp_path / STAMP.relative_to("models")).write_text(f"{version}\n")
+        monkeypatch.setattr(resources, "files", lambda _package: tmp_path)
+
+    return put
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"), [(VERSION, True), (None, True), ("0.0.9", False), ("", False)]
+)
+def test_the_files_of_another_version_are_none(of_version, version, expected) -> None:
+    of_version(version)
+    assert distributions.has_models() is expected
+
+
+def test_an_older_nstc_models_is_named(device, monkeypatch) -> None:
+    monkeypatch.setattr(distributions, "models_version", lambda: "0.0.9")
+    monkeypatch.setattr(photos, "sample_photos", sample_photos.__wrapped__)
+    told = rf"version '0\.0\.9' of it is installed, where {VERSION} is needed: run  pip install"
+    for ask in (
+        lambda: open_bundle("zoo:udnie/teacher"),
+        lambda: open_bundle("zoo:udnie").file("model.onnx"),
+        sample_photos.__wrapped__,
+    ):
+        with pytest.raises(MissingExtraError, match=told):
+            ask()
+
+
+def test_a_damaged_file_says_which_of_the_two_replaces_it(device, of_version, monkeypatch) -> None:
+    monkeypatch.setattr(distributions, "models_version", lambda: VERSION)
+    (device / "udnie" / "student" / "model.int8.onnx").write_bytes(b"")
+    of_version(VERSION)
+    student = Bundle(device / "udnie" / "student", read_manifest("zoo:udnie"))
+    for name, package in (("model.int8.onnx", "nstc"), ("weights.safetensors", "nstc-models")):
+        line = rf'run  pip install --force-reinstall --no-deps "{package}=={VERSION}"'
+        with pytest.raises(CorruptBundleError, match=f"{line}$"):
+            student.file(name)

@@ -6,6 +6,7 @@ import pytest
 from lab.distributions import ROOT, staged
 
 from nstc.core import VERSION
+from nstc.core.distributions import STAMP
 
 ADDRESS = "https://github.com/us/nstc"
 
@@ -31,6 +32,8 @@ def test_what_trains_needs_the_models_of_the_same_version_once_released(sources)
     assert {**released, "compress": here["compress"]} == here
     models = project_of(sources / "nstc-models")
     assert (models["version"], models["dependencies"]) == (VERSION, [f"nstc=={VERSION}"])
+    assert (sources / "nstc-models" / "nstc" / STAMP).read_text() == f"{VERSION}\n"
+    assert not (sources / "nstc" / STAMP).exists()
 
 
 @pytest.mark.parametrize("name", ["nstc", "nstc-models"])

@@ -8,8 +8,13 @@ import torchvision.models as torchvision_models
 from safetensors.torch import load_file, save_file
 from torchvision.models import vgg as torchvision_vgg
 
-from nstc.core.errors import CheckpointError, CorruptBundleError, OptionError
-from nstc.models import vgg as vgg_module
+from nstc.core import VERSION
+from nstc.core.errors import (
+    CheckpointError,
+    CorruptBundleError,
+    MissingExtraError,
+    OptionError,
+)
 from nstc.models.losses import STYLE_LAYERS
 from nstc.models.vgg import SHIPPED_FILE, load_vgg
 
@@ -123,13 +128,23 @@ def test_a_changed_byte_of_the_shipped_file_is_noticed(tmp_path, monkeypatch):
     copy = tmp_path / "data" / SHIPPED_FILE
     copy.parent.mkdir()
     shutil.copyfile(str(SHIPPED), copy)
-    monkeypatch.setattr(vgg_module, "resources", SimpleNamespace(files=lambda _: tmp_path))
+    monkeypatch.setattr(resources, "files", lambda _: tmp_path)
     load_vgg()  # the copy is good
     content = bytearray(copy.read_bytes())
     content[-1] ^= 1
     copy.write_bytes(content)
 
     with pytest.raises(CorruptBundleError, match="install nstc again"):
+        load_vgg()
+    copy.with_name("version.txt").write_text(VERSION)
+    line = f'run  pip install --force-reinstall --no-deps "nstc-models=={VERSION}"$'
+    with pytest.raises(CorruptBundleError, match=f"differs .*{line}"):
+        load_vgg()
+    copy.unlink()
+    with pytest.raises(CorruptBundleError, match=f"is missing: {line}"):
+        load_vgg()
+    copy.with_name("version.txt").write_text("0.0.9")
+    with pytest.raises(MissingExtraError, match=r"version '0\.0\.9' of it is installed"):
         load_vgg()
 
 

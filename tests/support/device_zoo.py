@@ -21,5 +21,5 @@ def device(tmp_path, monkeypatch) -> Path:
             (folder / inside).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, folder / inside)
     monkeypatch.setattr(zoo, "zoo_folder", lambda: folder)
-    monkeypatch.setattr(distributions, "has_models", lambda: False)
+    monkeypatch.setattr(distributions, "models_version", lambda: None)
     return folder

@@ -120,8 +120,8 @@ class Bundle:
         path, size_bytes = _plain_file(self.path, name)
         if size_bytes != record.size_bytes or files.sha256_of(path) != record.sha256:
             raise errors.CorruptBundleError(
-                f"{named(self.path / name)} is damaged: it differs from the manifest. "
-                "Copy it again."
+                f"{named(self.path / name)} is damaged: it differs from the manifest; "
+                f"{_repair(self.path, name)}"
             )
         return path
 
@@ -187,7 +187,7 @@ def read_manifest(model: str | Path) -> Manifest:
     except (OSError, decoding.DecodingError) as error:
         reason = getattr(error, "strerror", None) or error
         raise errors.CorruptBundleError(
-            f"{where} can't be read: {reason}. Copy it again."
+            f"{where} can't be read: {reason}; {_repair(path, MANIFEST_FILE)}"
         ) from error
     return Manifest.from_json(text, where)
 
@@ -285,6 +285,11 @@ def revised_bundle(bundle: Bundle, target: Path, manifest: Manifest) -> Iterator
         yield draft
 
 
+def _repair(folder: Path, name: str) -> str:
+    """What to do where a file of a bundle is missing or damaged."""
+    return "copy it again." if zoo_name_of(folder) is None else distributions.repair(name)
+
+
 def _plain_file(folder: Path, name: str) -> tuple[Path, int]:
     """The path and size of a plain file of a manifest; all that is read goes through here.
 
@@ -293,15 +298,16 @@ def _plain_file(folder: Path, name: str) -> tuple[Path, int]:
     if (fault := fault_of_name(name)) is not None:
         raise errors.CorruptBundleError(f"{named(folder)} names a file {name!r:.80}: {fault}.")
     path = where = folder / name
-    if name == STYLE_FILE and not os.path.lexists(path) and zoo_name_of(folder) is not None:
+    included = zoo_name_of(folder) is not None
+    if name == STYLE_FILE and not os.path.lexists(path) and included:
         path = folder.resolve().parent / name
     try:
         status = path.lstat()
         decoding.refuse_irregular(status)
     except OSError as error:
         raise errors.CorruptBundleError(
-            f"{named(where)} is missing: the bundle is incomplete, copy it again."
-            f"{_SHARED_ADVICE if name == STYLE_FILE else ''}"
+            f"{named(where)} is missing: the bundle is incomplete, "
+            f"{_repair(folder, name)}{'' if included or name != STYLE_FILE else _SHARED_ADVICE}"
         ) from error
     except decoding.DecodingError as error:
         raise errors.CorruptBundleError(

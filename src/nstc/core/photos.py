@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from nstc.core import distributions
-from nstc.core.errors import PhotosError
+from nstc.core.distributions import DEVICE_PHOTOS, SAMPLE_COUNT
+from nstc.core.errors import MissingExtraError, PhotosError
 from nstc.core.files import leads_out, sha256_of
 from nstc.core.images import PHOTO_ENDINGS, Pixels, centre_square, read_picture, resize_shorter_side
 from nstc.core.manifest import PhotoRecord
@@ -70,7 +71,10 @@ def photos_in(folders: Sequence[Path]) -> PhotoSet:
     holds no photograph.
     """
     if not folders:
-        return sample_photos()
+        try:
+            return sample_photos()
+        except MissingExtraError as error:
+            raise MissingExtraError(f"{error}  or give --photos FOLDER") from error
     found: list[Path] = []
     for folder in folders:
         if not folder.is_dir():
@@ -93,11 +97,16 @@ def photos_in(folders: Sequence[Path]) -> PhotoSet:
 def sample_photos() -> PhotoSet:
     """The photographs that nstc includes.
 
-    `MissingExtraError` if some come with nstc-models, which is not installed.
+    `MissingExtraError` if some come with nstc-models, which is not installed in this version;
+    `PhotosError` if some are missing nevertheless.
     """
+    count = f"of the {SAMPLE_COUNT} sample photographs"
     if not distributions.has_models():
-        raise distributions.missing_models("a part of the sample photographs")
-    return PhotoSet(installed_samples(), ("samples",))
+        raise distributions.missing_models(f"{SAMPLE_COUNT - len(DEVICE_PHOTOS)} {count}", "come")
+    found = installed_samples()
+    if len(found) != SAMPLE_COUNT:
+        raise PhotosError(f"{len(found)} {count} are here: {distributions.repair('*.jpg')}")
+    return PhotoSet(found, ("samples",))
 
 
 def installed_samples() -> tuple[Path, ...]:
