@@ -20,6 +20,8 @@ ZOO_LICENSE: Final = "apache-2.0"  # of the included models
 _LICENSE: Final = re.compile(r"[a-z0-9][a-z0-9.+-]{0,60}")
 _LONGEST_MESSAGE: Final = 500
 _MAIN: Final = "main"
+_TRIES: Final = 3  # to commit, while others commit to the same branch
+_CHANGED_MEANWHILE: Final = frozenset({409, 412})  # what a hub then answers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +31,8 @@ class Pushed:
     name: str  # hf:OWNER/NAME
     license: str | None  # in the card's head
     sizes: dict[str, int]  # bytes of each file, by name
-    removed: tuple[str, ...] = ()  # files of an earlier push that this bundle has not
+    # Files of an earlier push that this bundle has not; None if no hub was asked.
+    removed: tuple[str, ...] | None = None
     commit: str | None = None  # None if nothing was sent
     url: str | None = None  # of the commit, likewise
 
@@ -46,7 +49,7 @@ class Pushed:
             "commit": self.commit,
             "license": self.license,
             "files": self.sizes,
-            "removed": list(self.removed),
+            "removed": None if self.removed is None else list(self.removed),
         }
 
 
@@ -197,7 +200,7 @@ def _sent(
     """Make the repository and its branch where they are not there, and commit the files."""
     if hub.is_offline():
         raise errors.FetchError("HF_HUB_OFFLINE forbids to send anything: unset it.")
-    library, api = hub.library(), hub.api()
+    api = hub.api()
     repository = hub.HubName(name.repository)
     with hub.reported(repository):
         api.create_repo(name.repository, private=private or None, exist_ok=True)
@@ -209,15 +212,7 @@ def _sent(
     with hub.reported(name):
         if name.revision != _MAIN:
             api.create_branch(name.repository, branch=name.revision, exist_ok=True)
-        operations = [
-            library.CommitOperationAdd(path_in_repo=path.name, path_or_fileobj=str(path))
-            for path in paths
-        ]
-        removed = _left_of_earlier(name, plan.sizes.keys())
-        operations += [library.CommitOperationDelete(path_in_repo=own) for own in removed]
-        made = api.create_commit(
-            name.repository, operations, commit_message=message, revision=name.revision
-        )
+        removed, made = _committed(name, paths, message)
         commit, url = str(made.oid), str(made.commit_url)
     committed = hub.repository_info(dataclasses.replace(repository, revision=commit))
     missing = {path.name for path in paths} - {own.rfilename for own in committed.siblings or ()}
@@ -230,12 +225,43 @@ def _sent(
     return dataclasses.replace(plan, removed=removed, commit=commit, url=url)
 
 
-def _left_of_earlier(name: hub.HubName, sent: Set[str]) -> tuple[str, ...]:
-    """Files on a branch that the manifest there names, and that are not sent again."""
+def _committed(
+    name: hub.HubName, paths: list[Path], message: str, tries: int = _TRIES
+) -> tuple[tuple[str, ...], Any]:
+    """Commit the files to a branch: which of an earlier push went, and what the hub says of it.
+
+    What goes was read of one commit, and the new one follows that one: where another came between,
+    all is read again.
+    """
+    library = hub.library()
     info = hub.repository_info(name)
-    there = {str(own.rfilename) for own in info.siblings or ()}
-    if MANIFEST_FILE not in there:
-        return ()
+    removed = _left_of_earlier(name, info, {path.name for path in paths})
+    operations = [
+        library.CommitOperationAdd(path_in_repo=path.name, path_or_fileobj=str(path))
+        for path in paths
+    ]
+    operations += [library.CommitOperationDelete(path_in_repo=own) for own in removed]
+    try:
+        made = hub.api().create_commit(
+            name.repository,
+            operations,
+            commit_message=message,
+            revision=name.revision,
+            parent_commit=str(info.sha),
+        )
+    except library.errors.HfHubHTTPError as error:
+        if tries > 1 and error.response.status_code in _CHANGED_MEANWHILE:
+            return _committed(name, paths, message, tries - 1)
+        raise
+    return removed, made
+
+
+def _left_of_earlier(name: hub.HubName, info: Any, sent: Set[str]) -> tuple[str, ...]:
+    """Files of a commit that the manifest there names, and that are not sent again."""
+    sizes = {str(own.rfilename): own.size for own in info.siblings or ()}
+    there = sizes.keys()
+    if MANIFEST_FILE not in there or (sizes[MANIFEST_FILE] or 0) > decoding.MAX_BYTES:
+        return ()  # the second is another program's
     manifest = dataclasses.replace(name, file=MANIFEST_FILE, revision=str(info.sha))
     try:
         content = hub.read_file(manifest, decoding.MAX_BYTES)

@@ -5,7 +5,7 @@ import hashlib
 import importlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -60,6 +60,7 @@ class StubHub(ThreadingHTTPServer):
         self.broken: bytes | None = None  # what it answers to everything
         self.status = 200  # with that
         self.messages: list[str] = []  # of commits
+        self.before_commit: Callable[[], None] = lambda: None
 
     @property
     def url(self) -> str:
@@ -263,9 +264,14 @@ class _Handler(BaseHTTPRequestHandler):
         )
 
     def commit(self, name: str, repository: Repository, branch: str, body: bytes) -> None:
+        self.server.before_commit()
         files = dict(repository.commits[repository.branches[branch]])
-        for line in body.splitlines():
-            own = json.loads(line)
+        lines = [json.loads(line) for line in body.splitlines()]
+        parent = lines[0]["value"].get("parentCommit")
+        if parent not in (None, repository.branches[branch]):
+            self.refuses(412, "", "A commit has happened since. Please refresh and try again.")
+            return
+        for own in lines:
             value = own["value"]
             if own["key"] == "header":
                 self.server.messages.append(value["summary"])

@@ -5,6 +5,7 @@ from stub_hub import TOKEN, Repository
 
 from nstc.compress.publishing.push_bundle import push
 from nstc.core.bundle import open_bundle
+from nstc.core.decoding import MAX_BYTES
 from nstc.core.errors import CorruptBundleError, FetchError, OptionError
 from nstc.runtime.verification import record, verify
 
@@ -63,6 +64,48 @@ def test_nothing_goes_where_the_manifest_is_not_of_nstc(logged_in, verified, con
 
     assert pushed.removed == ()
     assert {"LICENSE", "model.onnx.old"} <= repository.commits[pushed.commit].keys()
+
+
+def test_a_large_manifest_of_another_program_is_not_read(logged_in, verified) -> None:
+    push(verified.path, NAME)
+    repository = logged_in.repositories["me/night"]
+    repository.add({"manifest.json": b" " * (MAX_BYTES + 1), "LICENSE": b"theirs"})
+
+    pushed = push(verified.path, NAME)
+
+    assert pushed.removed == ()
+    assert repository.commits[pushed.commit]["LICENSE"] == b"theirs"
+
+
+def test_what_another_push_brought_meanwhile_goes_too(
+    logged_in, verified, make_bundle, tmp_path
+) -> None:
+    smaller = make_bundle(tmp_path / "smaller", artifacts=("int8",))
+    record(smaller.path)
+    push(smaller.path, NAME)
+    whole = push(verified.path, "hf:me/other")
+    repository = logged_in.repositories["me/night"]
+    others = logged_in.repositories["me/other"].commits[whole.commit]
+
+    def between() -> None:
+        logged_in.before_commit = lambda: None
+        repository.add(others)
+
+    logged_in.before_commit = between
+    pushed = push(smaller.path, NAME)
+
+    assert pushed.removed == ("model.onnx",)
+    assert "model.onnx" not in repository.commits[pushed.commit]
+    assert not verify(pushed.pinned).errors
+
+
+def test_a_branch_that_never_rests(logged_in, verified) -> None:
+    push(verified.path, NAME)
+    repository = logged_in.repositories["me/night"]
+    logged_in.before_commit = lambda: repository.add({"a.txt": b""}) and None
+    with pytest.raises(FetchError, match="is being changed by others: send it again"):
+        push(verified.path, NAME)
+    assert len(logged_in.messages) == 1
 
 
 def test_paths_of_this_machine_stay_here(logged_in, verified, tmp_path) -> None:

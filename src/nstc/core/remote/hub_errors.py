@@ -39,6 +39,8 @@ def explained(
         return errors.FetchError(
             f"{name}: {place} refuses access ({status}): {log_in}, with rights to it."
         )
+    if status in {409, 412}:  # of a commit
+        return errors.FetchError(f"{name} is being changed by others: send it again later.")
     if status is not None and (status == 429 or status >= 500):
         message = f"{name}: {place} answers {status}: try again later."
         return errors.FetchError(message, no_answer=True)

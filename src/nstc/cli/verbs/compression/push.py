@@ -8,7 +8,10 @@ import nstc
 from nstc.cli import options
 from nstc.cli.output import print_list, say, say_json, tell
 
-_DRY_RUN = "Verify, and list what would be sent. No hub is asked, unless BUNDLE is an hf: name."
+_DRY_RUN = (
+    "Verify, and list what would be sent, but not what would be removed: no hub is asked, unless "
+    "BUNDLE is an hf: name."
+)
 
 
 @options.with_flags
@@ -37,7 +40,8 @@ def push(
     """Send a bundle to a model hub such as Hugging Face.
 
     Only a bundle that nstc verify passes is sent: the files that its manifest names, and its card
-    with a head that the hub reads. Log in with hf auth login, or set HF_TOKEN.
+    with a head that the hub reads. The same commit removes files of an earlier push that
+    the bundle no longer has. Log in with hf auth login, or set HF_TOKEN.
     """
     pushed = nstc.push(
         model,
