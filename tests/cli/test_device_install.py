@@ -11,12 +11,19 @@ def test_the_list_says_what_is_not_here(device, nstc) -> None:
     done = nstc("models")
     assert done.code == 0, done.err
     said = " ".join(done.out.split())
-    assert "not installed are zoo:great-wave/teacher, " in said
-    assert f'pip install "nstc-models=={VERSION}"' in said
+    assert "Not installed: zoo:great-wave/teacher, " in said
+    assert f'. Install them with: pip install "nstc-models=={VERSION}"' in said
+
+
+def test_the_list_notices_a_file_that_should_be_here(device, nstc) -> None:
+    (device / "udnie" / "fast" / "model.int8.onnx").unlink()
+    done = nstc("models")
+    assert done.code == 21
+    assert "model.int8.onnx of zoo:udnie/fast is missing" in done.err
 
 
 def test_nothing_is_missing_in_a_checkout(nstc) -> None:
-    assert "not installed" not in nstc("models").out
+    assert "Not installed" not in nstc("models").out
 
 
 def test_the_command_line_says_it_in_a_line(device, nstc, save_picture, pixels, tmp_path) -> None:

@@ -95,6 +95,11 @@ class Bundle:
         if not self.is_installed:
             raise distributions.missing_models(named(self.path))
 
+    def refuse_incomplete(self) -> None:
+        """Raise `CorruptBundleError` if a file is missing that is not `absent`."""
+        for name in sorted(self.manifest.files.keys() - self.absent):
+            _plain_file(self.path, name)
+
     def origin(self) -> Origin:
         """The record of this model in another's manifest."""
         known = name_of(self.path)
@@ -159,8 +164,7 @@ def open_bundle(model: str | Path) -> Bundle:
     path = local_path(model)
     bundle = Bundle(path, read_manifest(path))
     bundle.refuse_absent()
-    for name in bundle.manifest.files.keys() - bundle.absent:
-        _plain_file(bundle.path, name)
+    bundle.refuse_incomplete()
     return bundle
 
 

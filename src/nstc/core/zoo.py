@@ -137,7 +137,7 @@ class ZooEntry:
     name: str  # its zoo name
     stage: str  # what was done to it last
     style: str  # name of the painting
-    installed: bool  # False of a model of nstc-models, where that is missing
+    installed: bool  # False where no file of it runs, since all come with nstc-models
     artifacts: tuple[str, ...]  # files that run
     size_bytes: int  # of the int8 file, else of the weights
     # Times faster than its teacher, by the last measurement of the int8 file, else of the float
@@ -181,7 +181,7 @@ def basis(entries: Sequence[ZooEntry]) -> list[str]:
 
 
 def list_zoo() -> list[ZooEntry]:
-    """All included models."""
+    """All included models; `CorruptBundleError` if a file that should be here is missing."""
     return [_entry(name) for name in zoo_names()]
 
 
@@ -196,6 +196,7 @@ def _entry(name: str) -> ZooEntry:
 
     path = resolve_model_path(name)
     bundle = Bundle(path, read_manifest(path))
+    bundle.refuse_incomplete()
     manifest = bundle.manifest
     deployed = artifact_file("int8")
     main_file = deployed if deployed in manifest.files else "weights.safetensors"

@@ -45,4 +45,4 @@ def models(
     for line in basis(entries):
         print_below(line)
     if away := [entry.name for entry in entries if not entry.installed]:
-        print_below(f"not installed are {', '.join(away)}: run  {pip_line()}")
+        print_below(f"Not installed: {', '.join(away)}. Install them with: {pip_line()}")
