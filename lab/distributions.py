@@ -84,10 +84,10 @@ def staged(folder: Path, address: str | None = None) -> None:
     if address is not None:
         _replace(project, _SCRIPTS, f'[project.urls]\nSource = "{address}"\n\n{_SCRIPTS}', times=1)
         text = (device / "README.md").read_text(encoding="utf-8")
-        (device / "README.md").write_text(_linked(text, address), encoding="utf-8")
+        (device / "README.md").write_text(linked(text, address), encoding="utf-8")
 
 
-def _linked(text: str, address: str) -> str:
+def linked(text: str, address: str) -> str:
     """A page whose relative links and pictures are the repository's, at the version's tag."""
 
     def whole(link: re.Match[str]) -> str:
@@ -135,6 +135,8 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--address", help="such as https://github.com/OWNER/nstc")
     given = parser.parse_args()
+    if given.folder.exists() and (not given.folder.is_dir() or any(given.folder.iterdir())):
+        sys.exit(f"{given.folder} is not an empty folder: remove it, or name another.")
     with tempfile.TemporaryDirectory() as name:
         staged(Path(name), given.address)
         for source in ("nstc", MODELS):

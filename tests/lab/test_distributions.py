@@ -1,8 +1,10 @@
 import re
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+from lab import distributions
 from lab.distributions import ROOT, staged
 
 from nstc.core import VERSION
@@ -44,6 +46,13 @@ def test_the_licences_of_what_is_inside_are_there(sources, name):
 
 def test_nothing_of_an_earlier_run_is_left(sources):
     assert not (sources / "nstc" / "old.txt").exists()
+
+
+def test_a_folder_with_wheels_of_another_version_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "nstc-0.0.1-py3-none-any.whl").write_bytes(b"")
+    monkeypatch.setattr(sys, "argv", ["distributions", str(tmp_path)])
+    with pytest.raises(SystemExit, match="is not an empty folder: remove it, or name another"):
+        distributions.main()
 
 
 def test_the_readmes_links_lead_to_the_repository(sources):
