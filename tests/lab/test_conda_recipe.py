@@ -26,6 +26,7 @@ def test_a_filled_recipe_is_of_the_sdists_that_were_built(tmp_path):
     recipe = yaml.safe_load(text)
     assert recipe["context"] == {
         "version": VERSION,
+        "python_min": "3.11",
         "sha256_nstc": hashlib.sha256(b"code").hexdigest(),
         "sha256_models": hashlib.sha256(b"weights").hexdigest(),
     }
@@ -44,5 +45,6 @@ def test_the_recipe_says_what_the_project_says(name):
     needed = [own.replace(" ", "") for own in output["requirements"]["run"]]
     packages = [own for own in needed if not own.startswith(("python>", "${{"))]
     assert packages == [own for own in project["dependencies"] if not own.startswith("nstc")]
+    assert project["requires-python"] == f">={yaml.safe_load(TEXT)['context']['python_min']}"
     assert output["about"]["license"] == project["license"]
     assert output["about"]["summary"].replace(" - ", ": ") == project["description"]
