@@ -16,10 +16,10 @@ from nstc.core import Progress, Silent, errors
 from nstc.core.bundle import open_bundle
 from nstc.core.decoding import DecodingError, Name, decode, parse_toml, read_file
 from nstc.core.files import one_at_a_time, sha256_of
+from nstc.core.images.paintings import usable_painting
 from nstc.core.manifest import fault_of_names
 from nstc.core.photos import PhotoSet, sample_photos
 from nstc.core.recipe import RestyleRecipe, recipe_from
-from nstc.models.style import usable_painting
 from nstc.models.tensors import use_threads
 from nstc.runtime.jobs import Driver, Jobs
 from nstc.runtime.ray_jobs import OnRay, opened_jobs
