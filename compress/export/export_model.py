@@ -235,8 +235,7 @@ def export(
         UnusableModelError: weights or pictures are not finite, or the network gives one colour.
         PhotosError: there are no photographs to calibrate on.
         ExportMismatchError: a file differs from the network; it was not kept.
-        OutputError: the path can't be written, or the bundle is one of the zoo's and there is no
-            `output`.
+        OutputError: the path can't be written, or a bundle of the zoo is given without `output`.
         BundleError: and its kinds, if the bundle can't be opened or is damaged.
     """
     models = [model] if isinstance(model, Model) else list(model)

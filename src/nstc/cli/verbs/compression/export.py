@@ -10,13 +10,15 @@ from nstc.cli import options
 from nstc.cli.output import Bar, say
 from nstc.compress.export import FOLDER, FORMATS, WEB
 
+_Models = Annotated[
+    list[str],
+    typer.Argument(help=f"Bundle, zoo or hf: name; several for {WEB}.", metavar="BUNDLE"),
+]
+
 
 @options.with_flags
 def export(
-    models: Annotated[
-        list[str],
-        typer.Argument(help=f"Bundle, zoo or hf: name; several for {WEB}.", metavar="BUNDLE"),
-    ],
+    models: _Models,
     formats: str = options.flag(
         "onnx,torchscript",
         f"Some of {', '.join(FORMATS)}, with commas between; or {FOLDER}, which a board runs by "
@@ -32,9 +34,7 @@ def export(
         metavar="HEIGHTxWIDTH",
     ),
     size: str | None = options.flag(
-        None,
-        "The size of portable, coreml and litert files, such as 256x256.",
-        metavar="HEIGHTxWIDTH",
+        None, "Size of portable, coreml and litert files: 256x256, say.", metavar="HEIGHTxWIDTH"
     ),
     edges: str | None = options.flag(
         None,
