@@ -203,11 +203,11 @@ def _refuse_two_networks(matches: Matches, sessions: Sequence[OnnxSession]) -> N
     if not matches.found:
         raise _nothing_in_common(sessions)
     layers = [match for match in matches.found if not match.layer.startswith("input of ")]
-    if 2 * matches.rescaled > len(layers):
+    if 2 * matches.differing > len(layers):
         reference, candidate = (session.path.name for session in sessions)
         raise OptionError(
             f"{candidate} has other weights than {reference}, by more than rounding makes, in "
-            f"{matches.rescaled} of {len(layers)} layers: expected two files of one network. "
+            f"{matches.differing} of {len(layers)} layers: expected two files of one network. "
             "Quantizing with --per-tensor, or a network with normalisation, rescales layers; "
             "compare those by nstc bench."
         )

@@ -7,7 +7,8 @@ its weights, and with it what it makes and what it reads: that of a sum or of a 
 which have no weights.
 """
 
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -26,7 +27,9 @@ _BEHIND: Final = frozenset(
 _STORED_BY: Final = frozenset({"Cast", "DequantizeLinear", "Identity"})  # between weights and layer
 _WRAPPERS: Final = ("core.", "network.")  # begin a weight's name, by what was exported
 _ENDINGS: Final = ("_quantized", ".weight", "_weight")
-_RESCALED: Final = 0.1  # change of a filter's size beside the others', which rounding can't make
+# What rounding to 4 bits does not do to most filters of a layer, scaled as one layer.
+_LEAST_LIKENESS: Final = 0.95  # cosine of a filter and its counterpart
+_RESCALED: Final = 0.1  # change of a filter's size beside the others'
 
 
 class Match(NamedTuple):
@@ -44,20 +47,21 @@ class Matches:
     found: tuple[Match, ...]  # in the candidate's order
     reference_alone: tuple[str, ...]  # layers without a counterpart, in the reference
     candidate_alone: tuple[str, ...]  # likewise
-    rescaled: int  # matched layers whose filters have other sizes beside each other
+    differing: int  # matched layers with other weights, by more than rounding makes
 
 
 class _Layer(NamedTuple):
     name: str
     node: onnx.NodeProto
-    filters: np.ndarray | None  # their sizes, (filters,); None where storage is not known
+    filters: np.ndarray | None  # (filters, weights of each); None where storage is not known
 
 
 def match_layers(reference: onnx.ModelProto, candidate: onnx.ModelProto) -> Matches:
     """Match the layers of two graphs by the names of their weights.
 
-    Of several layers that share weights the first is matched with the first. A layer without names
-    in common, such as one that was rewritten for bytes, is listed and not matched.
+    Of several layers that share weights the first is matched with the first, and all but the first
+    have a number behind their name: "stem", "stem (2)". A layer without names in common, such as
+    one that was rewritten for bytes, is listed and not matched.
     """
     indices = GraphIndex(reference), GraphIndex(candidate)
     own, others = (list(_layers(index)) for index in indices)
@@ -88,7 +92,7 @@ def match_layers(reference: onnx.ModelProto, candidate: onnx.ModelProto) -> Matc
         found=tuple(sorted(made.values(), key=lambda match: places[match.candidate])),
         reference_alone=tuple(layer.name for layer in own if layer.name not in matched),
         candidate_alone=tuple(layer.name for layer in left),
-        rescaled=sum(_is_rescaled(*pair) for pair in pairs),
+        differing=sum(_differ(*pair) for pair in pairs),
     )
 
 
@@ -98,20 +102,29 @@ def _is_made(indices: tuple[GraphIndex, GraphIndex], match: Match) -> bool:
 
 
 def _layers(index: GraphIndex) -> Iterator[_Layer]:
+    """Those with stored weights, each under a name of its own."""
+    known: set[str] = set()
     for node in index.model.graph.node:
         place = _WEIGHT_AT.get(node.op_type)
         if place is None or len(node.input) <= place:
             continue
-        name, scale = str(node.input[place]), None
-        while (maker := index.producers.get(name)) is not None and maker.op_type in _STORED_BY:
-            if maker.op_type == "DequantizeLinear":
-                scale = str(maker.input[1])
-            name = str(maker.input[0])
+        weight, steps = str(node.input[place]), tuple[str, ...]()
         if node.op_type == "QLinearConv":
-            scale = str(node.input[4])
-        if index.is_constant(name):
-            axis = 1 if node.op_type == "ConvTranspose" else 0
-            yield _Layer(_plain(name), node, _sizes(index, name, scale, axis))
+            steps = tuple(node.input[4:6])
+        while (maker := index.producers.get(weight)) is not None and maker.op_type in _STORED_BY:
+            if maker.op_type == "DequantizeLinear":
+                steps = tuple(maker.input[1:])
+            weight = str(maker.input[0])
+        if not index.is_constant(weight):
+            continue
+        own = name = _plain(weight)
+        for number in itertools.count(2):
+            if name not in known:
+                break
+            name = f"{own} ({number})"
+        known.add(name)
+        axis = 1 if node.op_type == "ConvTranspose" else 0
+        yield _Layer(name, node, _filters(index, weight, steps, axis))
 
 
 def _plain(name: str) -> str:
@@ -123,26 +136,38 @@ def _plain(name: str) -> str:
     return name
 
 
-def _sizes(index: GraphIndex, name: str, scale: str | None, axis: int) -> np.ndarray | None:
-    """The size of each filter of stored weights, (filters,)."""
+def _filters(index: GraphIndex, name: str, steps: Sequence[str], axis: int) -> np.ndarray | None:
+    """Stored weights as floats, (filters, weights of each); `steps` are scale and zero point."""
     weight = np.moveaxis(index.value(name).astype(np.float64), axis, 0)
-    sizes: np.ndarray = np.sqrt((weight.reshape(len(weight), -1) ** 2).sum(axis=1))
-    if scale is None:
-        return sizes
-    if not index.is_constant(scale) or (steps := index.value(scale)).size not in (1, len(sizes)):
+    filters: np.ndarray = weight.reshape(len(weight), -1)
+    if not all(map(index.is_constant, steps)):
         return None
-    return np.asarray(sizes * steps.astype(np.float64).ravel())
+    numbers = [index.value(own).astype(np.float64).reshape(-1, 1) for own in steps[:2]]
+    if any(own.size not in (1, len(filters)) for own in numbers):
+        return None
+    if len(numbers) == 2:
+        filters = filters - numbers[1]
+    return filters * numbers[0] if numbers else filters
 
 
-def _is_rescaled(layer: _Layer, other: _Layer) -> bool:
-    """Whether filters differ from their counterparts by factors of their own."""
-    if layer.filters is None or other.filters is None or len(layer.filters) != len(other.filters):
+def _differ(layer: _Layer, other: _Layer) -> bool:
+    """Whether most filters have another direction or size than their counterparts.
+
+    A layer that is scaled as one is the same.
+    """
+    if layer.filters is None or other.filters is None:
         return False
-    there = (layer.filters > 0) & (other.filters > 0)
+    if layer.filters.shape != other.filters.shape:
+        return True
+    sizes, others = (np.linalg.norm(own.filters, axis=1) for own in (layer, other))
+    there = (sizes > 0) & (others > 0)
     if not there.any():
         return False
-    ratios = other.filters[there] / layer.filters[there]
-    return bool(np.mean(np.abs(ratios / np.median(ratios) - 1) > _RESCALED) > 0.5)
+    products = (layer.filters * other.filters).sum(axis=1)[there]
+    alike = products / (sizes * others)[there] > _LEAST_LIKENESS
+    ratios = (others / np.where(there, sizes, 1))[there]
+    alike &= np.abs(ratios / np.median(ratios) - 1) <= _RESCALED
+    return bool(np.mean(alike) < 0.5)
 
 
 def _settled(index: GraphIndex, name: str) -> str:

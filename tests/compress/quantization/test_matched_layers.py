@@ -1,11 +1,18 @@
 """Layers of two files matched by the names of their weights, in all that nstc ships."""
 
+import functools
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from nstc.compress.quantization.compare_files import _refuse_two_networks
 from nstc.compress.quantization.matched_layers import levels_of, match_layers
+from nstc.compress.quantization.weight_storage import with_stored_weights
+from nstc.core.errors import OptionError
 from nstc.core.zoo import resolve_model_path
 
 STUDENTS = [
@@ -15,10 +22,14 @@ STUDENTS = [
 ]
 
 
+@functools.cache
+def shipped(name: str, file: str) -> onnx.ModelProto:
+    return onnx.load(resolve_model_path(name) / file)
+
+
 @pytest.mark.parametrize("name", STUDENTS)
 def test_every_layer_of_a_shipped_student_is_matched(name: str) -> None:
-    folder = resolve_model_path(name)
-    graphs = [onnx.load(folder / file) for file in ("model.onnx", "model.int8.onnx")]
+    graphs = [shipped(name, file) for file in ("model.onnx", "model.int8.onnx")]
     found = match_layers(*graphs)
     layers = [match.layer for match in found.found if not match.layer.startswith("input of ")]
     convolutions = sum(node.op_type == "Conv" for node in graphs[0].graph.node)
@@ -26,10 +37,37 @@ def test_every_layer_of_a_shipped_student_is_matched(name: str) -> None:
     rewritten = ("stem",) if name.endswith("/fast") else ()
     assert found.reference_alone == rewritten
     assert len(layers) == len(set(layers)) == convolutions - len(rewritten)
-    assert found.rescaled == 0
+    # the first layer of the others reads colours in another form
+    assert found.differing == (0 if name.endswith("/fast") else 1)
     for side in ("reference", "candidate"):
         tensors = [getattr(match, side) for match in found.found]
         assert len(set(tensors)) == len(tensors)
+
+
+def are_accepted(*files: tuple[str, str]) -> bool:
+    sessions = [SimpleNamespace(path=Path(file)) for _, file in files]
+    try:
+        _refuse_two_networks(match_layers(*(shipped(*own) for own in files)), sessions)
+    except OptionError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("reference", ["model.onnx", "model.int8.tiles.onnx"])
+@pytest.mark.parametrize("name", STUDENTS)
+def test_of_all_students_only_the_same_is_accepted(name: str, reference: str) -> None:
+    accepted = [
+        other for other in STUDENTS if are_accepted((name, reference), (other, "model.int8.onnx"))
+    ]
+    assert accepted == [name]
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("name", STUDENTS)
+def test_stored_weights_are_those_of_the_same_network(name: str, bits: int) -> None:
+    graph = shipped(name, "model.onnx")
+    found = match_layers(graph, with_stored_weights(graph, bits))
+    assert found.differing == 0
 
 
 def graph(weights: dict[str, np.ndarray]) -> onnx.ModelProto:
@@ -51,8 +89,30 @@ def graph(weights: dict[str, np.ndarray]) -> onnx.ModelProto:
 def test_filters_scaled_one_by_one_are_told_from_a_layer_scaled_as_one() -> None:
     weight = np.random.default_rng(0).normal(size=(4, 2, 1, 1)).astype(np.float32)
     one_by_one = weight * np.array([1, 2, 4, 8], np.float32).reshape(4, 1, 1, 1)
-    assert match_layers(graph({"a": weight}), graph({"a": one_by_one})).rescaled == 1
-    assert match_layers(graph({"a": weight}), graph({"a": 2 * weight})).rescaled == 0
+    assert match_layers(graph({"a": weight}), graph({"a": one_by_one})).differing == 1
+    assert match_layers(graph({"a": weight}), graph({"a": 2 * weight})).differing == 0
+
+
+def test_other_weights_and_other_shapes_differ() -> None:
+    random = np.random.default_rng(0)
+    weight, other = (random.normal(size=(4, 2, 3, 3)).astype(np.float32) for _ in "12")
+    sizes = [np.linalg.norm(own.reshape(4, -1), axis=1) for own in (weight, other)]
+    other *= (sizes[0] / sizes[1]).reshape(4, 1, 1, 1)
+    assert match_layers(graph({"a": weight}), graph({"a": other})).differing == 1
+    assert match_layers(graph({"a": weight}), graph({"a": weight[..., :1]})).differing == 1
+    noisy = weight + random.normal(scale=0.05, size=weight.shape).astype(np.float32)
+    assert match_layers(graph({"a": weight}), graph({"a": noisy})).differing == 0
+
+
+def test_layers_that_share_weights_are_numbered() -> None:
+    weight = np.ones((2, 2, 1, 1), np.float32)
+    shared = graph({"a": weight, "b": weight})
+    shared.graph.node[1].input[1] = "a"
+    found = match_layers(shared, shared)
+    assert [(own.layer, own.reference, own.candidate) for own in found.found] == [
+        ("a", "made by a", "made by a"),
+        ("a (2)", "made by b", "made by b"),
+    ]
 
 
 def test_layers_in_one_file_alone_are_listed() -> None:
