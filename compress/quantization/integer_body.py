@@ -127,7 +127,8 @@ def quantized_statically(
 
     def make(*, wide: Collection[str] = (), **others: Collection[str]) -> onnx.ModelProto:
         moved = calibration.moved_with(body, wide)
-        widened = {name: whole[name] for name in {*wide, *moved}}
+        # What is moved has no range where nothing that is quantized reads it.
+        widened = {name: whole[name] for name in {*wide, *moved} if name in whole}
         return integer_body(body, form, ranges, wide=widened, **others)
 
     float_layers: tuple[FloatLayer, ...] = ()

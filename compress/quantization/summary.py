@@ -177,7 +177,7 @@ class QuantizationReport:
         lines += [layer.describe() for layer in self.islands]
         lines += [layer.describe() for layer in self.wide]
         if self.integer_latency_ms is not None:
-            without = "without 16 bits" if self.wide else "without layers in float"
+            without = "without wide layers" if self.wide else "without layers in float"
             lines.append(
                 f"{without} it takes {self.integer_latency_ms:.1f} ms, "
                 f"{self.latency_ms - self.integer_latency_ms:+.1f} ms with them"

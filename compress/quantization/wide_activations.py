@@ -14,7 +14,7 @@ from nstc.compress.graphs.surgery import Feed
 from nstc.compress.quantization.layer_noise import LayerNoise, measure_noise
 from nstc.compress.quantization.matched_layers import Match, match_layers
 from nstc.core import Progress
-from nstc.core.errors import ExportMismatchError
+from nstc.core.errors import ExportMismatchError, OptionError
 
 BITS: Final = 16
 LEVELS: Final = 2**BITS
@@ -31,7 +31,7 @@ class WideLayer:
     def describe(self) -> str:
         """One line for a reader."""
         reached = "" if self.psnr_db is None else f": to {self.psnr_db:.1f} dB"
-        return f"{self.name}, of {self.own_db:.1f} dB, gets 16 bits{reached}"
+        return f"{self.name}, of {self.own_db:.1f} dB, is wide, of {BITS} bits{reached}"
 
 
 def by_noise(
@@ -61,9 +61,14 @@ def choose_wide_layers(
 ) -> tuple[tuple[WideLayer, ...], tuple[str, ...]]:
     """Those that get 16 bits, and their tensors: all, or in order until a quality is reached.
 
-    `judge` gives the quality in dB for tensors in 16 bits. ExportMismatchError if not even all of
-    them reach the budget.
+    `judge` gives the quality in dB for tensors in 16 bits. OptionError if there are no layers,
+    ExportMismatchError if not even all of them reach the budget.
     """
+    if not layers:
+        raise OptionError(
+            f"bits is {BITS}, but no layer here can get them: none but the picture's bytes is "
+            "stored in integers. Leave --bits out."
+        )
     chosen: tuple[WideLayer, ...] = ()
     tensors: tuple[str, ...] = ()
     best = 0.0 if budget_db is None else judge(())

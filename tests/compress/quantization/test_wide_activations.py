@@ -6,16 +6,25 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto
+from onnx import TensorProto, numpy_helper
 
+from nstc.compress.graphs.surgery import outputs
+from nstc.compress.quantization.calibration import LOCAL_OPERATORS, OPERATORS_BETWEEN_NORMS, Feeds
+from nstc.compress.quantization.integer_body import (
+    IntegerForm,
+    StaticGraph,
+    psnr_db,
+    quantized_statically,
+)
 from nstc.compress.quantization.layer_noise import LayerNoise
 from nstc.compress.quantization.matched_layers import Match
 from nstc.compress.quantization.quantize_model import quantize
 from nstc.compress.quantization.summary import portability
 from nstc.compress.quantization.wide_activations import choose_wide_layers
+from nstc.core import Silent
 from nstc.core.bundle import Bundle
 from nstc.core.errors import ExportMismatchError, OptionError
-from nstc.core.photos import PhotoSet
+from nstc.core.photos import PhotoSet, sample_photos
 from nstc.core.recipe import QuantizeRecipe
 from nstc.runtime.agreement import is_integer
 from nstc.runtime.session import open_session
@@ -42,19 +51,76 @@ def judge(tensors: tuple[str, ...]) -> float:
 def test_without_a_budget_all_get_16_bits() -> None:
     chosen, tensors = choose_wide_layers(layers(10, 20, 30), None, judge)
     assert tensors == ("tensor a", "tensor b", "tensor c")
-    assert chosen[0].describe() == "a, of 10.0 dB, gets 16 bits"
+    assert chosen[0].describe() == "a, of 10.0 dB, is wide, of 16 bits"
 
 
 def test_those_that_add_most_noise_get_them_until_the_budget_is_reached() -> None:
     chosen, tensors = choose_wide_layers(layers(10, 20, 30), 35, judge)
     assert tensors == ("tensor a", "tensor b")
-    assert chosen[1].describe() == "b, of 20.0 dB, gets 16 bits: to 36.0 dB"
+    assert chosen[1].describe() == "b, of 20.0 dB, is wide, of 16 bits: to 36.0 dB"
     assert choose_wide_layers(layers(10, 20), 30, judge) == ((), ())
 
 
 def test_a_budget_that_can_not_be_reached_is_told() -> None:
     with pytest.raises(ExportMismatchError, match=r"the weights' 8 bits allow 36\.0 dB"):
         choose_wide_layers(layers(10, 20), 40, judge)
+
+
+@pytest.mark.parametrize("budget_db", [None, 20, 40])
+def test_where_no_layer_can_get_16_bits_it_is_told(budget_db: float | None) -> None:
+    with pytest.raises(OptionError, match="no layer here can get them"):
+        choose_wide_layers([], budget_db, judge)
+
+
+WEIGHTS = {"a": (8, 3, 3, 3), "b": (8, 8, 3, 3), "c": (12, 8, 3, 3)}
+
+
+def wide_of(nodes: str, operators: tuple[str, ...]) -> tuple[onnx.ModelProto, StaticGraph, Feeds]:
+    """A network of others with some nodes, and what 16 bits make of it."""
+    graph = onnx.parser.parse_model(
+        """<ir_version: 10, opset_import: ["" : 21]>
+        others (float[1, 3, h, w] x) => (float[1, c, H, W] y) {"""
+        + nodes
+        + "}"
+    )
+    random = np.random.default_rng(0)
+    graph.graph.initializer.extend(
+        numpy_helper.from_array(random.normal(scale=0.1, size=shape).astype(np.float32), name)
+        for name, shape in WEIGHTS.items()
+    )
+    for number, node in enumerate(graph.graph.node):
+        node.name = f"{node.op_type}_{number}"
+    feeds = Feeds(
+        photos=sample_photos().take(2),
+        size=32,
+        encode=lambda square: {"x": square.transpose(2, 0, 1)[None].astype(np.float32) / 255},
+        progress=Silent(),
+    )
+    return graph, quantized_statically(graph, IntegerForm(operators=operators), feeds, WIDE), feeds
+
+
+@pytest.mark.parametrize("operators", [LOCAL_OPERATORS, OPERATORS_BETWEEN_NORMS])
+def test_pixels_moved_in_front_of_what_stays_float(operators: tuple[str, ...]) -> None:
+    graph, made, feeds = wide_of(
+        """first = Conv<pads = [1, 1, 1, 1]>(x, a)  relu = Relu(first)
+        deep = Conv<pads = [1, 1, 1, 1]>(relu, c)
+        moved = DepthToSpace<blocksize = 2>(deep)  y = Sigmoid(moved)""",
+        operators,
+    )
+    assert {layer.name for layer in made.wide_layers} == {"a", "c"}
+    assert psnr_db(list(outputs(graph, feeds)), list(outputs(made.graph, feeds))) > 55
+
+
+def test_layers_that_share_weights_get_16_bits_each() -> None:
+    _, made, _ = wide_of(
+        """first = Conv<pads = [1, 1, 1, 1]>(x, a)  relu = Relu(first)
+        second = Conv<pads = [1, 1, 1, 1]>(relu, b)  again = Relu(second)
+        third = Conv<pads = [1, 1, 1, 1]>(again, b)  y = Sigmoid(third)""",
+        LOCAL_OPERATORS,
+    )
+    assert {layer.name for layer in made.wide_layers} == {"a", "b", "b (2)"}
+    stored = [own for own in made.graph.graph.initializer if own.data_type == TensorProto.UINT16]
+    assert len(stored) == 3
 
 
 def wide_tensors(file: Path) -> int:
