@@ -210,9 +210,12 @@ def outputs(model: onnx.ModelProto, feeds: Iterable[Feed]) -> Iterator[npt.NDArr
         yield session.run(None, dict(feed))[0]
 
 
-def opened(model: onnx.ModelProto, *, optimised: bool) -> onnxruntime.InferenceSession:
-    """A session of a graph in memory, fused or as it is written."""
+def opened(
+    model: onnx.ModelProto, *, optimised: bool, threads: int = 0
+) -> onnxruntime.InferenceSession:
+    """A session of a graph in memory, fused or as it is written, on all cores if `threads` is 0."""
     options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
     options.log_severity_level = 3  # errors only
     # An arena keeps the most it ever held, for each size anew.
     options.enable_cpu_mem_arena = options.enable_mem_pattern = False

@@ -227,8 +227,8 @@ def _in_words(matches: Matches, noise: Noise, sessions: Sequence[OnnxSession]) -
     for names, session in zip(alone, sessions, strict=True):
         for name in names:
             yield f"{name}, in {session.path.name} alone"
-    for name in noise.other_shapes:
-        yield f"{name}, laid out otherwise"
+    for name in noise.other_forms:
+        yield f"{name}, stored otherwise"
 
 
 def _photo_noise(path: Path, pictures: _Pictures) -> PhotoNoise:
@@ -258,8 +258,8 @@ def write_heat_map(found: FileComparison, path: Path) -> None:
     """Write a PNG: a row for each of the worst photographs, and where its pictures differ.
 
     Columns are the photograph, both files' pictures, their difference by place, and what the worst
-    layer adds by place. Black is none and white the largest difference of the column, which its
-    label says. OutputError if the path can't be written.
+    layer adds by place. Black is none and white the largest finite difference of the column, which
+    its label says, or a value that is not finite. OutputError if the path can't be written.
     """
     refuse_unknown_ending(path)
     worst = found.worst_first[0].layer
@@ -267,7 +267,7 @@ def write_heat_map(found: FileComparison, path: Path) -> None:
     drawn = order[:MOST_DRAWN]
     apart = [found.pictures[place].difference for place in drawn]
     added = [found.maps[worst][place] for place in drawn]
-    most = [max(float(each.max()) for each in column) for column in (apart, added)]
+    most = [max(map(_largest_finite, column)) for column in (apart, added)]
     rows = [
         [
             *found.pictures[place],
@@ -287,8 +287,17 @@ def write_heat_map(found: FileComparison, path: Path) -> None:
     images.write_picture(path, images.Picture(rgb=sheet))
 
 
+def _largest_finite(values: npt.NDArray[np.float32]) -> float:
+    return float(np.where(np.isfinite(values), values, 0).max())
+
+
 def heat(values: npt.NDArray[np.float32], most: float) -> images.Pixels:
-    """(H, W) of 0 to `most` as (H, W, 3) from black over red and yellow to white."""
-    share = np.nan_to_num(values / most if most > 0 else np.zeros_like(values), posinf=1.0)
+    """(H, W) of 0 to `most` as (H, W, 3) from black over red and yellow to white.
+
+    What is not finite is white.
+    """
+    finite = np.isfinite(values)
+    share = np.where(finite, values, 0) / (most if most > 0 else 1)
+    share[~finite] = 1
     ramps = np.stack([3 * share, 3 * share - 1, 3 * share - 2], axis=-1)
     return np.asarray((ramps.clip(0, 1) * 255).round().astype(np.uint8))

@@ -50,7 +50,8 @@ class Noise:
     layers: tuple[LayerNoise, ...]  # in the candidate's order
     # By layer and photograph: the mean over channels of what the layer adds, (h, w).
     maps: dict[str, list[npt.NDArray[np.float32]]]
-    other_shapes: tuple[str, ...]  # layers whose tensors are laid out otherwise
+    # Layers whose tensors have other shapes, or are integers that no node makes floats of.
+    other_forms: tuple[str, ...]
 
 
 class _Sums:
@@ -116,8 +117,7 @@ def measure_noise(
             layers = {
                 m.candidate: _Sums(m, levels_of(candidate, m.candidate))
                 for m in matches
-                if made[m.candidate].ndim == 4
-                and made[m.candidate].shape == exact[m.candidate].shape
+                if _are_alike(exact[m.candidate], made[m.candidate])
             }
             kinds = {name: helper.np_dtype_to_tensor_dtype(made[name].dtype) for name in layers}
             alone = {name: _Alone(candidate, name, kinds) for name in layers}
@@ -136,6 +136,12 @@ def measure_noise(
     )
 
 
+def _are_alike(exact: Array, made: Array) -> bool:
+    """Whether both are floats (N, C, H, W) of one shape: levels of bytes are no values."""
+    are_floats = exact.dtype.kind == made.dtype.kind == "f"
+    return are_floats and made.ndim == 4 and made.shape == exact.shape
+
+
 class _Alone:
     """A layer of a graph, run on what the reference has in front of it."""
 
@@ -143,7 +149,8 @@ class _Alone:
         part, self._given = layer_alone(model, tensor, kinds)
         self._pictures = {value.name for value in part.graph.input} - set(self._given)
         self._kinds = {name: helper.tensor_dtype_to_np_dtype(kinds[name]) for name in self._given}
-        self._session = opened(part, optimised=False)
+        # There is one for each layer, which would each keep threads of their own.
+        self._session = opened(part, optimised=False, threads=1)
 
     def run(self, exact: Mapping[str, Array], feed: Feed) -> Array:
         """Its output."""

@@ -118,7 +118,7 @@ def compared() -> FileComparison:
         seed=3,
         layers=(noise("stem", 40.0), noise("blocks.0.expand.0", 9.5), noise("head", 30.0, None)),
         photos=(photo,),
-        unmatched=("input of stem, laid out otherwise",),
+        unmatched=("input of stem, stored otherwise",),
         pictures=(),
         maps={},
     )
@@ -142,7 +142,7 @@ def test_a_comparison_has_a_row_a_layer_and_names_the_worst_first(nstc, record, 
     assert "added by blocks.0.expand.0 (9.5 dB), head (30.0 dB), stem (40.0 dB)." in words
     assert "a.png, 28.1 dB, 93 of 255 levels at most" in words
     assert "row 40, column 104" in words
-    assert "Not compared: input of stem, laid out otherwise." in words
+    assert "Not compared: input of stem, stored otherwise." in words
 
 
 def test_a_comparison_as_json_is_that_and_nothing_else(nstc, record, compared) -> None:

@@ -82,7 +82,7 @@ def test_a_file_has_no_noise_beside_itself(two) -> None:
 def test_what_can_not_be_compared_is_said(kind: str, two) -> None:
     found = compare(f"zoo:udnie/{kind}", "int8", "float", photos=two, size=SIZE)
     said = {
-        "student": ("input of stem, laid out otherwise",),
+        "student": ("input of stem, stored otherwise",),
         "fast": ("stem, in model.onnx alone", "edge/in/constant_57, in model.int8.onnx alone"),
     }
     assert found.unmatched == said[kind]
@@ -145,12 +145,11 @@ def test_the_place_of_a_difference_is_found() -> None:
     assert found.mean == pytest.approx(80 * 16 * 16 / 128**2)
 
 
-def test_the_heat_map_is_bright_where_the_difference_is(tmp_path: Path) -> None:
+def comparison_of(added: np.ndarray) -> FileComparison:
+    """One photograph, and what one layer adds to it."""
     noise = LayerNoise(layer="stem", snr_db=9, own_db=9, largest=1, peak=1, outside=None)
-    added = np.zeros((32, 32), np.float32)
-    added[8:12, 24:28] = 0.5
     photo = PhotoNoise(name="photo.png", psnr_db=20, largest=80, mean=1, row=40, column=104)
-    found = FileComparison(
+    return FileComparison(
         model="m",
         candidate="b",
         reference="a",
@@ -162,7 +161,12 @@ def test_the_heat_map_is_bright_where_the_difference_is(tmp_path: Path) -> None:
         pictures=(a_bright_square(),),
         maps={"stem": [added]},
     )
-    write_heat_map(found, tmp_path / "heat.png")
+
+
+def test_the_heat_map_is_bright_where_the_difference_is(tmp_path: Path) -> None:
+    added = np.zeros((32, 32), np.float32)
+    added[8:12, 24:28] = 0.5
+    write_heat_map(comparison_of(added), tmp_path / "heat.png")
     sheet = read_picture(tmp_path / "heat.png").rgb
     step = (sheet.shape[1] - 5 * 128) // 4 + 128  # from one column to the next
     top = sheet.shape[0] - 128
@@ -176,6 +180,19 @@ def test_heat_goes_from_black_to_white() -> None:
     colours = heat(np.array([[0, 1, 2, 3]], np.float32), 3)
     assert colours[0].tolist() == [[0, 0, 0], [255, 0, 0], [255, 255, 0], [255, 255, 255]]
     assert not heat(np.zeros((2, 2), np.float32), 0.0).any()
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_is_not_finite_is_white_and_hides_nothing(tmp_path: Path) -> None:
+    added = np.full((32, 32), 0.25, np.float32)
+    added[:8, :8], added[:8, 24:], added[24:, :8] = np.inf, np.nan, 0.5
+    write_heat_map(comparison_of(added), tmp_path / "heat.png")
+    sheet = read_picture(tmp_path / "heat.png").rgb
+    tile = sheet[-128:, -128:]
+    for place in ((10, 10), (10, 118), (118, 10)):
+        assert tile[place].tolist() == [255, 255, 255]
+    assert tile[64, 64].tolist() == heat(np.array([[0.5]], np.float32), 1.0)[0, 0].tolist()
+    assert (heat(np.full((2, 2), np.nan, np.float32), 0.0) == 255).all()
 
 
 def test_a_heat_map_is_a_png(tmp_path: Path) -> None:
