@@ -19,6 +19,7 @@ from nstc.core.bundle import Bundle, artifact_name, open_bundle
 from nstc.core.errors import ArtifactError, CorruptBundleError, OptionError, PhotosError
 from nstc.core.images.picture import contact_sheet
 from nstc.core.photos import PhotoSet
+from nstc.core.terminal import short_name
 from nstc.runtime import arrays
 from nstc.runtime.foreign import trial
 from nstc.runtime.onnx_session import OnnxSession, first_line
@@ -226,9 +227,9 @@ def _in_words(matches: Matches, noise: Noise, sessions: Sequence[OnnxSession]) -
     alone = (matches.reference_alone, matches.candidate_alone)
     for names, session in zip(alone, sessions, strict=True):
         for name in names:
-            yield f"{name}, in {session.path.name} alone"
+            yield f"{short_name(name)}, in {session.path.name} alone"
     for name in noise.other_forms:
-        yield f"{name}, stored otherwise"
+        yield f"{short_name(name)}, stored otherwise"
 
 
 def _photo_noise(path: Path, pictures: _Pictures) -> PhotoNoise:
@@ -281,7 +282,7 @@ def write_heat_map(found: FileComparison, path: Path) -> None:
         found.reference,
         found.candidate,
         f"difference, white: {most[0]:.0f} levels",
-        f"{worst} adds, white: {most[1]:.3g}",
+        f"{short_name(worst)} adds, white: {most[1]:.3g}",
     ]
     sheet = contact_sheet(rows, labels)
     images.write_picture(path, images.Picture(rgb=sheet))

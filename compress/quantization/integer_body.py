@@ -33,6 +33,7 @@ from nstc.core.errors import ExportMismatchError
 from nstc.core.manifest import Contract
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import QuantizeRecipe
+from nstc.core.terminal import short_name
 from nstc.models.student import StudentNetwork
 from nstc.runtime import arrays
 
@@ -74,8 +75,8 @@ class FloatLayer:
     def describe(self) -> str:
         """One line for a reader."""
         return (
-            f"{self.name} stays float: {self.gain_db:+.1f} dB to {self.psnr_db:.1f} dB, "
-            f"{self.more_bytes / 1000:+.1f} KB"
+            f"{short_name(self.name)} stays float: {self.gain_db:+.1f} dB to "
+            f"{self.psnr_db:.1f} dB, {self.more_bytes / 1000:+.1f} KB"
         )
 
 

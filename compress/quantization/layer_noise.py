@@ -20,6 +20,7 @@ from nstc.compress.graphs.surgery import AT_ONCE, Array, Feed, observed, opened
 from nstc.compress.quantization.matched_layers import Match, layer_alone, levels_of
 from nstc.core import Progress
 from nstc.core.errors import UnusableModelError
+from nstc.core.terminal import short_name
 
 _LARGEST: Final = float(np.finfo(np.float32).max)  # in the place of what JSON does not have
 MOST_DB: Final = 99.0  # of no difference, and its negative of values that are not finite
@@ -124,8 +125,9 @@ def measure_noise(
         for name, sums in layers.items():
             if not np.isfinite(exact[name]).all():
                 raise UnusableModelError(
-                    f"the reference gives values that are not finite at {sums.match.layer}: its "
-                    "weights are damaged. Compare with another copy."
+                    "the reference gives values that are not finite at "
+                    f"{short_name(sums.match.layer)}: its weights are damaged. Compare with "
+                    "another copy."
                 )
             sums.add(exact[name], made[name], alone[name].run(exact, feed))
         progress.advance(number + 1, {})

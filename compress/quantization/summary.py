@@ -22,6 +22,7 @@ from nstc.compress.quantization.wide_activations import WideLayer
 from nstc.core import bundle, images
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import QuantizeRecipe
+from nstc.core.terminal import short_name
 from nstc.runtime.model_files import model_bytes
 from nstc.runtime.session import Session
 
@@ -183,9 +184,8 @@ class QuantizationReport:
                 f"{self.latency_ms - self.integer_latency_ms:+.1f} ms with them"
             )
         if self.foreign_operators:
-            lines.append(
-                f"passed through as float, unknown to nstc: {', '.join(self.foreign_operators)}"
-            )
+            names = ", ".join(map(short_name, self.foreign_operators))
+            lines.append(f"passed through as float, unknown to nstc: {names}")
         lines += self.remarks
         if self.without_gain is not None:
             advice = {

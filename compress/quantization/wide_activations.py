@@ -15,6 +15,7 @@ from nstc.compress.quantization.layer_noise import LayerNoise, measure_noise
 from nstc.compress.quantization.matched_layers import Match, match_layers
 from nstc.core import Progress
 from nstc.core.errors import ExportMismatchError, OptionError
+from nstc.core.terminal import short_name
 
 BITS: Final = 16
 LEVELS: Final = 2**BITS
@@ -31,7 +32,8 @@ class WideLayer:
     def describe(self) -> str:
         """One line for a reader."""
         reached = "" if self.psnr_db is None else f": to {self.psnr_db:.1f} dB"
-        return f"{self.name}, of {self.own_db:.1f} dB, is wide, of {BITS} bits{reached}"
+        name = short_name(self.name)
+        return f"{name}, of {self.own_db:.1f} dB, is wide, of {BITS} bits{reached}"
 
 
 def by_noise(

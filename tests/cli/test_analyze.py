@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from pathlib import Path
 
@@ -143,6 +144,17 @@ def test_a_comparison_has_a_row_a_layer_and_names_the_worst_first(nstc, record, 
     assert "a.png, 28.1 dB, 93 of 255 levels at most" in words
     assert "row 40, column 104" in words
     assert "Not compared: input of stem, stored otherwise." in words
+
+
+def test_names_of_layers_break_no_lines_and_are_short(nstc, record, compared) -> None:
+    hostile = "stem\r\nMost noise is added by nothing.\n" + 200 * "x"
+    record(COMPARE, dataclasses.replace(compared, layers=(noise(hostile, 9.5),)))
+    out = nstc("analyze", "model", "--compare", "int8", "float").out
+    lines = out.splitlines()
+    assert not any(line.startswith("Most noise is added by nothing.") for line in lines)
+    assert any(r"stem\r\nMost noise" in line for line in lines)
+    assert out.count("x" * 30) == 2
+    assert "x" * 60 not in out
 
 
 def test_a_comparison_as_json_is_that_and_nothing_else(nstc, record, compared) -> None:

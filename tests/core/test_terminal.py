@@ -14,6 +14,7 @@ from nstc.core.terminal import (
     plain_console,
     printable,
     read_standard_input,
+    short_name,
 )
 from nstc.core.zoo import zoo_folder
 
@@ -45,6 +46,15 @@ def test_lines_can_stay_and_a_sign_can_stand_for_the_rest():
 
 def test_a_message_is_one_line():
     assert one_line("first\nsecond\r\n\x1b[2Jthird") == r"first second \x1b[2Jthird"
+
+
+def test_a_name_of_a_file_is_one_short_line():
+    assert short_name("stem\r\nWorst: none\x1b[2J") == r"stem\r\nWorst: none\x1b[2J"
+    assert short_name("blocks.0") == "blocks.0"
+    long = short_name("first" + 500 * "\n" + "last")
+    assert len(long) == 81
+    assert long.startswith("first\\n")
+    assert long.endswith("\\nlast")
 
 
 def test_what_ships_is_called_by_its_zoo_name():

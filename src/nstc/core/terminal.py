@@ -29,6 +29,8 @@ CONTROLS: Final = (
 # With marks of direction and annotations, which files may hold.
 _ESCAPED: Final = re.compile(f"[{CONTROLS}\u061c\u200e\u200f\ufff9-\ufffb]")
 
+_LONGEST_NAME: Final = 81
+
 _WHY: Final = {
     errno.EBADF: "it is closed. Open it, or send it to a file",
     errno.EPIPE: "the program that read it has ended",
@@ -60,6 +62,13 @@ def shown(text: str, *, lines: bool = False) -> str:
 def one_line(text: str) -> str:
     """As `shown`, for messages: their lines are joined."""
     return shown(" ".join(text.splitlines()))
+
+
+def short_name(name: str) -> str:
+    """As `printable`, for names that files hold: of a long one the middle is left out."""
+    text = printable(name)
+    side = (_LONGEST_NAME - 1) // 2
+    return text if len(text) <= _LONGEST_NAME else f"{text[:side]}…{text[-side:]}"
 
 
 def as_text(text: str) -> "Text":

@@ -78,6 +78,21 @@ def test_a_file_has_no_noise_beside_itself(two) -> None:
     assert [photo.largest for photo in found.photos] == [0, 0]
 
 
+def test_names_of_what_can_not_be_compared_are_short_lines(two, tmp_path: Path) -> None:
+    model = onnx.load(FILE)
+    weight = "network.blocks.1.expand.1.weight_quantized"
+    evil = "evil\nname" + 200 * "x"
+    for node in model.graph.node:
+        node.input[:] = [evil if name == weight else name for name in node.input]
+    (tensor,) = [own for own in model.graph.initializer if own.name == weight]
+    tensor.name = evil
+    onnx.save(model, tmp_path / "other.onnx")
+    found = compare(STUDENT, str(tmp_path / "other.onnx"), "float", photos=two, size=SIZE)
+    (told,) = [text for text in found.unmatched if text.startswith(r"evil\nnamexx")]
+    assert told.endswith(", in other.onnx alone")
+    assert len(told) < 120
+
+
 @pytest.mark.parametrize("kind", ["student", "fast"])
 def test_what_can_not_be_compared_is_said(kind: str, two) -> None:
     found = compare(f"zoo:udnie/{kind}", "int8", "float", photos=two, size=SIZE)

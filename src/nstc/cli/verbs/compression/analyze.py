@@ -29,28 +29,34 @@ def analyze(
     model: Annotated[str, typer.Argument(help="Bundle or zoo name to analyse.")],
     plot: Path | None = options.flag(
         None,
-        "Also write a plot, to a file ending in .svg or .png; with --compare a heat map, to .png.",
+        "Also write a plot, to a file ending in .svg or .png; with --compare, a heat map of where "
+        "pictures differ, to one ending in .png.",
         "--output",
         "-o",
     ),
     compare: tuple[str, str] | None = options.flag(
         None,
-        "Instead: compare the layers of a file with another's, such as int8 float. Each is an "
-        "artifact, or the path of an ONNX file that nstc made.",
+        "Instead of timing layers, compare those of a file with another's, such as int8 float, on "
+        "at most eight photographs. Each is an artifact, or the path of an ONNX file that nstc "
+        "made.",
         metavar="FILE REFERENCE",
     ),
     photos: options.Photos = None,
     artifact: str | None = options.flag(
         None, "ONNX file to time.", shown="int8 if there is one, else float"
     ),
-    size: int = options.flag(512, "Side in px of the picture that layers are timed on."),
+    size: int = options.flag(
+        512,
+        "Side in px of the picture that layers are timed on; with --compare, of the photographs' "
+        "squares, at most 1024.",
+    ),
     threads: int = options.flag(1, "Threads that layers are timed with."),
     importance: str = options.flag(
         "group-norm",
         "What chooses the half of the channels to remove: magnitude, group-norm or activation.",
     ),
     vgg: options.Vgg = "shipped",
-    seed: int = options.flag(0, "Random seed of the photographs for --compare."),
+    seed: int = options.flag(0, "Random seed of the choice of photographs for --compare."),
     _max_ram: options.TrialRam = None,
     _timeout: options.TrialTime = None,
     json_output: options.Json = False,
@@ -122,10 +128,11 @@ def _compare(
 
 def _print_comparison(found: "FileComparison") -> None:
     from nstc.benchmarks.table import NONE, fine
+    from nstc.core.terminal import short_name
 
     rows = [
         (
-            layer.layer,
+            short_name(layer.layer),
             f"{layer.snr_db:.1f}",
             f"{layer.own_db:.1f}",
             fine(layer.largest),
@@ -135,7 +142,7 @@ def _print_comparison(found: "FileComparison") -> None:
         for layer in found.layers
     ]
     output.print_list(("layer",), ("SNR dB", "own dB", "largest", "peak", "outside %"), rows)
-    worst = [f"{own.layer} ({own.own_db:.1f} dB)" for own in found.worst_first[:_WORST]]
+    worst = [f"{short_name(own.layer)} ({own.own_db:.1f} dB)" for own in found.worst_first[:_WORST]]
     photo, count = found.worst_photo, len(found.photos)
     output.print_below(
         f"{found.candidate} compared with {found.reference} on {count} photograph(s) at "
