@@ -159,13 +159,14 @@ def _differ(layer: _Layer, other: _Layer) -> bool:
         return False
     if layer.filters.shape != other.filters.shape:
         return True
-    sizes, others = (np.linalg.norm(own.filters, axis=1) for own in (layer, other))
-    there = (sizes > 0) & (others > 0)
+    sizes, others = (np.linalg.norm(own, axis=1) for own in (layer.filters, other.filters))
+    there = np.isfinite(sizes * others) & (sizes > 0) & (others > 0)
     if not there.any():
         return False
-    products = (layer.filters * other.filters).sum(axis=1)[there]
-    alike = products / (sizes * others)[there] > _LEAST_LIKENESS
-    ratios = (others / np.where(there, sizes, 1))[there]
+    sizes, others = sizes[there], others[there]
+    products = (layer.filters[there] * other.filters[there]).sum(axis=1)
+    alike = products / (sizes * others) > _LEAST_LIKENESS
+    ratios = others / sizes
     alike &= np.abs(ratios / np.median(ratios) - 1) <= _RESCALED
     return bool(np.mean(alike) < 0.5)
 

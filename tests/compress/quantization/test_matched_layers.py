@@ -104,6 +104,14 @@ def test_other_weights_and_other_shapes_differ() -> None:
     assert match_layers(graph({"a": weight}), graph({"a": noisy})).differing == 0
 
 
+@pytest.mark.filterwarnings("error")
+def test_filters_that_are_not_finite_do_not_tell() -> None:
+    weight = np.random.default_rng(0).normal(size=(4, 2, 1, 1)).astype(np.float32)
+    damaged = weight.copy()
+    damaged[:3, 0], damaged[:3, 1] = np.inf, 0
+    assert match_layers(graph({"a": weight}), graph({"a": damaged})).differing == 0
+
+
 def test_layers_that_share_weights_are_numbered() -> None:
     weight = np.ones((2, 2, 1, 1), np.float32)
     shared = graph({"a": weight, "b": weight})

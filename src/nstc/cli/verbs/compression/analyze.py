@@ -21,19 +21,17 @@ _USUAL: Final[dict[str, Any]] = {
     "importance": "group-norm",
     "vgg": "shipped",
 }
+_PLOT: Final = (
+    "Also write a plot, to a file ending in .svg or .png; with --compare, a heat map of where "
+    "pictures differ, to one ending in .png."
+)
 _WORST: Final = 3  # layers that are named below the table
 
 
 @options.with_flags
 def analyze(
     model: Annotated[str, typer.Argument(help="Bundle or zoo name to analyse.")],
-    plot: Path | None = options.flag(
-        None,
-        "Also write a plot, to a file ending in .svg or .png; with --compare, a heat map of where "
-        "pictures differ, to one ending in .png.",
-        "--output",
-        "-o",
-    ),
+    plot: Path | None = options.flag(None, _PLOT, "--output", "-o"),
     compare: tuple[str, str] | None = options.flag(
         None,
         "Instead of timing layers, compare those of a file with another's, such as int8 float, on "
