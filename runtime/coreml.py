@@ -6,7 +6,9 @@ Core ML's own form is a folder. A bundle holds plain files, so the folder is in 
 
 import importlib.util
 import re
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +31,19 @@ _DATA: Final = "Data"
 _MEMBERS: Final = (MANIFEST, f"{_DATA}/{MODEL}", f"{_DATA}/{WEIGHTS}")
 _MOST_BYTES: Final = 64 * 1024**2  # of each; students have some hundred thousand
 _NAMES: Final = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})\.mlpackage\.zip")
-_DAMAGED: Final = (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, OSError)
+_MOST_NAMED: Final = 3  # operations in a message
+_PACKED: Final = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
+_DAMAGED: Final = (  # what zipfile raises of bytes that are no zip file, or of damaged members
+    *(zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError),
+    *(NotImplementedError, RuntimeError, OverflowError, struct.error),
+)
+OPERATIONS: Final = frozenset(
+    {
+        *("add", "avg_pool", "cast", "clip", "const", "conv", "maximum", "mul", "pixel_shuffle"),
+        *("pow", "real_div", "reduce_mean", "relu", "slice_by_index", "sqrt", "sub"),
+    }
+)
+"""What programs of students are made of, as MIL names it; none has operations inside."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +111,8 @@ def _members(path: Path) -> Mapping[str, bytes]:
             raise ValueError(f"it does not hold exactly {', '.join(_MEMBERS)} in one folder")
         if large := [own.filename for own in members if own.file_size > _MOST_BYTES]:
             raise ValueError(f"{large[0]} has more than {_MOST_BYTES // 1024**2} MB")
+        if any(own.compress_type not in _PACKED for own in members):
+            raise ValueError("its files are packed by another method than deflate")
         return {name: archive.read(f"{folder}/{name}") for name in _MEMBERS}
 
 
@@ -113,15 +129,15 @@ def kept_coreml_contract(path: Path, size: tuple[int, int], identity: str) -> st
         CorruptBundleError: it is damaged, or of another size, bundle or kind.
     """
     model = read_coreml(path)
-    spec = model.spec
+    spec, used = model.spec, {operation.type for operation in model.operations}
+    unknown = sorted(used - OPERATIONS)[:_MOST_NAMED]
     faults = {
         "is no ML Program": spec.WhichOneof("Type") != "mlProgram",
         f"does not take and give RGB pictures of {size[0]}x{size[1]}": _edges(spec)
         != {INPUT: size, OUTPUT: size},
         "was made of other weights": spec.description.metadata.userDefined[IDENTITY] != identity,
-        "needs code of an app's (a custom layer)": any(
-            operation.type == "custom_layer" for operation in model.operations
-        ),
+        "has no program": not used,
+        f"has operations that students lack ({', '.join(unknown)})": unknown != [],
     }
     for fault, found in faults.items():
         if found:

@@ -57,7 +57,7 @@ def coreml_files(source: "ExportSource", size: Size) -> list[ExportedFile]:
     artifact = coreml.coreml_artifact(size)
 
     def write(path: Path) -> None:
-        with as_unconvertible(source.bundle.path, "coremltools"):
+        with as_unconvertible(source.bundle.path, "coremltools", artifact):
             spec, weights = _converted(network, size)
         _describe(spec, source.bundle.name, size, identity)
         _write_package(path, artifact, spec.SerializeToString(deterministic=True), weights)

@@ -34,7 +34,7 @@ def litert_files(source: "ExportSource", size: Size) -> list[ExportedFile]:
     artifact = f"{size[0]}x{size[1]}.{ENDING}"
 
     def write(path: Path) -> None:
-        with as_unconvertible(source.bundle.path, "litert-torch"):
+        with as_unconvertible(source.bundle.path, "litert-torch", artifact):
             path.write_bytes(_converted(network, size))
 
     def check(path: Path) -> None:

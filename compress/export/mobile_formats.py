@@ -212,17 +212,22 @@ class StudentOfOneSize(nn.Module):
 
 
 @contextlib.contextmanager
-def as_unconvertible(bundle: Path, converter: str) -> Iterator[None]:
-    """Report any error of a converter as an `OptionError`, in its own words, shortened."""
+def as_unconvertible(bundle: Path, converter: str, artifact: str) -> Iterator[None]:
+    """Report any error of a converter as an `OptionError`, in its own words, shortened.
+
+    `MemoryLimitError` if there is no more memory.
+    """
     try:
         yield
     except errors.NstcError:
         raise
     except Exception as error:  # each raises whatever its own parts do
+        if (exhausted := errors.out_of_memory(error)) is not None:
+            raise exhausted from error
         told = " ".join(str(error).split()) or type(error).__name__
         raise errors.OptionError(
-            f"{converter} can't convert {zoo.named(bundle)}: {told:.{_MOST_WORDS}}. Nothing was "
-            "written. Try another version of it, or --format portable."
+            f"{converter} can't convert {zoo.named(bundle)}: {told:.{_MOST_WORDS}}. "
+            f"{artifact} was not written. Try another version of it, or --format portable."
         ) from error
 
 

@@ -28,7 +28,13 @@ def computed(model: CoremlModel, levels: Tensor) -> Tensor:
     `CorruptBundleError` if it has other operations than those of students.
     """
     values: dict[str, Any] = {INPUT: levels}
-    for operation in model.operations:
+    operations = list(model.operations)
+    last_use = {
+        own.arguments[0].name: place
+        for place, operation in enumerate(operations)
+        for own in operation.inputs.values()
+    }
+    for place, operation in enumerate(operations):
         (made,) = operation.outputs
         if operation.type == "const":
             values[made.name] = _constant(operation.attributes["val"], model.weights)
@@ -37,10 +43,13 @@ def computed(model: CoremlModel, levels: Tensor) -> Tensor:
             raise CorruptBundleError(
                 f"the operation {operation.type} is not one of {', '.join(_OPERATIONS)}."
             )
-        given = {name: values[own.arguments[0].name] for name, own in operation.inputs.items()}
-        result = _OPERATIONS[operation.type](**given)
+        names = {name: own.arguments[0].name for name, own in operation.inputs.items()}
+        result = _OPERATIONS[operation.type](**{name: values[own] for name, own in names.items()})
         rounds = made.type.tensorType.dataType == _FLOAT16
         values[made.name] = result.half().float() if rounds else result
+        for name in set(names.values()) - {OUTPUT}:
+            if last_use[name] == place:  # large pictures' values do not fit in memory together
+                del values[name]
     found: Tensor = values[OUTPUT]
     return found
 

@@ -1,20 +1,41 @@
 """Core ML packages: what is in one, what is refused, and what is left where it goes wrong."""
 
+import struct
+import weakref
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from nstc.compress.export import coreml_files
 from nstc.compress.export.export_model import export
+from nstc.compress.graphs import coreml_operations
 from nstc.compress.graphs.coreml_operations import computed
 from nstc.core.bundle import Bundle, open_bundle
-from nstc.core.errors import ExportMismatchError, MissingExtraError, NstcError, OptionError
+from nstc.core.errors import (
+    CorruptBundleError,
+    ExportMismatchError,
+    MemoryLimitError,
+    MissingExtraError,
+    NstcError,
+    OptionError,
+)
 from nstc.models.student import Student
-from nstc.runtime.coreml import INPUT, OUTPUT, coreml_size, read_coreml
+from nstc.runtime.coreml import (
+    _MEMBERS,
+    INPUT,
+    OPERATIONS,
+    OUTPUT,
+    CoremlModel,
+    coreml_size,
+    kept_coreml_contract,
+    read_coreml,
+)
 from nstc.runtime.verification import verify
 
 SIZE = (64, 96)
@@ -96,7 +117,7 @@ def test_a_bundle_keeps_a_package_that_verify_reads(
         ((64, 64), other.identity, "RGB pictures of 64x64"),
     ):
         with pytest.raises(NstcError, match=told):
-            coreml_files.coreml.kept_coreml_contract(path, size, identity)
+            kept_coreml_contract(path, size, identity)
 
 
 @pytest.mark.everywhere
@@ -105,13 +126,19 @@ def test_a_program_that_gives_another_picture_is_not_kept(
 ) -> None:
     right = coreml_files._converted
 
-    def with_other_weights(network: nn.Module, size: tuple[int, int]) -> tuple[object, bytes]:
+    def with_other_weights(network: nn.Module, size: tuple[int, int]) -> tuple[Any, bytes]:
         spec, weights = right(network, size)  # type: ignore[arg-type]
-        half = len(weights) // 2
-        return spec, weights[:half] + bytes(len(weights) - half)
+        blobs = [
+            own.attributes["val"].blobFileValue.offset
+            for own in CoremlModel(spec, weights).operations
+            if own.attributes["val"].WhichOneof("value") == "blobFileValue"
+        ]
+        _, _, length, start = struct.unpack_from("<IIQQ", weights, blobs[0])
+        negated = -np.frombuffer(weights[start : start + length], np.float16)
+        return spec, weights[:start] + negated.tobytes() + weights[start + length :]
 
     monkeypatch.setattr(coreml_files, "_converted", with_other_weights)
-    with pytest.raises(ExportMismatchError, match=r"It was not kept|not finite|does not run"):
+    with pytest.raises(ExportMismatchError, match="differs from the network"):
         export(student_bundle, formats=["coreml"], size=SIZE, output=tmp_path / "files")
     assert list((tmp_path / "files").iterdir()) == []
 
@@ -123,6 +150,47 @@ def test_operations_that_students_lack_are_named(student_bundle: Bundle, tmp_pat
     model.operations[-1].type = "custom_layer"
     with pytest.raises(NstcError, match="the operation custom_layer is not one of add,"):
         computed(model, torch.zeros(1, 3, *SIZE))
+    identity, content = student_bundle.identity, model.spec.SerializeToString()
+    coreml_files._write_package(path, path.name, content, model.weights)
+    with pytest.raises(NstcError, match=r"operations that students lack \(custom_layer\)"):
+        kept_coreml_contract(path, SIZE, identity)
+    model.spec.mlProgram.functions.clear()
+    content = model.spec.SerializeToString()
+    coreml_files._write_package(path, path.name, content, model.weights)
+    with pytest.raises(NstcError, match="has no program"):
+        kept_coreml_contract(path, SIZE, identity)
+
+
+def test_operations_that_are_kept_are_those_that_can_be_computed() -> None:
+    assert {*coreml_operations._OPERATIONS, "const"} == OPERATIONS
+
+
+@pytest.mark.everywhere
+def test_values_are_dropped_after_their_last_use(
+    student_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (path,) = export(student_bundle, formats=["coreml"], size=SIZE, output=tmp_path)
+    seen: list[weakref.ref[torch.Tensor]] = []
+    alive = []
+
+    def watched(right: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def operation(**given: Any) -> torch.Tensor:
+            known = {id(own()) for own in seen}
+            seen.extend(
+                weakref.ref(own)
+                for own in given.values()
+                if isinstance(own, torch.Tensor) and own.numel() > 3000 and id(own) not in known
+            )
+            alive.append(sum(own() is not None for own in seen))
+            return right(**given)
+
+        return operation
+
+    for name, right in [*coreml_operations._OPERATIONS.items()]:
+        monkeypatch.setitem(coreml_operations._OPERATIONS, name, watched(right))
+    computed(read_coreml(path), torch.rand(1, 3, *SIZE) * 255)
+    assert len(seen) > 6
+    assert max(alive) <= 4
 
 
 @pytest.mark.everywhere
@@ -139,6 +207,26 @@ def test_what_is_no_package_is_refused(tmp_path: Path, content: bytes) -> None:
         read_coreml(path)
 
 
+@pytest.mark.everywhere
+@pytest.mark.parametrize("damage", ["overwritten", "LZMA", "cut"])
+def test_a_package_with_damaged_files_is_refused(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / NAME
+    packed = {"overwritten": zipfile.ZIP_DEFLATED, "LZMA": zipfile.ZIP_LZMA}
+    with zipfile.ZipFile(path, "w", packed.get(damage, zipfile.ZIP_STORED)) as archive:
+        for name in _MEMBERS:
+            archive.writestr(f"model/{name}", bytes(range(256)) * 4)
+    content = bytearray(path.read_bytes())
+    stream = 30 + len("model/Manifest.json")  # after the header of the first file
+    if damage == "cut":
+        sizes = content.index(b"PK\x01\x02") + 20  # of the first file, packed and not
+        struct.pack_into("<II", content, sizes, 10_000_000, 10_000_000)
+    else:
+        content[stream + 10 : stream + 40] = b"\xff" * 30
+    path.write_bytes(content)
+    with pytest.raises(CorruptBundleError, match="is no Core ML package"):
+        read_coreml(path)
+
+
 def test_a_conversion_that_breaks_leaves_nothing(
     student_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,9 +240,22 @@ def test_a_conversion_that_breaks_leaves_nothing(
     told = str(caught.value)
     assert "coremltools can't convert" in told
     assert "Unsupported fx node alias alias" in told
+    assert "64x96.mlpackage.zip was not written" in told
     assert len(told) < 600
     assert "\n" not in told
     assert list((tmp_path / "files").iterdir()) == []
+
+
+def test_a_conversion_without_memory_says_so(
+    student_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(network: nn.Module, size: tuple[int, int]) -> object:
+        raise MemoryError
+
+    monkeypatch.setattr(coreml_files, "_converted", exhausted)
+    monkeypatch.setattr(coreml_files.coreml, "missing_coremltools", lambda: None)
+    with pytest.raises(MemoryLimitError, match="not enough memory"):
+        export(student_bundle, formats=["coreml"], size=SIZE, output=tmp_path / "files")
 
 
 def test_without_coremltools_it_says_what_to_install(
