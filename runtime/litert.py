@@ -44,9 +44,11 @@ class LitertSession:
                 self._graph.get_input_details(),
                 self._graph.get_output_details(),
             )
-            shapes = [tuple(map(int, own["shape"])) for own in (self._input, self._output)]
-            _, channels, height, width = shapes[0]
-            if shapes[0] != shapes[1] or channels != 3 or self._input["dtype"] is not np.float32:
+            edges = [
+                (tuple(map(int, own["shape"])), own["dtype"]) for own in (self._input, self._output)
+            ]
+            height, width = edges[0][0][-2:]
+            if edges != [((1, 3, height, width), np.float32)] * 2:
                 raise ValueError("it takes and gives no float picture (1, 3, height, width)")
         except _ERRORS as error:
             raise CorruptBundleError(

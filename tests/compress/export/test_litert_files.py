@@ -1,7 +1,10 @@
 """LiteRT files: what they compute, what is refused, and what is left where it goes wrong."""
 
+import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
+import numpy as np
 import pytest
 from torch import nn
 
@@ -9,6 +12,7 @@ from nstc.compress.export import litert_files
 from nstc.compress.export.export_model import export
 from nstc.core.bundle import Bundle, open_bundle
 from nstc.core.errors import CorruptBundleError, MissingExtraError, OptionError
+from nstc.runtime import litert
 from nstc.runtime.litert import LitertSession
 from nstc.runtime.verification import verify
 
@@ -33,6 +37,43 @@ def test_what_is_no_file_of_litert_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"TFL3" * 20)
     with pytest.raises(CorruptBundleError, match="can't be loaded as a LiteRT file"):
         LitertSession(path, "64x96.tflite")
+
+
+@pytest.mark.parametrize(
+    ("taken", "given"),
+    [
+        (((2, 3, 64, 96), np.float32), ((2, 3, 64, 96), np.float32)),
+        (((1, 4, 64, 96), np.float32), ((1, 4, 64, 96), np.float32)),
+        (((1, 3, 64, 96), np.float32), ((1, 3, 32, 48), np.float32)),
+        (((1, 3, 64, 96), np.uint8), ((1, 3, 64, 96), np.float32)),
+        (((1, 3, 64, 96), np.float32), ((1, 3, 64, 96), np.int8)),
+        (((96,), np.float32), ((96,), np.float32)),
+    ],
+)
+def test_both_edges_are_one_float_picture(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    taken: tuple[object, type],
+    given: tuple[object, type],
+) -> None:
+    details = [{"shape": shape, "dtype": dtype} for shape, dtype in (taken, given)]
+    graph = SimpleNamespace(
+        allocate_tensors=lambda: None,
+        get_input_details=lambda: details[:1],
+        get_output_details=lambda: details[1:],
+    )
+    package = ModuleType("ai_edge_litert.interpreter")
+    package.Interpreter = lambda **_: graph  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "ai_edge_litert", ModuleType("ai_edge_litert"))
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", package)
+    monkeypatch.setattr(litert, "missing_litert", lambda: None)
+    path = tmp_path / NAME
+    path.write_bytes(b"TFL3")
+    with pytest.raises(CorruptBundleError, match="can't be loaded as a LiteRT file"):
+        LitertSession(path, "64x96.tflite")
+    for edge in details:
+        edge |= {"shape": (1, 3, *SIZE), "dtype": np.float32}
+    assert LitertSession(path, "64x96.tflite").fixed_size == SIZE
 
 
 def test_a_conversion_that_breaks_leaves_nothing(
