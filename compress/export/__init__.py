@@ -3,6 +3,7 @@
 This is the table of formats. It imports nothing heavy, so that the CLI builds its help from it.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,9 @@ PORTABLE: Final = "portable"  # its artifacts are called by size and edges: `cor
 COREML: Final = "coreml"  # likewise by size: `runtime.coreml`
 LITERT: Final = "litert"  # likewise: 256x256.tflite
 OF_ONE_SIZE: Final = (PORTABLE, COREML, LITERT)  # what `--size` is for
+_OF_SIZE: Final = re.compile(
+    r"(?:int8\.)?(?:(portable)(-bytes)?\.)?([1-9][0-9]{0,4}x[1-9][0-9]{0,4})\.(onnx|tflite|mlpackage\.zip)"
+)
 FORMATS: Final[Mapping[str, ExportFormat]] = {
     "onnx": ExportFormat("onnx", lambda source: [source.onnx_of(None)]),
     "torchscript": ExportFormat("ts", lambda source: [source.torchscript()]),
@@ -49,3 +53,17 @@ FORMATS: Final[Mapping[str, ExportFormat]] = {
     LITERT: ExportFormat(LITERT, lambda source: source.litert()),
     "tiles": ExportFormat("int8.tiles.onnx", lambda source: [source.tiles()]),
 }
+
+
+def options_of_size(artifact: str) -> str | None:
+    """What `nstc export` is given to make a file of one size; None of files of any size."""
+    if artifact in OF_ONE_SIZE:
+        return f"--format {artifact} --size HEIGHTxWIDTH"
+    found = _OF_SIZE.fullmatch(artifact)
+    if found is None:
+        return None
+    portable, edges, size, ending = found.groups()
+    if portable is not None:
+        return f"--format {PORTABLE} --size {size}" + (" --edges bytes" if edges else "")
+    form = {"tflite": LITERT, "mlpackage.zip": COREML}.get(ending)
+    return f"--static {size}" if form is None else f"--format {form} --size {size}"

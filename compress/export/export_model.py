@@ -327,9 +327,8 @@ def made_artifact(
         NstcError: whatever `find_artifact` raises.
     """
     artifact = artifact_name(name)
-    form = next((name for name, own in FORMATS.items() if own.artifact == artifact), None)
-    if form is None and artifact in ADDED.names():
-        form = artifact
+    known = {own.artifact: name for name, own in FORMATS.items() if name not in OF_ONE_SIZE}
+    form = known.get(artifact) or (artifact if artifact in ADDED.names() else None)
     portable = Portable.called(artifact)
     if portable is not None and (_INT8 in bundle.artifacts or not portable.quantized):
         form = PORTABLE

@@ -169,6 +169,14 @@ def test_help_loads_nothing_that_only_work_needs() -> None:
         ("int8.pte", "nstc export {} --format executorch-int8"),
         ("float", "nstc export {} --format onnx"),
         ("ts", "nstc export {} --format torchscript"),
+        ("512x256.onnx", "nstc export {} --static 512x256"),
+        ("64x32.tflite", "nstc export {} --format litert --size 64x32"),
+        ("64x32.mlpackage.zip", "nstc export {} --format coreml --size 64x32"),
+        (
+            "portable-bytes.64x32.onnx",
+            "nstc export {} --format portable --size 64x32 --edges bytes",
+        ),
+        ("litert", "nstc export {} --format litert --size HEIGHTxWIDTH"),
     ],
 )
 def test_a_file_that_a_bundle_lacks_is_made_by_a_command(
@@ -191,7 +199,8 @@ def test_a_file_that_a_bundle_lacks_is_made_by_a_command(
     [
         ("onnx", "nstc stylize PHOTO -m zoo:udnie/teacher --artifact onnx -o OUT"),
         ("int8", "nstc quantize zoo:udnie/teacher -o OUT --mode static"),
-        ("64x32.onnx", "nstc export zoo:udnie/teacher -o OUT --format onnx"),
+        ("64x32.onnx", "nstc export zoo:udnie/teacher -o OUT --static 64x32"),
+        ("64x32.tflite", "nstc export zoo:udnie/teacher -o OUT --format litert --size 64x32"),
     ],
 )
 def test_of_a_shipped_one_beside_it(nstc, record, name, command) -> None:

@@ -274,13 +274,20 @@ class TestNumbers:
             (["export", "m", "--format", "portable"], "give --size HEIGHTxWIDTH"),
             (["export", "m", "--format", "coreml"], "give --size HEIGHTxWIDTH"),
             (["export", "m", "--format", "portable", "--size", "8"], "size is 8: expected HEIGHT"),
+            *(
+                (
+                    ["stylize", "a.png", "-o", "b.png", "-m", "zoo:udnie", "--artifact", name],
+                    f"artifact is {name}: expected int8",
+                )
+                for name in ("coreml", "litert", "portable")
+            ),
             (["stylize", "a.png", "-o", "b.psd"], "use one of .png"),
             (["serve", "--max-upload", "much"], "max-upload is much: expected a size"),
             (["serve", "--max-upload", "1GB"], "expected from 1KiB to 256MiB"),
         ],
     )
     def test_other_settings_that_can_not_be(self, nstc, bundle, arguments, told) -> None:
-        model = ["-m", bundle.path] if arguments[0] == "stylize" else []
+        model = ["-m", bundle.path] if arguments[0] == "stylize" and "-m" not in arguments else []
         done = nstc(*arguments, *model)
         assert done.code == 3
         assert told in done.error

@@ -279,7 +279,7 @@ def _fail(error: errors.NstcError) -> NoReturn:
 
 def _making(artifact: str, bundle: Path) -> str:
     """The command that makes a file which a bundle lacks."""
-    from nstc.compress.export import FORMATS
+    from nstc.compress.export import FORMATS, options_of_size
     from nstc.core.portable_names import Portable
     from nstc.core.zoo import named, zoo_name_of
 
@@ -293,19 +293,17 @@ def _making(artifact: str, bundle: Path) -> str:
     if artifact in modes:
         return f"nstc quantize {named(bundle)} -o OUT --mode {modes[artifact]}"
     formats = {own.artifact: name for name, own in FORMATS.items()} | {"int8.ort": "ort"}
-    if (portable := Portable.called(artifact)) is not None:
-        if portable.quantized:  # which an export makes where there is an int8 file
-            return f"nstc quantize {named(bundle)} -o OUT --mode static"
-        form, size = "portable", "x".join(map(str, portable.size))
-        return f"nstc export {named(bundle)} -o OUT --format {form} --size {size}" + (
-            " --edges bytes" if portable.edges == "bytes" else ""
-        )
+    if (portable := Portable.called(artifact)) is not None and portable.quantized:
+        # which an export makes where there is an int8 file
+        return f"nstc quantize {named(bundle)} -o OUT --mode static"
     zoo = zoo_name_of(bundle)  # which is read-only: the file goes to the user's cache
-    if zoo is not None and artifact in formats:
+    sized = options_of_size(artifact)
+    if zoo is not None and artifact in formats and sized is None:
         return f"nstc stylize PHOTO -m {zoo} --artifact {artifact} -o OUT"
     folder, ending = "" if zoo is None else " -o OUT", artifact.rpartition(".")[2]
     other = ending if ending in extensions.names_in(extensions.FORMATS) else "onnx"
-    return f"nstc export {zoo or bundle}{folder} --format {formats.get(artifact, other)}"
+    options = sized or f"--format {formats.get(artifact, other)}"
+    return f"nstc export {zoo or bundle}{folder} {options}"
 
 
 def _show_version(wanted: bool) -> None:
