@@ -16,6 +16,7 @@ from nstc.benchmarks.table import as_markdown
 from nstc.core import decoding, errors
 from nstc.core.bundle import Bundle
 from nstc.core.manifest import Manifest, PhotoRecord
+from nstc.runtime.coreml import ENDING as COREML_ENDING
 
 TAGS: Final = ("style-transfer", "neural-style-transfer", "model-compression")
 _HEAD: Final = re.compile(r"\A---\n.*?^---\n+", re.DOTALL | re.MULTILINE)
@@ -62,7 +63,9 @@ def _head(manifest: Manifest, license: str | None) -> Iterator[tuple[str, Any]]:
     yield "pipeline_tag", "image-to-image"
     formats = {name.rpartition(".")[2] for name in manifest.files if name.startswith("model.")}
     int8 = ["int8"] if "model.int8.onnx" in manifest.files else []
-    yield "tags", [*TAGS, *sorted(formats & {"onnx", "ort", "pte", "ts"}), *int8]
+    core_ml = ["coreml"] if any(name.endswith(COREML_ENDING) for name in manifest.files) else []
+    formats &= {"onnx", "ort", "pte", "tflite", "ts"}
+    yield "tags", [*TAGS, *sorted(formats), *core_ml, *int8]
     if bases := _bases(manifest):
         yield "base_model", bases
     if results := _results(manifest.name, manifest.measurements):

@@ -305,7 +305,7 @@ class TestTwoWriters:
         assert "ts" in open_bundle(bundle.path).artifacts
 
 
-@pytest.mark.parametrize("name", ["student.onnx", "model.PTE", "s.pth"])
+@pytest.mark.parametrize("name", ["s.onnx", "model.PTE", "s.pth", "s.tflite", "s.mlpackage"])
 def test_a_folder_does_not_get_a_files_name(tmp_path, name) -> None:
     with pytest.raises(OptionError, match="Give the name of a folder, such as"):
         refuse_unwritable_bundle(tmp_path / name)

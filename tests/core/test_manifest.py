@@ -213,6 +213,12 @@ def test_versions_name_what_is_installed_only(monkeypatch) -> None:
     assert tool_versions().keys() == {"python", "nstc", "numpy"}
 
 
+@pytest.mark.parametrize("tool", ["coremltools", "ai-edge-litert", "litert-torch"])
+def test_versions_name_a_converter_that_is_installed(monkeypatch, tool) -> None:
+    monkeypatch.setattr(manifest.metadata, "version", lambda name: f"{name} 9")
+    assert tool_versions()[tool] == f"{tool} 9"
+
+
 def test_a_manifest_can_not_be_changed_in_place() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         FULL.name = "other"  # type: ignore[misc]

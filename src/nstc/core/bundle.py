@@ -34,7 +34,10 @@ QUANTIZED: Final = tuple(
 )
 # Endings of files that verbs read and write, none of which is a bundle's or an export's folder.
 _ENDINGS_OF_FILES: Final = frozenset(
-    (*(".onnx", ".ort", ".pt", ".pte", ".pth", ".safetensors", ".ts", ".zip"), *(".json", ".toml"))
+    (
+        *(".onnx", ".ort", ".pt", ".pte", ".pth", ".safetensors", ".ts", ".zip"),
+        *(".json", ".mlpackage", ".tflite", ".toml"),
+    )
 )
 # How a pack of styles gets a file that it lacks.
 NO_WEIGHTS: Final = "Make it for each of the bundles that were joined, and join them again."

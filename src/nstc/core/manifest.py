@@ -49,7 +49,7 @@ _CONVERSIONS: Final = ("quantize", "export")  # verbs that leave what a network 
 
 _RECORDED_TOOLS: Final = (
     *("numpy", "pillow", "onnxruntime", "torch", "onnx"),
-    *("torch-pruning", "executorch", "torchao", "coremltools"),
+    *("torch-pruning", "executorch", "torchao", "coremltools", "ai-edge-litert", "litert-torch"),
 )
 
 

@@ -36,6 +36,19 @@ def test_the_head_is_what_a_hub_reads() -> None:
     assert license_of(text) == "apache-2.0"
 
 
+def test_tags_name_the_files_for_phones(bundle) -> None:
+    held = bundle.manifest.files
+    assert not {"tflite", "coreml"} & set(
+        ModelCard(hub_card(bundle.manifest, "", "a/b", None)).data.tags
+    )
+    record = next(iter(held.values()))
+    names = ("model.64x96.tflite", "model.64x96.mlpackage.zip")
+    manifest = dataclasses.replace(bundle.manifest, files={**held, **dict.fromkeys(names, record)})
+    tags = ModelCard(hub_card(manifest, "", "a/b", None)).data.tags
+    assert {"tflite", "coreml"} <= set(tags)
+    assert "zip" not in tags
+
+
 @pytest.mark.parametrize("name", ["---", "a: b", '"\n---\nlicense: mit', "#", "- x", "\u2028", "é"])
 def test_no_name_ends_the_head(bundle, name) -> None:
     manifest = dataclasses.replace(
