@@ -5,6 +5,7 @@ is from ONNX Runtime's of `model.int8.onnx` or `model.onnx`, its bytes, and the 
 at 256x256 and 512x512 on one thread. `--write` puts it into the page.
 """
 
+import importlib
 import sys
 import time
 from collections.abc import Iterator
@@ -39,13 +40,12 @@ SHOWN: Final = {
     "coreml": "Core ML",
 }
 PACKAGES: Final = {
-    "opencv": "opencv-python-headless",
     "openvino": "openvino",
     "ncnn": "ncnn",
     "litert": "ai-edge-litert",
     "coreml": "coremltools",
 }
-"""What was tried, as pip names it."""
+"""What was tried, as pip names it. OpenCV is not here: several packages give it."""
 MODELS: Final = ("zoo:starry-night", "zoo:starry-night/fast")
 SIZES: Final = (256, 512)
 _RUNS: Final = 20
@@ -126,6 +126,13 @@ def lowest_ms(session: Session, size: int) -> float:
     return 1000 * min(times)
 
 
+def version(runtime: str) -> str:
+    """What runs or computes a runtime's files here, and its version."""
+    if runtime == "opencv":
+        return f"OpenCV {importlib.import_module('cv2').__version__}"
+    return f"{PACKAGES[runtime]} {metadata.version(PACKAGES[runtime])}"
+
+
 def row(runtime: str, *sizes: Place) -> tuple[str, ...]:
     """The line of a file, which was opened for each of `SIZES`."""
     first = sizes[0]
@@ -135,9 +142,8 @@ def row(runtime: str, *sizes: Place) -> tuple[str, ...]:
         for own, size in zip(sizes, SIZES, strict=True)
     ]
     works = "not run here" if first.session is None else "yes"
-    tried = f"{PACKAGES[runtime]} {metadata.version(PACKAGES[runtime])}"
     name, size_bytes = f"`{first.model}`", f"{first.size_bytes:,}"
-    return SHOWN[runtime], name, first.kind, works, tried, off, size_bytes, *ms
+    return SHOWN[runtime], name, first.kind, works, version(runtime), off, size_bytes, *ms
 
 
 def table(rows: list[tuple[str, ...]]) -> str:
