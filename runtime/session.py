@@ -161,7 +161,7 @@ def open_session(
         provider: Where ONNX Runtime computes: cpu, cuda and so on. ONNX files only.
         arena: False for an ONNX session that gives memory back after every run, more slowly.
         trust: Whether a program of the bundle, of `PROGRAMS`, may be loaded; those of the zoo and
-            those that this machine made itself always are.
+            those that this same run made itself always are.
         store: Where the file comes from.
         shown: What messages of an ONNX session call the bundle, where it is a copy that goes once
             the session is open.
