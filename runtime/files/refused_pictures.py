@@ -22,7 +22,8 @@ class RefusedPictures:
         """`on_outcome` receives every outcome that is not held, and later those that were."""
         self._on_outcome = on_outcome
         self._held: dict[str, list[PictureOutcome]] = {}
-        self._giving: set[str] = set()  # buckets of which pictures could be read
+        # Buckets of which pictures could be read, now or in the run that made what is skipped.
+        self._giving: set[str] = set()
         self._has_others = False
 
     def add(self, outcome: PictureOutcome) -> None:
@@ -36,9 +37,8 @@ class RefusedPictures:
             return
         self._has_others = True
         self._on_outcome(outcome)
-        if outcome.status != "skipped":  # of which nothing was read
-            self._giving.add(bucket)
-            self._release(bucket)
+        self._giving.add(bucket)
+        self._release(bucket)
 
     def end(self) -> None:
         """There are no more outcomes; `AccessError` if all were refusals."""

@@ -50,12 +50,15 @@ def test_a_bucket_that_gives_others_has_failures(read, refused, passed) -> None:
     assert len(passed) == 2 + 2 * MOST_REFUSED
 
 
-def test_one_that_was_skipped_was_not_read(refused, passed) -> None:
-    refused.add(outcome("s3://bucket/made", "skipped"))
+def test_a_second_run_goes_on_as_the_first(refused, passed) -> None:
     refused.add(denied("s3://bucket/one"))
-    assert passed == ["s3://bucket/made"]
+    refused.add(outcome("s3://bucket/made", "skipped"))
+    for number in range(2 * MOST_REFUSED):
+        refused.add(denied(f"s3://bucket/{number}"))
+    refused.add(outcome("s3://bucket/behind", "done"))
     refused.end()
-    assert passed == ["s3://bucket/made", "s3://bucket/one"]
+    assert passed[:3] == ["s3://bucket/made", "s3://bucket/one", "s3://bucket/0"]
+    assert (len(passed), passed[-1]) == (3 + 2 * MOST_REFUSED, "s3://bucket/behind")
 
 
 def test_a_run_of_nothing_else_is_an_error(refused, passed) -> None:
