@@ -195,7 +195,7 @@ def stylize_archived(
     Raises:
         OutputError: the disk is full or read-only, or the store has no such bucket: so it would be
             with the others.
-        AccessError: likewise, if this machine has no credentials, or may not write there.
+        AccessError: likewise, if this machine has no valid credentials, or may not write there.
         UnusableModelError: as `nstc.runtime.files.batch.stylize_files`.
     """
     if job.address is None:

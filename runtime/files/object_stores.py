@@ -45,7 +45,19 @@ _NO_CREDENTIALS: Final = frozenset(
     }
 )
 """How the libraries of botocore and Google call that there are none. Neither may be installed."""
+_NOT_VALID: Final = frozenset(
+    {
+        "ExpiredToken",
+        "InvalidAccessKeyId",
+        "InvalidToken",
+        "RequestTimeTooSkewed",
+        "SignatureDoesNotMatch",
+        "TokenRefreshRequired",
+    }
+)
+"""What S3 answers to credentials that no object is given for: wrong ones, or ones that ran out."""
 _DENIED: Final = (401, 403)  # of HTTP
+_WITHOUT_REASON: Final = frozenset({"400", "403"})  # instead of S3's codes: HEAD has no others
 
 
 def is_stored(given: str) -> bool:
@@ -83,7 +95,7 @@ def read(address: str, most_bytes: int = _MOST_LIST_BYTES) -> bytes:
     """
     with _failing_as(FetchError, f"{address} can't be read", "read objects (s3:GetObject)"):
         store, path = _opened(address)
-        size = store.info(path)["size"] or 0
+        size = _info(store, path)["size"] or 0
         if size > most_bytes:
             raise FetchError(
                 f"{address} holds more than {most_bytes / 1e6:g} MB: raise --max-download-mb."
@@ -108,7 +120,7 @@ def exists(address: str) -> bool:
     with _failing_as(OutputError, f"cannot look for {address}", rights):
         store, path = _opened(address)
         try:  # `isfile` takes every failure for a no
-            found: str = store.info(path)["type"]
+            found: str = _info(store, path)["type"]
         except FileNotFoundError:
             return False
         return found == "file"
@@ -145,6 +157,17 @@ def _opened(address: str) -> tuple[Any, str]:
     return store, str(store._strip_protocol(address))
 
 
+def _info(store: Any, path: str) -> dict[str, Any]:
+    """What a store knows of an object; raises whatever its library does, with the reason."""
+    try:
+        found: dict[str, Any] = store.info(path)
+    except OSError as error:
+        if _code_of(error) in _WITHOUT_REASON:
+            store.cat_file(path, start=0, end=1)
+        raise
+    return found
+
+
 @contextlib.contextmanager
 def _failing_as(
     kind: type[FetchError] | type[OutputError], what: str, rights: str
@@ -160,20 +183,35 @@ def _failing_as(
     except FileNotFoundError as error:
         raise kind(f"{what}: there is no such object or bucket.") from error
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        machine = platform.node()
+        faulty: str | None = None
         if type(error).__name__ in _NO_CREDENTIALS:
+            faulty = f"{machine} has no credentials for it"
+        elif _code_of(error) in _NOT_VALID:
+            faulty = f"the store does not accept the credentials of {machine}"
+        if faulty is not None:
             raise AccessError(
-                f"{what}: {platform.node()} has no credentials for it ({reason.rstrip('.')}). Give "
-                "them to every machine that reads or writes pictures: for S3 as "
-                "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, in ~/.aws, or by the machine's role.",
+                f"{what}: {faulty} ({reason}). Give valid ones to every machine that reads or "
+                "writes pictures: for S3 as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, in "
+                "~/.aws, or by the machine's role.",
                 no_credentials=True,
             ) from error
         if _is_denied(error):
             raise AccessError(
-                f"{what}: access is denied. The credentials of {platform.node()} are wrong, or "
-                f"lack the right to {rights}."
+                f"{what}: access is denied ({reason}). Where the reason names nothing else, the "
+                f"credentials of {machine} lack the right to {rights}."
             ) from error
         raise kind(f"{what}: {reason}.") from error
+
+
+def _code_of(error: Exception) -> str | None:
+    """S3's own code of a failure, such as ExpiredToken: s3fs makes few kinds of them all."""
+    for own in (error, error.__cause__):
+        answer = getattr(own, "response", None)  # of botocore's ClientError
+        if isinstance(answer, dict):
+            return str(answer.get("Error", {}).get("Code"))
+    return None
 
 
 def _is_denied(error: Exception) -> bool:

@@ -310,20 +310,22 @@ class TestWithoutRights:
 
     def test_pictures_that_may_not_be_read(self, only_line) -> None:
         line = only_line("s3://closed/in", "out")
-        assert re.match(r"nstc: s3://closed/in/\d+\.png can't be read: access is denied\.", line)
+        assert re.match(r"nstc: s3://closed/in/\d+\.png can't be read: access is denied \(", line)
         assert line.endswith("s3://closed gave none of the 30 pictures that were asked for.")
         assert "the right to read objects (s3:GetObject)" in line
 
     def test_a_place_that_may_not_be_written(self, only_line, save_picture, pixels) -> None:
         save_picture(pixels, "a.png")
         line = only_line("a.png", "s3://closed/out")
-        assert line.startswith("nstc: cannot write s3://closed/out/a.png: access is denied.")
+        assert line.startswith("nstc: cannot write s3://closed/out/a.png: access is denied (")
         assert "the right to write objects (s3:PutObject)" in line
 
     def test_a_bucket_that_may_not_even_be_asked(self, only_line) -> None:
         key = {"AWS_ACCESS_KEY_ID": "stranger"}
         line = only_line("s3://closed/in", "out", **key)
-        assert line.startswith("nstc: s3://closed/in can't be listed: access is denied.")
+        assert line.startswith("nstc: s3://closed/in can't be listed: the store does not accept")
+        line = only_line("list.txt", "out", **key)
+        assert re.match(r"nstc: s3://closed/in/\d+\.png can't be read: the store does not", line)
 
     def test_no_credentials(self, only_line, tmp_path) -> None:
         nobody = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "HOME": str(tmp_path)}

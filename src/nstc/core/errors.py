@@ -90,7 +90,7 @@ class DisplayError(NstcError, exit_code=16):
 class AccessError(NstcError, exit_code=17):
     """An object store that refuses access: no credentials, or none with the rights it takes.
 
-    `no_credentials` says that this machine has none at all.
+    `no_credentials` says that this machine has none, or none that the store accepts.
     """
 
     def __init__(self, message: str, *, no_credentials: bool = False) -> None:

@@ -84,6 +84,21 @@ class NoCredentialsError(Exception):
     """As botocore has it."""
 
 
+class ClientError(Exception):
+    """As botocore has it."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.response = {"Error": {"Code": code}}
+
+
+def of_s3(code: str, message: str, kind: type[OSError] = PermissionError) -> OSError:
+    """As s3fs raises it."""
+    error = kind(message)
+    error.__cause__ = ClientError(code)
+    return error
+
+
 ASKED = {
     "info": lambda: exists("memory://a/b"),
     "pipe_file": lambda: write("memory://a/b", b""),
@@ -116,7 +131,7 @@ class TestWhatIsNotAllowed:
         with pytest.raises(AccessError) as raised:
             failing(method, error)
         assert re.search(
-            r"memory://a/b.*: access is denied\. The credentials of .* lack the right to .*s3:",
+            r"memory://a/b.*: access is denied \((Forbidden.*|no)\)\. .* lack the right to .*s3:",
             str(raised.value),
         )
         assert not raised.value.no_credentials
@@ -126,9 +141,52 @@ class TestWhatIsNotAllowed:
             failing(method, NoCredentialsError("none."))
         assert raised.value.no_credentials
 
+    @pytest.mark.parametrize(
+        ("code", "reason"),
+        [
+            ("ExpiredToken", "The provided token has expired."),
+            ("InvalidAccessKeyId", "The key does not exist in our records."),
+            ("InvalidToken", "The provided token is malformed."),
+            ("RequestTimeTooSkewed", "The difference between the times is too large."),
+            ("SignatureDoesNotMatch", "The signature does not match."),
+        ],
+    )
+    def test_credentials_that_are_not_valid(self, failing, method, code, reason) -> None:
+        with pytest.raises(AccessError) as raised:
+            failing(method, of_s3(code, reason))
+        told = str(raised.value)
+        assert "the store does not accept the credentials of" in told
+        assert f" ({reason.rstrip('.')}). Give valid ones to every machine" in told
+        assert raised.value.no_credentials
+
+    def test_an_object_in_an_archive_of_s3_is_one_failure(self, failing, method) -> None:
+        reason = "The operation is not valid for the object's storage class"
+        with pytest.raises(AccessError, match=f"access is denied \\({reason}\\)") as raised:
+            failing(method, of_s3("InvalidObjectState", reason))
+        assert not raised.value.no_credentials
+
     def test_a_store_that_fails_is_no_answer(self, failing, method) -> None:
         with pytest.raises((FetchError, OutputError), match=r"memory://a/b.*: out of order\."):
             failing(method, OSError("out of order"))
+
+
+@pytest.mark.parametrize("ask", [ASKED["info"], ASKED["cat_file"]])
+@pytest.mark.parametrize(("code", "kind"), [("400", OSError), ("403", PermissionError)])
+def test_what_s3_answers_to_head_without_a_reason_is_asked_again(
+    ask, code, kind, store, monkeypatch
+) -> None:
+    def head(*_arguments, **_options):
+        raise of_s3(code, "Bad Request", kind)
+
+    def get(*_arguments, **_options):
+        raise of_s3("ExpiredToken", "The provided token has expired.")
+
+    store.pipe_file("a/b", b"x")
+    monkeypatch.setattr(type(store), "info", head)
+    monkeypatch.setattr(type(store), "cat_file", get)
+    with pytest.raises(AccessError, match=r"\(The provided token has expired\)") as raised:
+        ask()
+    assert raised.value.no_credentials
 
 
 def test_a_prefix_is_no_object(store) -> None:
