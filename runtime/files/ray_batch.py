@@ -116,14 +116,17 @@ def stylize_on_ray(
                 f"the {len(machines)} machines must all reach the output folder by the same path"
             )
         refused = RefusedPictures(on_outcome)
-        with ray_cluster.reported_as_cluster_error(ray):
-            for row in _rows(ray, waiting, work, replace(workers, count=count)):
-                job = jobs[row["number"]]
-                outcome = PictureOutcome.from_dict(json.loads(row["outcome"]))
-                if row["ends"] and outcome.error is not None:
-                    raise outcome.error
-                refused.add(replace(outcome, source=job.source.name, output=job.place))
-        refused.end()
+        try:
+            with ray_cluster.reported_as_cluster_error(ray):
+                for row in _rows(ray, waiting, work, replace(workers, count=count)):
+                    job = jobs[row["number"]]
+                    outcome = PictureOutcome.from_dict(json.loads(row["outcome"]))
+                    if row["ends"] and outcome.error is not None:
+                        raise outcome.error
+                    refused.add(replace(outcome, source=job.source.name, output=job.place))
+            refused.end()
+        finally:
+            refused.release()
 
 
 def _rows(

@@ -33,7 +33,7 @@ class RefusedPictures:
             held = self._held.setdefault(bucket, [])
             held.append(outcome)
             if len(held) >= MOST_REFUSED:
-                raise _refusal_of(bucket, held)
+                raise self._refusal_of(bucket)
             return
         self._has_others = True
         self._on_outcome(outcome)
@@ -42,16 +42,23 @@ class RefusedPictures:
 
     def end(self) -> None:
         """There are no more outcomes; `AccessError` if all were refusals."""
-        for bucket, held in list(self._held.items()):
+        for bucket in self._held:
             if not self._has_others:
-                raise _refusal_of(bucket, held)
+                raise self._refusal_of(bucket)
+        self.release()
+
+    def release(self) -> None:
+        """Pass on what is held; for runs that end early, other than by refusals."""
+        for bucket in list(self._held):
             self._release(bucket)
 
     def _release(self, bucket: str) -> None:
         for outcome in self._held.pop(bucket, []):
             self._on_outcome(outcome)
 
-
-def _refusal_of(bucket: str, held: list[PictureOutcome]) -> AccessError:
-    others = f" {bucket} gave none of the {len(held)} pictures that were asked for."
-    return AccessError(f"{held[0].error}{others if len(held) > 1 else ''}")
+    def _refusal_of(self, bucket: str) -> AccessError:
+        """The one error that stands for all that are held, which are forgotten."""
+        held = self._held[bucket]
+        self._held = {}
+        others = f" {bucket} gave none of the {len(held)} pictures that were asked for."
+        return AccessError(f"{held[0].error}{others if len(held) > 1 else ''}")

@@ -3,16 +3,25 @@
 import json
 import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from nstc.core.bundle import open_bundle
-from nstc.core.errors import ArtifactError, OptionError
+from nstc.core.errors import AccessError, ArtifactError, ClusterError, OptionError, OutputError
 from nstc.runtime.files import ray_batch
 from nstc.runtime.files.archives import find_archived, plan_archived
 from nstc.runtime.files.batch import USUAL, PictureOutcome
-from nstc.runtime.files.ray_batch import Painter, RayWork, Workers, deaths_over, noted, work_with
+from nstc.runtime.files.ray_batch import (
+    Painter,
+    RayWork,
+    Workers,
+    deaths_over,
+    noted,
+    stylize_on_ray,
+    work_with,
+)
 from nstc.runtime.foreign.trial import TrialLimits
 from nstc.runtime.stylizer import Opening
 
@@ -128,6 +137,29 @@ def test_no_note_is_left_of_what_only_failed(tmp_path) -> None:
         fail()
     assert deaths_over(begun) == 0
     assert not begun.exists()
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt(), ClusterError("gone."), OutputError("full.")])
+def test_what_was_refused_is_told_when_a_run_ends_otherwise(end, work, monkeypatch) -> None:
+    addresses = ["s3://closed/a.png", "s3://closed/b.png"]
+    jobs = plan_archived(find_archived(addresses, "out"), "out")
+
+    def rows_until_the_end(*_arguments):
+        for number, job in enumerate(jobs):
+            refusal = ray_batch._failed(job, AccessError("denied."))
+            told = json.dumps(refusal.to_dict())
+            yield {"number": number, "outcome": told, "ends": False}
+        raise end
+
+    cluster = ray_batch.ray_cluster
+    monkeypatch.setattr(cluster, "connected_ray", lambda _address: nullcontext(Ray))
+    monkeypatch.setattr(cluster, "reported_as_cluster_error", lambda _ray: nullcontext())
+    monkeypatch.setattr(cluster, "machine_processors", lambda _ray: [1])
+    monkeypatch.setattr(ray_batch, "_rows", rows_until_the_end)
+    outcomes: list[PictureOutcome] = []
+    with pytest.raises(type(end)):
+        stylize_on_ray(jobs, work, "local", Workers(count=1), outcomes.append)
+    assert [outcome.source for outcome in outcomes] == addresses
 
 
 def test_workers_have_models_of_the_zoo_themselves() -> None:

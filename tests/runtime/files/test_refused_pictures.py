@@ -36,6 +36,7 @@ def test_all_of_a_bucket_end_the_run_in_one_line(refused, passed) -> None:
         "s3://closed/0 can't be read: access is denied. s3://closed gave none of the 100 pictures "
         "that were asked for."
     )
+    refused.release()
     assert passed == ["local.png"]
 
 
