@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath
 
 from nstc.core import files
 from nstc.core.errors import ImageError, NstcError, OptionError, OutputError
@@ -141,9 +141,11 @@ def _source_of(name: str, relative: str, path: Path | None = None) -> Source:
 def _leads_elsewhere(part: str) -> bool:
     """Whether a part of a path is a way out of a folder, on this system or on another.
 
-    Windows has backslashes, and goes to a drive that any part of a path begins with.
+    Windows has backslashes, and goes to a drive that any part of a path begins with. A drive is a
+    letter, though Python for Windows may see others.
     """
-    return part == ".." or "\\" in part or "\0" in part or bool(PureWindowsPath(part).drive)
+    has_drive = re.match(r"[A-Za-z]:", part) is not None or Path(part).drive != ""
+    return part == ".." or "\\" in part or "\0" in part or has_drive
 
 
 def _is_a_name(text: str) -> bool:

@@ -93,6 +93,18 @@ class TestNames:
         with pytest.raises(OptionError, match=r"leads out of the output folder|no text in output"):
             listed({"path": "a.jpg", "output": output})
 
+    def test_a_time_of_day_is_no_drive(self, listed) -> None:
+        rows = ["7:05.jpg", "x/7:06.jpg", {"path": "a.jpg", "output": "7:07.jpg"}]
+        assert listed(*rows) == ["out/7:05.jpg", "out/x/7:06.jpg", "out/7:07.jpg"]
+
+    @pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+    def test_a_file_of_a_folder_keeps_the_name_it_has(self, tmp_path, monkeypatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        Path("in").mkdir()
+        Path("in/a:b.jpg").touch()
+        (job,) = plan_archived(find_archived(["in"], "out"), "out")
+        assert (job.source.failure, job.place) == (None, "out/a:b.jpg")
+
     def test_an_objects_name_leads_nowhere_either(self, listed) -> None:
         with pytest.raises(OptionError, match="leads out of the output folder"):
             listed("s3://bucket/../../a.jpg")
