@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nstc.runtime.files.archives import stylize_archived
-from nstc.runtime.files.batch import MadeBefore
+from nstc.runtime.files.batch import MadeBefore, PictureOutcome
 from nstc.runtime.stylizer import Stylizer
 
 
@@ -115,10 +115,30 @@ def test_notes_are_told_at_the_end_and_reported(
     call = ("stylize", "in", "-m", bundle.path, "-o", "out", "--format", "jpeg", "--ray")
     done = nstc(*call, "--report", "report.jsonl")
     lost = "transparency is lost: JPEG holds none"
-    assert f"out/a.jpg and 1 more (--report names them): {lost}" in done.err.splitlines()
+    assert f"out/a.jpg: {lost} (and 1 more like it)" in done.err.splitlines()
     rows = map(json.loads, (folder / "report.jsonl").read_text().splitlines())
     assert [row["notes"] for row in rows] == [lost, None, lost]
     for path in (folder / "out").iterdir():
         path.touch()  # so that its record does not fit
     done = nstc("stylize", "in/a.png", *call[2:])
     assert "out/a.jpg: made with settings that are not recorded here" in done.err
+
+
+def test_notes_that_differ_by_their_numbers_are_one(nstc, bundle, folder, monkeypatch) -> None:
+    def here(_jobs, _work, _address, _workers, on_outcome, *_rest) -> None:
+        for number in range(2, 9):
+            noted = PictureOutcome(
+                source="in/a.tif",
+                output=f"out/{number}.tif",
+                status="done",
+                notes=(f"the first of {number} pages",),
+            )
+            on_outcome(noted)
+
+    monkeypatch.setattr("nstc.runtime.files.ray_batch.stylize_on_ray", here)
+    call = ("stylize", "in", "-m", bundle.path, "-o", "out", "--ray")
+    line = "out/2.tif: the first of 2 pages (and 6 more like it{})"
+    unnamed = line.format("; give --report to name them")
+    assert [own for own in nstc(*call).err.splitlines() if "pages" in own] == [unnamed]
+    done = nstc(*call, "--report", "report.jsonl")
+    assert [own for own in done.err.splitlines() if "pages" in own] == [line.format("")]

@@ -1,6 +1,7 @@
 """Many pictures of `nstc stylize`, here and on Ray: what is counted, reported and printed."""
 
 import contextlib
+import re
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -123,7 +124,7 @@ def stylize_archive(
         raise errors.OptionError(f"report is {flags.report}, which lists the photographs.")
     sources = find_archived(inputs, output, pattern=options.pattern)
     jobs = plan_archived(sources, output, options.ending)
-    rate, notes = _Rate(), _Notes()
+    rate, notes = _Rate(), _Notes(are_reported=flags.report is not None)
     try:
         with tally.writing() as add, Bar() as bar:
 
@@ -151,22 +152,29 @@ def stylize_archive(
 
 
 class _Notes:
-    """What users may not expect of pictures, each kind once: archives have thousands of a kind."""
+    """What users may not expect of pictures, each kind once: archives have thousands of a kind.
 
-    def __init__(self) -> None:
-        self._places: dict[str, tuple[str, int]] = {}  # the first, and how many there are
+    Notes are of one kind if they differ by numbers only, such as how many pages there are.
+    """
+
+    def __init__(self, *, are_reported: bool) -> None:
+        self._are_reported = are_reported
+        self._firsts: dict[str, str] = {}  # the first line of each kind
+        self._counts: Counter[str] = Counter()
 
     def add(self, outcome: "PictureOutcome") -> None:
         """Keep those of a picture."""
         for note in outcome.notes:
-            first, count = self._places.get(note, (outcome.output, 0))
-            self._places[note] = first, count + 1
+            kind = re.sub(r"\b\d+\b", "", note)
+            self._firsts.setdefault(kind, f"{outcome.output}: {note}")
+            self._counts[kind] += 1
 
     def tell(self) -> None:
         """A line of each kind, as a run without Ray has for each picture."""
-        for note, (first, count) in self._places.items():
-            others = f" and {count - 1} more (--report names them)" if count > 1 else ""
-            tell(f"{first}{others}: {note}")
+        named = "" if self._are_reported else "; give --report to name them"
+        for kind, first in self._firsts.items():
+            others = self._counts[kind] - 1
+            tell(f"{first} (and {others} more like it{named})" if others else first)
 
 
 class _Rate:
