@@ -169,11 +169,15 @@ def build_zoo(
         OptionError: no machine of it has so many processors.
     """
     progress = progress or Silent()
+    is_new = not output.is_dir()
+    if is_new:  # before it is made, so that no empty one is left
+        _refuse_unusable_paintings(styles)
     stages = Stages(output, progress)
     stages.depend_on(photos=photos.list_sha256(), vgg=vgg)
     own = None if photos == sample_photos() else photos
     left = [style for style in styles if not _is_made(stages, style)]
-    _refuse_unusable_paintings(left)
+    if not is_new:
+        _refuse_unusable_paintings(left)
     # on Ray, whose workers share the processors by how many styles are left
     kept = 0 if ray is None else len(styles) - len(left)
     ray = ray if left else None

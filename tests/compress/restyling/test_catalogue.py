@@ -245,6 +245,7 @@ class TestBuilding:
         assert "\n" not in told
         assert "a.png is" not in told
         assert restyled == []
+        assert not Path("zoo").exists()
 
     def test_a_painting_that_is_gone_by_then_is_an_outcome(
         self,
