@@ -81,21 +81,42 @@ class Constants:
             raise ValueError("a layer has either filters or the steps of integers")
 
     def of_style(self, graph: StoredGraph, factors: Values, biases: Values) -> dict[str, Values]:
-        """Their values for factors and biases (filters,), float64; or `ValueError`."""
-        if self.weight is not None:
-            filters = _known(graph, self.weight)
-            scaled = filters * factors.reshape(-1, *[1] * (filters.ndim - 1))
-            made = {self.weight: scaled, self.bias: biases}
-        else:
-            step, scale = _known(graph, self.weight_step), _known(graph, self.input_scale)
-            steps = (step * factors).astype(np.float32)
-            of_biases = scale.astype(np.float32) * steps
-            with np.errstate(all="ignore"):  # a step of 0 is refused
+        """Their values for factors and biases (filters,), float64; or `ValueError`.
+
+        The layer's shapes are those that `fits` found.
+        """
+        with np.errstate(all="ignore"):  # what is not finite, as of a step of 0, is refused
+            if self.weight is not None:
+                filters = _known(graph, self.weight)
+                scaled = filters * factors.reshape(-1, *[1] * (filters.ndim - 1))
+                made = {self.weight: scaled, self.bias: biases}
+            else:
+                step, scale = _known(graph, self.weight_step), _known(graph, self.input_scale)
+                steps = (step * factors).astype(np.float32)
+                of_biases = scale.astype(np.float32) * steps
                 whole = np.rint(biases / of_biases.astype(np.float64))
-            if not (np.abs(whole) <= _LARGEST_WHOLE).all():
-                raise ValueError("a bias is beyond int32")
-            made = {str(self.weight_step): steps, str(self.bias_step): of_biases, self.bias: whole}
-        return {name: values.astype(_known(graph, name).dtype) for name, values in made.items()}
+                if not (np.abs(whole) <= _LARGEST_WHOLE).all():
+                    raise ValueError("a bias is beyond int32")
+                made = {
+                    str(self.weight_step): steps,
+                    str(self.bias_step): of_biases,
+                    self.bias: whole,
+                }
+            stored = {name: own.astype(_known(graph, name).dtype) for name, own in made.items()}
+        for name, own in stored.items():
+            if not np.isfinite(own).all():
+                raise ValueError(f"it makes {name!r:.60} not finite")
+        return stored
+
+    def fits(self, graph: StoredGraph) -> bool:
+        """Whether the constants are of one number of filters, as those of a layer are."""
+        bias = _known(graph, self.bias)
+        if bias.ndim != 1:
+            return False
+        if self.weight is not None:
+            return _known(graph, self.weight).shape[:1] == bias.shape
+        steps = (self.weight_step, self.input_scale, self.bias_step)
+        return all(_known(graph, name).size in {1, bias.size} for name in steps)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,11 +195,16 @@ class AnyPainting:
         held = []
         with as_damage(self.bundle, LAYERS_FILE):
             for name, graph in self._graphs.items():
-                biases = [self._stored[name].value(own.bias) for own in graph.layers]
-                sizes = [own.size for own in biases if own is not None and own.ndim == 1]
-                if len(sizes) < len(biases):
-                    raise DecodingError(f"{artifact_file(name)} lacks constants that it names")
-                held.append(tuple(sizes))
+                stored, layers = self._stored[name], graph.layers
+                # before anything is computed: constants of other shapes would fill the memory
+                if not {*layers} <= {*constants_of(stored)} or len({*layers}) < len(layers):
+                    raise DecodingError(f"{artifact_file(name)} lacks layers that it names")
+                try:
+                    if not all(own.fits(stored) for own in layers):
+                        raise ValueError("a layer's constants are of different filters")
+                except ValueError as error:
+                    raise DecodingError(f"{artifact_file(name)}: {error}") from error
+                held.append(tuple(_known(stored, own.bias).size for own in layers))
             if len(set(held)) > 1:
                 raise DecodingError("its graphs have different layers")
         return held[0]

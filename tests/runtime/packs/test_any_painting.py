@@ -1,13 +1,17 @@
 """`Stylizer` of a bundle for any painting: what is predicted, kept, and refused."""
 
+import hashlib
 import json
 import pickle
 import shutil
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 from PIL import Image
 
 from nstc.core import files
@@ -15,6 +19,7 @@ from nstc.core.bundle import TILES_ARTIFACT, Bundle, new_bundle, open_bundle
 from nstc.core.errors import CorruptBundleError, ImageError, OptionError, SchemaVersionError
 from nstc.core.images import read_picture
 from nstc.core.photos import PhotoSet
+from nstc.core.tensor_files import Values
 from nstc.runtime.arrays import check_picture
 from nstc.runtime.packs import any_painting
 from nstc.runtime.packs.any_painting import LAYERS_FILE, PREDICTOR_FILE, open_for_any, painting_of
@@ -167,7 +172,64 @@ class TestDamagedBundles:
         content["graphs"]["int8.onnx"]["layers"][0]["bias"] = "nowhere"
         text = json.dumps(content).encode()
         bundle = changed(for_any, tmp_path / "other", predictor_json=text)
-        self.refused(bundle, paintings, r"int8\.onnx lacks constants that it names")
+        self.refused(bundle, paintings, r"int8\.onnx lacks layers that it names")
+
+    def test_layers_whose_filters_are_another_constant(
+        self, for_any: Bundle, paintings: PhotoSet, tmp_path: Path
+    ) -> None:
+        content = self.layers(for_any)
+        layers = content["graphs"]["onnx"]["layers"]
+        layers[0]["weight"] = layers[1]["weight"]
+        text = json.dumps(content).encode()
+        bundle = changed(for_any, tmp_path / "other", predictor_json=text)
+        self.refused(bundle, paintings, r"model\.onnx lacks layers that it names")
+
+    def test_a_layer_that_is_named_twice(
+        self, for_any: Bundle, paintings: PhotoSet, tmp_path: Path
+    ) -> None:
+        content = self.layers(for_any)
+        for graph in content["graphs"].values():
+            graph["layers"].append(graph["layers"][0])
+        text = json.dumps(content).encode()
+        bundle = changed(for_any, tmp_path / "other", predictor_json=text)
+        self.refused(bundle, paintings, r"lacks layers that it names")
+
+    def other_constants(self, bundle: Bundle, folder: Path, **values: Values) -> Bundle:
+        """A copy whose float graph has another weight or bias in its first layer of a style."""
+        content = self.layers(bundle)
+        layer = content["graphs"]["onnx"]["layers"][0]
+        graph = onnx.load(bundle.path / "model.onnx")
+        for tensor in graph.graph.initializer:
+            for role, own in values.items():
+                if tensor.name == layer[role]:
+                    tensor.CopyFrom(numpy_helper.from_array(own, tensor.name))
+        made = graph.SerializeToString()
+        content["graphs"]["onnx"]["sha256"] = hashlib.sha256(made).hexdigest()
+        text = json.dumps(content).encode()
+        return changed(bundle, folder, model_onnx=made, predictor_json=text)
+
+    def test_constants_of_different_filters_are_refused_before_they_are_multiplied(
+        self, for_any: Bundle, paintings: PhotoSet, tmp_path: Path
+    ) -> None:
+        many = np.zeros(40_000, np.float32)  # with filters of one each, 40000 x 40000 numbers
+        one = np.zeros((1, 40_000, 1, 1), np.float32)
+        bundle = self.other_constants(for_any, tmp_path / "large", bias=many, weight=one)
+        tracemalloc.start()
+        try:
+            self.refused(bundle, paintings, r"model\.onnx: a layer's constants are of different")
+            assert tracemalloc.get_traced_memory()[1] < 50e6
+        finally:
+            tracemalloc.stop()
+
+    def test_filters_that_a_painting_makes_infinite(
+        self, for_any: Bundle, paintings: PhotoSet, tmp_path: Path
+    ) -> None:
+        (name,) = {self.layers(for_any)["graphs"]["onnx"]["layers"][0]["weight"]}
+        graph = onnx.load(for_any.path / "model.onnx")
+        (shape,) = (own.dims for own in graph.graph.initializer if own.name == name)
+        largest = np.full(tuple(shape), np.finfo(np.float32).max, np.float32)
+        bundle = self.other_constants(for_any, tmp_path / "large", weight=largest)
+        self.refused(bundle, paintings, r"predictor\.onnx is damaged: it makes .* not finite")
 
     def test_layers_of_another_file(
         self, for_any: Bundle, paintings: PhotoSet, tmp_path: Path
