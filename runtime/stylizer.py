@@ -29,11 +29,10 @@ from nstc.runtime.control import PLAIN, Control, ControlOptions, controlled
 from nstc.runtime.foreign.trial import TrialLimits, limited_to
 from nstc.runtime.packs.any_painting import (
     Painting,
+    ReadPainting,
     digest_of_painting,
     is_for_any,
-    name_of_painting,
     open_for_any,
-    painting_of,
 )
 from nstc.runtime.packs.blending import Blend
 from nstc.runtime.packs.style_pack import Pack, open_pack
@@ -52,7 +51,7 @@ class Stylizer:
     """Stylises pictures with one model, whose session is opened once.
 
     A copy, or one that was pickled for another process, holds the model's path and the options,
-    and opens the model there again.
+    and opens the model there again; of a painting it holds the pixels.
 
     Args:
         model: A bundle or an opened pack, its path or its zoo name.
@@ -144,31 +143,35 @@ class Stylizer:
             BundleError: and its kinds, if the pack or what predicts styles is damaged.
         """
         self._take(style)
-        self._options["style"] = style
 
     def _take(self, style: StyleOrBlend | None) -> None:
         """Make a style's network the one that runs; it is opened where it was not used before."""
-        painting = None
         if style is not None and is_for_any(self._given):
-            painting = _Shown.of(style)
-        key = _key_of(style) if painting is None else digest_of_painting(painting.pixels)
-        if key not in self._opened:
-            self._opened[key] = self._open(style) if painting is None else self._open_for(painting)
-            if len(self._opened) > _MOST_OPEN:
-                self._opened.popitem(last=False)
-        self._opened.move_to_end(key)
-        self._current = self._opened[key]
-        self.session, self.bounded = self._current.session, self._current.cut
-
-    def _open(self, style: StyleOrBlend | None) -> "_Opened":
-        if style is None:
-            return self._opened_bundle(self._given)
-        pack = open_pack(self._pack or self._given)
-        if not isinstance(style, str | Mapping):
+            style = ReadPainting.of(style)
+            key: object = digest_of_painting(style.pixels)
+        elif style is None or isinstance(style, str | Mapping):
+            key = _key_of(style)
+        else:  # an array or an image has no key
+            pack = open_pack(self._pack or self._given)
             raise OptionError(
                 f"{zoo.named(pack.bundle.path)} is a pack of styles, which takes no painting: give "
                 f"one of {', '.join(pack.names)}."
             )
+        if key not in self._opened:
+            self._opened[key] = (
+                self._open_for(style) if isinstance(style, ReadPainting) else self._open(style)
+            )
+            if len(self._opened) > _MOST_OPEN:
+                self._opened.popitem(last=False)
+        self._opened.move_to_end(key)
+        self._current = self._opened[key]
+        self._options["style"] = style  # a file is called by another name in another folder
+        self.session, self.bounded = self._current.session, self._current.cut
+
+    def _open(self, style: str | Mapping[str, float] | None) -> "_Opened":
+        if style is None:
+            return self._opened_bundle(self._given)
+        pack = open_pack(self._pack or self._given)
         blend = Blend.of(style)
         self._pack = pack
         if blend.warning is not None:  # a caller from Python sees no command line
@@ -183,10 +186,17 @@ class Stylizer:
                     NO_WEIGHTS,
                 ) from error
 
-    def _open_for(self, painting: "_Shown") -> "_Opened":
+    def _open_for(self, painting: ReadPainting) -> "_Opened":
         opened = open_for_any(self._given)
         with opened.as_bundle(painting.pixels, painting.name) as made:
-            return self._opened_bundle(made, opened.shown(painting.name))
+            try:
+                return self._opened_bundle(made, opened.shown(painting.name))
+            except ArtifactError as error:  # which is of a bundle that nobody knows
+                raise ArtifactError(
+                    f"{zoo.named(self._given.path)} has no {error.artifact} for a painting: only "
+                    f"{', '.join(made.artifacts)} are made for one. Choose one of these, or leave "
+                    "the painting out."
+                ) from error
 
     def _opened_bundle(self, bundle: Bundle, shown: str | None = None) -> "_Opened":
         options = self._options
@@ -300,27 +310,9 @@ class Stylizer:
         return stylized
 
 
-def _key_of(style: StyleOrBlend | None) -> object:
+def _key_of(style: str | Mapping[str, float] | None) -> object:
     """What tells the styles of a pack apart."""
     return tuple(sorted(style.items())) if isinstance(style, Mapping) else style
-
-
-@dataclass(frozen=True)
-class _Shown:
-    """A painting whose style is asked for."""
-
-    pixels: Pixels  # as `painting_of` gives them
-    name: str
-
-    @classmethod
-    def of(cls, style: StyleOrBlend) -> Self:
-        """It, read; raises as `painting_of`, and `OptionError` for a mixture."""
-        if isinstance(style, Mapping):
-            raise OptionError(
-                "blend is of a pack of styles, and this bundle is for any painting: give one, by "
-                "--style."
-            )
-        return cls(painting_of(style), name_of_painting(style))
 
 
 @dataclass

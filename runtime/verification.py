@@ -101,8 +101,8 @@ def _of_artifacts(
 def _predicted(bundle: Bundle) -> FileFinding:
     """Whether what is predicted of a painting can be put into the graphs, and paints."""
     try:
-        opened = open_for_any(bundle)
-        with opened.as_bundle(painting_of(check_picture(CHECK_SEED, *_PAINTING)), "check") as made:
+        painting = painting_of(check_picture(CHECK_SEED, *_PAINTING))
+        with open_for_any(bundle).as_bundle(painting, "check", anew=True) as made:
             session = open_session(made)
             refuse_one_colour(session.run(check_picture(CHECK_SEED, *CHECK_SIZE)), session.path)
     except NstcError as error:

@@ -61,7 +61,29 @@ _LARGEST_WHOLE: Final = 2**31 - 1
 _NUMBERS: Final = "numbers"
 _PREDICTION_ERRORS: Final[tuple[type[Exception], ...]] = (*ORT_ERRORS, ValueError)
 
-Painting = str | Path | Image.Image | Pixels
+
+@dataclass(frozen=True)
+class ReadPainting:
+    """A painting that was read: what other processes and machines get in place of its file."""
+
+    pixels: Pixels  # as `painting_of` gives them, at most 786 KB
+    name: str  # of it in messages
+
+    @classmethod
+    def of(cls, style: "Painting | Mapping[str, float]") -> "ReadPainting":
+        """It, read; raises as `painting_of`, and `OptionError` for a mixture."""
+        if isinstance(style, ReadPainting):
+            return style
+        if isinstance(style, Mapping):
+            raise OptionError(
+                "blend is of a pack of styles, and this bundle is for any painting: give one, by "
+                "--style."
+            )
+        return cls(painting_of(style), _name_of(style))
+
+
+_Unread = str | Path | Image.Image | Pixels
+Painting = _Unread | ReadPainting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,10 +231,11 @@ class AnyPainting:
                 raise DecodingError("its graphs have different layers")
         return held[0]
 
-    def numbers(self, painting: Pixels) -> Values:
+    def numbers(self, painting: Pixels, *, anew: bool = False) -> Values:
         """Factors and biases, (2, filters) float64, for what `painting_of` gave.
 
-        They are kept in the user's cache, by the hashes of painting and predictor.
+        They are kept in the user's cache, by the hashes of painting and predictor; `anew` predicts
+        them all the same.
 
         Raises:
             CorruptBundleError: the predictor is damaged, or gives what can't be a style.
@@ -222,8 +245,9 @@ class AnyPainting:
         record = self.bundle.manifest.files[PREDICTOR_FILE]
         key = hashlib.sha256(f"{record.sha256}|{digest_of_painting(painting)}".encode())
         kept = files.cached("numbers", f"{key.hexdigest()}.safetensors")
-        with contextlib.suppress(OSError, DecodingError, ValueError):
-            return self._checked(read_tensors(kept).get(_NUMBERS))
+        if not anew:
+            with contextlib.suppress(OSError, DecodingError, ValueError):
+                return self._checked(read_tensors(kept).get(_NUMBERS))
         if record.size_bytes > MAX_GRAPH_BYTES:
             raise _damaged(self.bundle, f"it has more than {MAX_GRAPH_BYTES} bytes")
         refuse_unsafe_graph(self.bundle, PREDICTOR_FILE)
@@ -251,10 +275,10 @@ class AnyPainting:
             raise ValueError("it gives biases out of range")
         return made
 
-    def files(self, painting: Pixels) -> dict[str, bytes]:
-        """The files of a painting, by artifact; raises as `numbers`."""
+    def files(self, painting: Pixels, *, anew: bool = False) -> dict[str, bytes]:
+        """The files of a painting, by artifact; `anew` and errors as of `numbers`."""
         ends = np.cumsum(self._filters)[:-1]
-        factors, biases = (np.split(own, ends) for own in self.numbers(painting))
+        factors, biases = (np.split(own, ends) for own in self.numbers(painting, anew=anew))
         made = {}
         for artifact, known in self._graphs.items():
             graph = self._stored[artifact]
@@ -268,13 +292,13 @@ class AnyPainting:
         return made
 
     @contextmanager
-    def as_bundle(self, painting: Pixels, name: str) -> Iterator[Bundle]:
+    def as_bundle(self, painting: Pixels, name: str, *, anew: bool = False) -> Iterator[Bundle]:
         """A bundle of a painting's files, in a folder that goes after the block.
 
-        See `passing_style`; raises as `numbers`.
+        See `passing_style`; `anew` and errors as of `numbers`.
         """
         style = Style(name=name, source="painting")
-        made = self.files(painting)
+        made = self.files(painting, anew=anew)
         with files.scratch_folder() as folder:
             bundle = write_style(self.bundle, made, folder / "style", name=name, style=style)
             with passing_style(self.bundle, bundle, self.shown(name)):
@@ -319,12 +343,12 @@ def open_for_any(bundle: Bundle) -> AnyPainting:
     return AnyPainting(bundle, graphs)
 
 
-def painting_of(painting: Painting) -> Pixels:
+def painting_of(painting: _Unread) -> Pixels:
     """A painting as a style is predicted from it: (H, W, 3) uint8, its long side 512 pixels.
 
     `ImageError` if it can't be read; `OptionError` if it has no style, see `usable_painting`.
     """
-    name = name_of_painting(painting)
+    name = _name_of(painting)
     if isinstance(painting, np.ndarray):
         picture = Picture(rgb=arrays.checked(painting))
     elif isinstance(painting, Image.Image):
@@ -336,7 +360,7 @@ def painting_of(painting: Painting) -> Pixels:
     return resize_longer_side(pixels, PAINTING_SIZE)
 
 
-def name_of_painting(painting: Painting) -> str:
+def _name_of(painting: _Unread) -> str:
     """What messages call it."""
     return Path(painting).name if isinstance(painting, str | Path) else "the painting"
 

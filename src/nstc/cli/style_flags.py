@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from nstc.cli.options import flag
@@ -10,6 +11,7 @@ from nstc.core.bundle import Bundle
 from nstc.core.errors import OptionError
 
 if TYPE_CHECKING:
+    from nstc.runtime.packs.any_painting import ReadPainting
     from nstc.runtime.packs.blending import Blend
     from nstc.runtime.packs.style_pack import Pack
 
@@ -20,7 +22,8 @@ class StyleFlags:
 
     style: str | None = flag(
         None,
-        "Of a pack: the style's name. Of a bundle for any painting: a picture of it.",
+        "Of a pack: the style's name. In nstc stylize, of a bundle for any painting: a picture of "
+        "the painting.",
         shown="the first style",
     )
     blend: str | None = flag(
@@ -58,11 +61,13 @@ class StyleFlags:
         Of a live picture, whose keys change the strength, all is left for pixels. `OptionError` as
         `chosen`, or if a style is asked for of what is no pack.
         """
-        from nstc.runtime.packs.any_painting import is_for_any
+        from nstc.runtime.packs.any_painting import ReadPainting, is_for_any
         from nstc.runtime.packs.style_pack import is_pack, open_pack
 
         if is_for_any(bundle) and self.given is not None:
-            return ChosenStyle(bundle, self.style or self.given.shares, strength)
+            read = ReadPainting.of(self.style or self.given.shares)
+            file = None if self.style is None else Path(self.style)
+            return ChosenStyle(bundle, read, strength, file)
         between = 0 < strength < 1 and not live
         if self.given is None and not (between and is_pack(bundle)):
             return ChosenStyle(bundle, None, strength)
@@ -79,6 +84,7 @@ class ChosenStyle(NamedTuple):
     """What runs."""
 
     model: "Bundle | Pack"  # a pack where it was opened, so that nobody opens it again
-    # A painting's file, or weights of a pack's styles; None: what runs without one.
-    style: str | Mapping[str, float] | None
+    # A painting, or weights of a pack's styles; None: what runs without one.
+    style: "ReadPainting | Mapping[str, float] | None"
     strength: float  # that is left for pixels
+    painting: Path | None = None  # the painting's file, which no result may overwrite

@@ -16,7 +16,13 @@ from PIL import Image
 
 from nstc.core import files
 from nstc.core.bundle import TILES_ARTIFACT, Bundle, new_bundle, open_bundle
-from nstc.core.errors import CorruptBundleError, ImageError, OptionError, SchemaVersionError
+from nstc.core.errors import (
+    ArtifactError,
+    CorruptBundleError,
+    ImageError,
+    OptionError,
+    SchemaVersionError,
+)
 from nstc.core.images import read_picture
 from nstc.core.photos import PhotoSet
 from nstc.core.tensor_files import Values
@@ -83,13 +89,28 @@ class TestStyles:
         assert cut.session.artifact == TILES_ARTIFACT
         np.testing.assert_array_equal(cut(PICTURE), whole(PICTURE))
 
-    def test_another_process_opens_the_same_painting(
-        self, for_any: Bundle, paintings: PhotoSet
+    def test_another_process_opens_the_same_painting_from_any_folder(
+        self,
+        for_any: Bundle,
+        paintings: PhotoSet,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        stylizer = Stylizer(for_any, style=paintings.paths[1], threads=1)
-        same = pickle.loads(pickle.dumps(stylizer))  # noqa: S301
-        assert same.identity == stylizer.identity
+        path = paintings.paths[1]
+        monkeypatch.chdir(path.parent)
+        stylizer = Stylizer(for_any, style=path.name, threads=1)
+        used = Stylizer(for_any, threads=1)
+        used.use(path.name)
+        monkeypatch.chdir(tmp_path)
+        for own in (stylizer, used):
+            same = pickle.loads(pickle.dumps(own))  # noqa: S301
+            assert same.identity == stylizer.identity
         assert Stylizer(for_any, threads=1).identity != stylizer.identity
+
+    def test_a_format_that_no_painting_has(self, for_any: Bundle, paintings: PhotoSet) -> None:
+        with pytest.raises(ArtifactError, match=r"only .*int8.* are made for one") as refused:
+            Stylizer(for_any, style=paintings.paths[1], artifact="ts")
+        assert "join" not in str(refused.value)
 
 
 class TestCache:
@@ -106,6 +127,21 @@ class TestCache:
         np.testing.assert_array_equal(open_for_any(for_any).numbers(painting), first)
         with pytest.raises(AssertionError):
             open_for_any(for_any).numbers(painting_of(paintings.paths[2]))
+
+    def test_verify_predicts_whatever_is_in_it(
+        self, for_any: Bundle, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert verify(for_any.path).errors == ()
+        opened: list[Any] = []
+        load = any_painting.load_graph
+
+        def counted(*given: Any) -> Any:
+            opened.append(given)
+            return load(*given)
+
+        monkeypatch.setattr(any_painting, "load_graph", counted)
+        assert verify(for_any.path).errors == ()
+        assert len(opened) == 1
 
     def test_what_is_damaged_in_it_is_predicted_anew(
         self, for_any: Bundle, paintings: PhotoSet
@@ -128,14 +164,25 @@ class TestRefusedPaintings:
             Stylizer(for_any, style=np.full((80, 80, 3), 7, np.uint8))
         with pytest.raises(OptionError, match="64 at least"):
             Stylizer(for_any, style=check_picture(0, 20, 30))
+        Image.fromarray(check_picture(0, 4, 200)).save(tmp_path / "ribbon.png")
+        with pytest.raises(OptionError, match=r"ribbon\.png is too narrow"):
+            Stylizer(for_any, style=tmp_path / "ribbon.png")
 
     def test_a_mixture_is_a_packs(self, for_any: Bundle) -> None:
         with pytest.raises(OptionError, match="for any painting: give one"):
             Stylizer(for_any, style={"day": 0.5, "night": 0.5})
 
     def test_a_pack_takes_no_painting(self, shared_pack: Pack, paintings: PhotoSet) -> None:
-        with pytest.raises(OptionError, match="takes no painting: give one of day, night"):
-            Stylizer(shared_pack, style=paintings.paths[0])
+        path = paintings.paths[0]
+        for painting in (path, read_picture(path).rgb, Image.open(path)):
+            with pytest.raises(OptionError, match="takes no painting: give one of day, night"):
+                Stylizer(shared_pack, style=painting)
+
+    def test_a_bundle_of_one_style_takes_no_painting(self, paintings: PhotoSet) -> None:
+        path = paintings.paths[0]
+        for painting in (path, read_picture(path).rgb, Image.open(path)):
+            with pytest.raises(OptionError, match="is not a pack of styles"):
+                Stylizer("zoo:starry-night", style=painting)
 
 
 class TestDamagedBundles:
