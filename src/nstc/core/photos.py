@@ -64,11 +64,12 @@ class PhotoSet:
             yield centre_square(read_picture(path).rgb, size)
 
 
-def photos_in(folders: Sequence[Path]) -> PhotoSet:
+def photos_in(folders: Sequence[Path], flag: str = "--photos") -> PhotoSet:
     """All photographs in some folders and the folders inside them; the samples if none is named.
 
-    Links out of a folder are left out with a warning. `PhotosError` if a folder does not exist or
-    holds no photograph.
+    `flag` is what gave the folders, for messages: --photos, or --paintings of paintings. Links out
+    of a folder are left out with a warning. `PhotosError` if a folder does not exist or holds no
+    photograph.
     """
     if not folders:
         try:
@@ -76,9 +77,10 @@ def photos_in(folders: Sequence[Path]) -> PhotoSet:
         except MissingExtraError as error:
             raise MissingExtraError(f"{error}  or give --photos FOLDER") from error
     found: list[Path] = []
+    kind = "photographs" if flag == "--photos" else flag.lstrip("-")
     for folder in folders:
         if not folder.is_dir():
-            raise PhotosError(f"no folder at {folder}: --photos takes a folder of photographs.")
+            raise PhotosError(f"no folder at {folder}: {flag} takes a folder of {kind}.")
         files = (p for p in folder.rglob("*") if p.suffix.lower() in PHOTO_ENDINGS)
         there = sorted(path for path in files if path.is_file())
         inside = [path for path in there if not leads_out(path, folder)]
@@ -86,9 +88,9 @@ def photos_in(folders: Sequence[Path]) -> PhotoSet:
         links = f"{left_out} in {folder} are links out of it, which are not followed"
         if not inside:
             reason = links if there else f"expected {', '.join(PHOTO_ENDINGS)} files"
-            raise PhotosError(f"no photographs in {folder}: {reason}.")
+            raise PhotosError(f"no {kind} in {folder}: {reason}.")
         if left_out:
-            logging.getLogger(__name__).warning("nstc: of %d photographs %s.", len(there), links)
+            logging.getLogger(__name__).warning("nstc: of %d %s %s.", len(there), kind, links)
         found += inside
     return PhotoSet(tuple(found), tuple(folder.resolve().name for folder in folders))
 

@@ -60,11 +60,11 @@ def refuse_without_style(pixels: Pixels, name: str) -> None:
         raise OptionError(
             f"{name} is one colour throughout, which is no style: give a picture of a painting."
         )
-    refuse_narrow(pixels, SMALLEST_STYLE)
+    refuse_narrow(pixels, SMALLEST_STYLE, name)
 
 
-def refuse_narrow(painting: Pixels, size: int) -> None:
+def refuse_narrow(painting: Pixels, size: int, name: str = "the painting") -> None:
     """`OptionError` for a painting that is narrow once its long side is scaled to `size` pixels."""
     height, width = painting.shape[:2]
     if min(scaled_size(height, width, size / max(height, width))) < _LEAST_SCALED_SIDE:
-        raise OptionError("the painting is too narrow to learn a style from: crop it wider.")
+        raise OptionError(f"{name} is too narrow to learn a style from: crop it wider.")

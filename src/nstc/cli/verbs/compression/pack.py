@@ -12,6 +12,7 @@ from nstc.cli.style_flags import StyleFlags
 from nstc.core.recipe import AnyRecipe, load_recipe
 
 if TYPE_CHECKING:
+    from nstc.runtime.packs.style_pack import Pack as StylePack
     from nstc.runtime.packs.style_pack import PackedStyle
 
 _PACK = typer.Argument(help="The pack: a folder or a zoo name.", metavar="PACK")
@@ -92,7 +93,7 @@ def train_any(
             note_what_is_resumed(output, bar)
         bundle = nstc.train_any(
             output,
-            paintings=photos_in(paintings),
+            paintings=photos_in(paintings, "--paintings"),
             photos=photos_of(photos or []),
             recipe=settings,
             name=name,
@@ -120,9 +121,9 @@ def extract(
     from nstc.core.errors import OptionError
     from nstc.core.files import atomic_file
     from nstc.core.zoo import named, refuse_shipped
-    from nstc.runtime.packs.style_pack import INT8, open_pack
+    from nstc.runtime.packs.style_pack import INT8
 
-    pack = open_pack(model)
+    pack = _opened(model)
     chosen = styles.chosen(pack)
     if chosen is None:
         raise OptionError(
@@ -140,9 +141,7 @@ def extract(
 @options.with_flags
 def show(model: Pack, json_output: options.Json = False) -> None:
     """List the styles of a pack."""
-    from nstc.runtime.packs.style_pack import open_pack
-
-    pack = open_pack(model)
+    pack = _opened(model)
     if json_output:
         say_json([own.to_dict() for own in pack.styles])
         return
@@ -150,6 +149,22 @@ def show(model: Pack, json_output: options.Json = False) -> None:
         (own.name, _painting(own), (own.style and own.style.credit) or "-") for own in pack.styles
     ]
     print_list(("style", "painting", "credit"), (), rows, sentences=())
+
+
+def _opened(model: str) -> "StylePack":
+    from nstc.core.bundle import open_bundle
+    from nstc.core.errors import OptionError
+    from nstc.core.zoo import named
+    from nstc.runtime.packs.any_painting import is_for_any
+    from nstc.runtime.packs.style_pack import open_pack
+
+    bundle = open_bundle(model)
+    if is_for_any(bundle):
+        raise OptionError(
+            f"{named(bundle.path)} is for any painting, and no pack of styles: run it by `nstc "
+            "stylize --style PAINTING`."
+        )
+    return open_pack(bundle)
 
 
 def _painting(style: "PackedStyle") -> str:
