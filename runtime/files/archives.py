@@ -157,7 +157,10 @@ def _is_a_name(text: str) -> bool:
 
 
 def plan_archived(
-    sources: Sequence[Source], output: str, ending: str | None = None
+    sources: Sequence[Source],
+    output: str,
+    ending: str | None = None,
+    painting: Path | None = None,
 ) -> list[ArchiveJob]:
     """Give each source the place of its result, below a folder or a prefix of an object store.
 
@@ -168,7 +171,7 @@ def plan_archived(
     if not is_stored(output):
         if looks_remote(output):
             raise OptionError(f"output is {output}: expected a folder, s3://... or gs://...")
-        jobs = plan(sources, output, many=True, ending=ending)
+        jobs = plan(sources, output, many=True, ending=ending, painting=painting)
         return [
             ArchiveJob(source=job.source, output=job.output)
             for job in jobs

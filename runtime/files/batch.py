@@ -56,6 +56,7 @@ class BatchOptions:
     limits: fetching.FetchLimits = fetching.USUAL_LIMITS  # of addresses and of standard input
     ending: str | None = None  # of the files written, such as .png; None for that of each source
     pattern: str = ALL  # which files of folders, see `nstc.runtime.files.picture_jobs.files_in`
+    painting: Path | None = None  # the file of a painting, which no result overwrites
 
 
 USUAL: Final = BatchOptions()
@@ -173,7 +174,8 @@ def stylize_files(
         UnusableModelError: it gives no picture; the message names the photograph.
     """
     sources = find_sources(inputs, pattern=options.pattern, output=output)
-    jobs = plan(sources, output, many=is_many(inputs), ending=options.ending)
+    many, ending = is_many(inputs), options.ending
+    jobs = plan(sources, output, many=many, ending=ending, painting=options.painting)
     before = MadeBefore(settings_of(stylizer, options.control, keep_metadata=options.keep_metadata))
     outcomes = []
     for job in jobs:

@@ -197,7 +197,12 @@ def matches(inner: Path, pattern: str) -> bool:
 
 
 def plan(
-    sources: Sequence[Source], output: str | Path, *, many: bool, ending: str | None = None
+    sources: Sequence[Source],
+    output: str | Path,
+    *,
+    many: bool,
+    ending: str | None = None,
+    painting: Path | None = None,
 ) -> list[PictureJob]:
     """Give each source the file that its result is written to.
 
@@ -208,9 +213,11 @@ def plan(
             and the folders they lay in. A number, as in v1.2 or out.v2, is no ending.
         many: Whether the user named several pictures or a folder, even if it holds only one.
         ending: Of all files, such as .png; None for that of each source.
+        painting: The file of the painting whose style they get, if there is one.
 
     Raises:
-        OptionError: two results of one name, a photograph overwritten, or an unfit output.
+        OptionError: two results of one name, a photograph or the painting overwritten, or an unfit
+            output.
         OutputError: a folder is needed where there is a file.
     """
     if str(output) == STANDARD_STREAM:
@@ -237,15 +244,17 @@ def plan(
             "folder."
         )
     else:
-        return plan_into(path, sources, ending)
-    _refuse_collisions(jobs)
+        return plan_into(path, sources, ending, painting)
+    _refuse_collisions(jobs, painting)
     return jobs
 
 
-def plan_into(folder: Path, sources: Sequence[Source], ending: str | None) -> list[PictureJob]:
+def plan_into(
+    folder: Path, sources: Sequence[Source], ending: str | None, painting: Path | None = None
+) -> list[PictureJob]:
     """Give each source a file of its name, and the folders that it lay in, below a folder.
 
-    `OptionError` for two results of one name, and for a photograph overwritten.
+    `OptionError` for two results of one name, and for a photograph or the painting overwritten.
     """
     jobs = []
     for source in sources:
@@ -253,7 +262,7 @@ def plan_into(folder: Path, sources: Sequence[Source], ending: str | None) -> li
         own = ending or (own if own.lower() in images.FORMATS else ".png")
         name = (source.relative.stem or "picture") + own
         jobs.append(PictureJob(source=source, output=folder / source.relative.parent / name))
-    _refuse_collisions([job for job in jobs if job.source.failure is None])
+    _refuse_collisions([job for job in jobs if job.source.failure is None], painting)
     return jobs
 
 
@@ -263,7 +272,13 @@ def is_folder(output: str | Path) -> bool:
     return slash or os.path.isdir(output)  # noqa: PTH112  (pathlib raises where it may not look)
 
 
-def _refuse_collisions(jobs: Sequence[PictureJob]) -> None:
+def refuse_painting(output: Path, painting: Path | None) -> None:
+    """`OptionError` for a result that would overwrite the painting whose style it gets."""
+    if painting is not None and os.path.realpath(output) == os.path.realpath(painting):
+        raise OptionError(f"{output} is the painting itself: choose another --output.")
+
+
+def _refuse_collisions(jobs: Sequence[PictureJob], painting: Path | None) -> None:
     photos = {os.path.realpath(job.source.path) for job in jobs if job.source.path is not None}
     taken: dict[str, Source] = {}
     for job in jobs:
@@ -271,6 +286,7 @@ def _refuse_collisions(jobs: Sequence[PictureJob]) -> None:
             continue
         if os.path.realpath(job.output) in photos:
             raise OptionError(f"{job.output} is one of the photographs: choose another --output.")
+        refuse_painting(job.output, painting)
         other = taken.setdefault(os.path.normcase(job.output), job.source)
         if other is not job.source:
             raise OptionError(

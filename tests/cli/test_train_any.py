@@ -10,10 +10,12 @@ from any_paintings import for_any, paintings, photos, train_tiny
 from packed_students import *  # noqa: F403  (fixtures)
 from recipe_flags import rows_of
 
+from nstc.cli.style_flags import StyleFlags
 from nstc.core.bundle import Bundle
 from nstc.core.images import Picture, read_picture, write_picture
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import AnyRecipe
+from nstc.runtime.packs.any_painting import ReadPainting, painting_of
 from nstc.runtime.packs.style_pack import Pack
 from nstc.runtime.stylizer import Stylizer
 
@@ -65,7 +67,17 @@ def test_paintings_arrive_folder_by_folder(train, paintings: PhotoSet) -> None:
 def test_a_folder_without_paintings(nstc, tmp_path: Path) -> None:
     done = nstc("pack", "train-any", "-o", tmp_path / "out", "--paintings", tmp_path)
     assert done.code == 11
-    assert f"no photographs in {tmp_path}" in done.error
+    assert f"no paintings in {tmp_path}" in done.error
+    missing = tmp_path / "missing"
+    done = nstc("pack", "train-any", "-o", tmp_path / "out", "--paintings", missing)
+    assert "--paintings takes a folder of paintings" in done.error
+
+
+def test_it_is_no_pack_of_styles(nstc, for_any: Bundle, paintings: PhotoSet, tmp_path) -> None:
+    extract = ("extract", for_any.path, "-o", tmp_path / "one.onnx", "--style", paintings.paths[0])
+    for words in (extract, ("show", for_any.path)):
+        done = nstc("pack", *words)
+        assert (done.code, "is for any painting, and no pack" in done.error) == (3, True), done.err
 
 
 class TestStylize:
@@ -79,6 +91,32 @@ class TestStylize:
         assert json.loads(done.out)["strength_by"] == "pixels"
         expected = Stylizer(for_any, style=style, threads=1)(read_picture(photo).rgb)
         np.testing.assert_array_equal(read_picture(output).rgb, expected)
+
+    def test_other_machines_get_the_paintings_pixels(
+        self, for_any: Bundle, paintings: PhotoSet
+    ) -> None:
+        path = paintings.paths[1]
+        flags = StyleFlags(style=str(path))
+        chosen = flags.chosen_in_strength(for_any, 1.0, live=False)
+        assert isinstance(chosen.style, ReadPainting)
+        np.testing.assert_array_equal(chosen.style.pixels, painting_of(path))
+        assert (chosen.style.name, chosen.painting) == (path.name, path)
+
+    def test_the_painting_is_not_overwritten(
+        self, nstc, for_any: Bundle, paintings: PhotoSet, photo: Path, tmp_path: Path
+    ) -> None:
+        folder = tmp_path / "out"
+        folder.mkdir()
+        style = folder / photo.name
+        content = paintings.paths[1].read_bytes()
+        style.write_bytes(content)
+        asked = ("-m", for_any.path, "--threads", 1, "--style", style)
+        several = (photo, paintings.paths[0])
+        video = ("--camera", "0", "--show", "-o", style)
+        for words in ((photo, "-o", style), (*several, "-o", folder), video):
+            done = nstc("stylize", *words, *asked)
+            assert (done.code, "is the painting itself" in done.error) == (3, True), done.err
+            assert style.read_bytes() == content
 
     def test_what_can_not_be(
         self, nstc, for_any: Bundle, shared_pack: Pack, photo: Path, tmp_path: Path

@@ -123,7 +123,7 @@ def stylize_archive(
     ):
         raise errors.OptionError(f"report is {flags.report}, which lists the photographs.")
     sources = find_archived(inputs, output, pattern=options.pattern)
-    jobs = plan_archived(sources, output, options.ending)
+    jobs = plan_archived(sources, output, options.ending, options.painting)
     rate, notes = _Rate(), _Notes(are_reported=flags.report is not None)
     try:
         with tally.writing() as add, Bar() as bar:

@@ -69,7 +69,7 @@ def write_or_show_video(
     json_output: bool,
 ) -> None:
     """Stylise a video and print a line about it; raise last if the source is damaged."""
-    from nstc.runtime.files.picture_jobs import is_folder
+    from nstc.runtime.files.picture_jobs import is_folder, refuse_painting
     from nstc.runtime.video.source import VideoLimits
     from nstc.runtime.video.stylizing import VideoOptions, stylize_video
 
@@ -86,12 +86,14 @@ def write_or_show_video(
     if output == "-":
         raise errors.OptionError("-o - works for pictures only: give a file name for a video.")
     target = None if output is None else Path(output)
+    if target is not None:
+        if is_folder(target) and not (flags.live or place.live):  # where it keeps the source's name
+            target /= Path(place.name).name
+        refuse_painting(target, pictures.painting)
     if flags.live or target is None:
         live = _shown_live(place, target, stylizer, options, flags)
         _report_live(live, asked, options, json_output)
         return
-    if is_folder(target) and not place.live:  # where it keeps the source's name
-        target /= Path(place.name).name
     with Bar() as bar:
         outcome = stylize_video(place, target, stylizer, options, bar)
     if json_output:

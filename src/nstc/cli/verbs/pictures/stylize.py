@@ -165,7 +165,8 @@ def stylize(
     _refuse_unfit_pipe(None if of_video else output, json_output)
     bundle, strength = open_bundle(network.model), painting.strength
     chosen = styles.chosen_in_strength(bundle, strength, live=video.live)
-    options = replace(options, control=replace(options.control, strength=chosen.strength))
+    control = replace(options.control, strength=chosen.strength)
+    options = replace(options, control=control, painting=chosen.painting)
     opening = _opening(bundle, chosen, network, limits)
     stylizer = opening.opened()
     if options.control.warning is not None:
