@@ -44,10 +44,12 @@ class StyledConvolution(nn.Conv2d):
         self.own = slice(first, first + layer.out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W), or a multiple of N, for the numbers of N pictures."""
+        """(N, C, H, W), for the numbers of N paintings, or of one for all pictures."""
         if self.numbers.of_pictures is None:
             raise RuntimeError("no painting was read: call `read` first")
         factors, biases = (each[:, self.own, None, None] for each in self.numbers.of_pictures)
+        if len(factors) not in (1, len(x)):
+            raise ValueError(f"{len(factors)} paintings were read for {len(x)} pictures")
         made = F.conv2d(
             x, rounded(self.weight), None, self.stride, self.padding, self.dilation, self.groups
         )
