@@ -23,6 +23,7 @@ from nstc.core.bundle import Bundle
 from nstc.core.manifest import Manifest, PhotoRecord, Step
 from nstc.core.photos import PhotoSet, sample_photos
 from nstc.core.recipe import SHAPE
+from nstc.runtime.packs.any_painting import PREDICTOR_FILE
 from nstc.runtime.session import open_session
 
 CURVES_FILE: Final = "losses.png"
@@ -37,6 +38,11 @@ _FRONTIER: Final = f"""![speed and style]({FRONTIER_FILE})
 
 Beside the other students of the zoo, each against its own teacher."""
 
+_ANY_PAINTING: Final = (
+    f"- any painting: `{PREDICTOR_FILE}` predicts a style from a picture of one; without a picture "
+    "it has the style above"
+)
+_CALIBRATED: Final = ("train-any",)  # verbs that train in float, and find ranges afterwards
 _DIGITS: Final = 3  # behind the point, of metrics
 _LAST_STEPS: Final = 3  # of a history are not folded away: distilling, pruning, quantizing
 _CURVES: Final = f"""![loss curves]({CURVES_FILE})
@@ -130,10 +136,11 @@ def card(manifest: Manifest, folder: Path | None = None, *, teacher_shown: bool 
     shown = manifest.teacher is not None and teacher_shown
     held = {path.name for path in folder.iterdir()} if folder else set()
     int8 = sorted(folder.glob("model.int8*.onnx")) if folder else []
+    predicts = [_ANY_PAINTING] if PREDICTOR_FILE in held | manifest.files.keys() else []
     portable = [f"- {file.name}: {portability(onnx.load(file))}" for file in int8]
     parts = [
         f"# {as_markdown(manifest.name)}",
-        "\n".join([*_summary(manifest), *portable]),
+        "\n".join([*_summary(manifest), *predicts, *portable]),
         f"![preview]({bundles.PREVIEW_FILE})",
         *(["Photographs, the teacher's pictures, the model's."] if shown else []),
         *_measurements(manifest.measurements),
@@ -164,7 +171,9 @@ def _summary(manifest: Manifest) -> list[str]:
     if manifest.teacher:
         where = as_markdown(manifest.teacher.zoo or manifest.teacher.name)
         lines.append(f"- teacher: {where}, sha256 {manifest.teacher.sha256[:16]}")
-    if bundles.QUANTIZATION_FILE in manifest.files:
+    learned = manifest.learned
+    calibrated = learned is not None and learned.verb in _CALIBRATED
+    if bundles.QUANTIZATION_FILE in manifest.files and not calibrated:
         lines.append("- quantization-aware training: its int8 file has the ranges of that")
     contract = manifest.contract
     lines.append(

@@ -27,6 +27,7 @@ from nstc.compress.export.export_request import ADDED, Size, refuse_bad_options
 from nstc.compress.export.litert_files import litert_files
 from nstc.compress.export.mobile_formats import executorch_program, write_ort
 from nstc.compress.export.portable_files import portable_files
+from nstc.compress.export.stale_predictors import drop_stale_predictor
 from nstc.compress.export.web_folder import write_web_folder
 from nstc.compress.graphs.deployed import edges_of, with_other_edges
 from nstc.compress.graphs.float_graphs import onnx_graph, torchscript
@@ -305,6 +306,7 @@ def _export(
         if output is None:
             made = [f.artifact for f in files if f.artifact.rpartition(".")[2] in BACKENDS]
             write_check_vectors(folder, made, read_check_vectors(bundle))
+            drop_stale_predictor(bundle, folder, progress)
     return [(output or bundle.path) / artifact_file(file.artifact) for file in files]
 
 

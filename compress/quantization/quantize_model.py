@@ -9,6 +9,7 @@ import onnx
 from torch import nn
 
 from nstc.compress.export import checking, export_model
+from nstc.compress.export.stale_predictors import drop_stale_predictor
 from nstc.compress.graphs.deployed import deployed_graph, edges_of
 from nstc.compress.graphs.edge_nodes import INPUT
 from nstc.compress.graphs.float_graphs import body_graph, onnx_graph
@@ -243,6 +244,7 @@ def _written_into(
         for other in bundle.artifacts:
             if counterpart_of(other, (work.artifact,)) is not None:  # it was made of the older file
                 (draft / artifact_file(other)).unlink(missing_ok=True)
+        drop_stale_predictor(bundle, draft, work.progress)
         write_check_vectors(draft, (), {**read_check_vectors(bundle), **vectors})
     return report
 

@@ -241,10 +241,15 @@ class Manifest:
             )
 
     @property
+    def learned(self) -> Step | None:
+        """The step that the weights were last learned in; None if the history has none."""
+        learned = [step for step in self.history if step.verb not in _CONVERSIONS]
+        return learned[-1] if learned else None
+
+    @property
     def gives_photograph(self) -> bool:
         """Whether it learned to give the photograph itself, see `nstc share --photograph`."""
-        learned = [step for step in self.history if step.verb not in _CONVERSIONS]
-        return bool(learned) and learned[-1].recipe.get(PHOTOGRAPH) is True
+        return self.learned is not None and self.learned.recipe.get(PHOTOGRAPH) is True
 
     def to_json(self) -> str:
         """As text, with a seal over the content by which a changed byte is found."""

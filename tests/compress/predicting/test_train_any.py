@@ -19,10 +19,12 @@ from nstc.compress.predicting.styled_trunk import PaintingNetwork
 from nstc.compress.predicting.write_any import predictor_graph
 from nstc.compress.quantization import aware_training
 from nstc.compress.quantization.integer_body import integer_form_of
-from nstc.core.bundle import TILES_ARTIFACT, Bundle, open_bundle
+from nstc.compress.quantization.quantize_model import quantize
+from nstc.core.bundle import CARD_FILE, TILES_ARTIFACT, Bundle, open_bundle
 from nstc.core.errors import Interrupted, OptionError
 from nstc.core.images import Picture, write_picture
 from nstc.core.photos import PhotoSet, photos_in
+from nstc.core.recipe import QuantizeRecipe
 from nstc.models.architectures import describe, learned_ranges
 from nstc.models.tensors import images_to_tensor
 from nstc.runtime.packs.any_painting import (
@@ -61,6 +63,12 @@ class TestTrunk:
                 )
         assert (together[0] - together[1]).abs().mean() > 0.01
 
+    def test_pictures_that_are_no_paintings_own_are_refused(self) -> None:
+        network = network_of()
+        network.read(torch.rand(2, 3, 64, 64))
+        with pytest.raises(ValueError, match="2 paintings were read for 4 pictures"):
+            network(torch.rand(4, 3, 64, 64))
+
     def test_a_step_moves_the_trunk_and_the_predictor(self) -> None:
         network = network_of()
         network.read(torch.rand(2, 3, 64, 64))
@@ -98,6 +106,23 @@ class TestBundle:
         one, two = read_graph(whole), read_graph(predicted["onnx"])
         for own in before:  # the predictor's weights are stored in int8
             np.testing.assert_allclose(two.value(own.bias), one.value(own.bias), atol=2e-3)
+
+    def test_the_card_says_what_it_takes_and_how_ranges_were_found(self, for_any: Bundle) -> None:
+        text = (for_any.path / CARD_FILE).read_text(encoding="utf-8")
+        assert "- any painting: `predictor.onnx` predicts a style" in text
+        assert "quantization-aware" not in text
+
+    def test_graphs_that_are_made_again_are_no_predictors(
+        self, for_any: Bundle, photos: PhotoSet, tmp_path: Path
+    ) -> None:
+        said = Recorder()
+        recipe = QuantizeRecipe(recalibrate=True, calibration_photos=1, calibration_size=96)
+        made, _ = quantize(
+            for_any, tmp_path / "again", photos=photos, recipe=recipe, again=True, progress=said
+        )
+        assert not is_for_any(made)
+        assert verify(made.path).errors == ()
+        assert any("predictor.onnx is left out" in note for note in said.notes)
 
     def test_previews_show_every_painting(self, for_any: Bundle) -> None:
         folder = Path(f"{for_any.path}.training") / "previews"
