@@ -174,13 +174,15 @@ class TestRefusedPaintings:
 
     def test_a_pack_takes_no_painting(self, shared_pack: Pack, paintings: PhotoSet) -> None:
         path = paintings.paths[0]
-        for painting in (path, read_picture(path).rgb, Image.open(path)):
+        pixels = read_picture(path).rgb
+        for painting in (path, pixels, Image.fromarray(pixels)):
             with pytest.raises(OptionError, match="takes no painting: give one of day, night"):
                 Stylizer(shared_pack, style=painting)
 
     def test_a_bundle_of_one_style_takes_no_painting(self, paintings: PhotoSet) -> None:
         path = paintings.paths[0]
-        for painting in (path, read_picture(path).rgb, Image.open(path)):
+        pixels = read_picture(path).rgb
+        for painting in (path, pixels, Image.fromarray(pixels)):
             with pytest.raises(OptionError, match="is not a pack of styles"):
                 Stylizer("zoo:starry-night", style=painting)
 
