@@ -153,14 +153,8 @@ def stylize(
         raise UNREADABLE(f"nstc stylize needs --output: {_OUTPUT[:1].lower()}{_OUTPUT[1:]}")
     options, inputs = _options(painting, pictures, limits), photos or []
     of_video = is_video(inputs, output, video)
-    of_pictures: dict[str, object] = {
-        "glob": pictures.glob,
-        "format": pictures.format,
-        "skip-existing": pictures.skip_existing,
-        "max-ram": limits.max_ram,
-        **vars(batch),
-    }
-    _refuse_misplaced(of_pictures if of_video else vars(video), of_video)
+    misplaced = _of_pictures_alone(pictures, batch, limits) if of_video else vars(video)
+    _refuse_misplaced(misplaced, of_video)
     _refuse_without_ray(inputs, output, batch)
     _refuse_unfit_pipe(None if of_video else output, json_output)
     bundle, strength = open_bundle(network.model), painting.strength
@@ -180,6 +174,19 @@ def stylize(
     elif output is not None:  # as it is: only what is live goes without
         tally = Tally(batch.report, keep=json_output)
         _stylize_pictures(inputs, output, stylizer, options, asked, tally)
+
+
+def _of_pictures_alone(
+    pictures: PictureFlags, batch: BatchFlags, limits: LimitFlags
+) -> dict[str, object]:
+    """Options that a video does not have, by name."""
+    return {
+        "glob": pictures.glob,
+        "format": pictures.format,
+        "skip-existing": pictures.skip_existing,
+        "max-ram": limits.max_ram,
+        **vars(batch),
+    }
 
 
 def _refuse_misplaced(options: dict[str, object], of_video: bool) -> None:
