@@ -76,9 +76,10 @@ def train_any(
     _seed: options.Placed = None,
     resume: options.Resume = False,
 ) -> None:
-    """Train a student of any painting: its style is predicted from a picture of the painting.
+    """Train a student of any painting, whose style is predicted.
 
-    nstc stylize --style PAINTING then runs at once, for paintings that it has not seen too.
+    A small network reads it from a picture of the painting, so nstc stylize --style PAINTING runs
+    at once, for paintings that it has not seen too.
     """
     import nstc
     from nstc.compress.learning.logs import refuse_preview_interval
