@@ -113,7 +113,7 @@ zoo-report: $(READY) web-setup  ## the zoo on every target of this machine, in s
 		--rounds 5 --json docs/reports/zoo-report-node.json
 	$(BIN)/nstc report docs/reports/zoo-report.json docs/reports/zoo-report-node.json -o docs/reports/zoo-report.html
 
-test-gate-proof: $(READY)  ## about an hour on a quiet machine; resumes unless AGAIN=--again; NSTC_GATE_PROOF=short tries it, =instructions on any machine
+test-gate-proof: $(READY)  ## 25 minutes on a quiet machine; resumes unless AGAIN=--again; NSTC_GATE_PROOF=short tries it, =instructions on any machine
 	$(BIN)/python -m lab.gate_proof $(AGAIN)
 
 bench-startup: $(READY)  ## how long `nstc --help` takes
