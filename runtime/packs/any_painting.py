@@ -24,10 +24,10 @@ import numpy as np
 from msgspec import Meta, to_builtins
 from PIL import Image
 
-from nstc.core import VERSION, decoding, files
+from nstc.core import decoding, files
 from nstc.core.bundle import TILES_ARTIFACT, Bundle, artifact_file
 from nstc.core.decoding import DecodingError, Name, Sha256
-from nstc.core.errors import CorruptBundleError, OptionError, OutputError, SchemaVersionError
+from nstc.core.errors import CorruptBundleError, OptionError, OutputError
 from nstc.core.images import Picture, Pixels, picture_of, read_picture, resize_longer_side
 from nstc.core.images.paintings import refuse_without_style, seen_of
 from nstc.core.manifest import Style
@@ -41,6 +41,7 @@ from nstc.runtime.packs.style_pack import (
     INT8,
     MAX_GRAPH_BYTES,
     as_damage,
+    content_of_schema,
     passing_style,
     read_graph_file,
     write_style,
@@ -50,7 +51,6 @@ from nstc.runtime.session import refuse_unsafe_graph
 PREDICTOR_FILE: Final = "predictor.onnx"
 LAYERS_FILE: Final = "predictor.json"
 SCHEMA: Final = "nstc.predictor/1"
-_SCHEMAS: Final = SCHEMA.rstrip("1")  # how the names of later ones begin
 FLOAT: Final = "onnx"
 GRAPHS: Final = (FLOAT, INT8, TILES_ARTIFACT)
 PAINTING_SIZE: Final = 512  # long side, in pixels, of paintings that a style is predicted from
@@ -325,16 +325,7 @@ def open_for_any(bundle: Bundle) -> AnyPainting:
     with as_damage(bundle, LAYERS_FILE):
         if LAYERS_FILE not in bundle.manifest.files:
             raise DecodingError("it is missing")
-        content = decoding.parse_json(
-            decoding.read_file(bundle.file(LAYERS_FILE)), one_line_texts=True
-        )
-        decoding.refuse_long_texts(content)
-        schema = content.get("schema") if isinstance(content, dict) else None
-        if isinstance(schema, str) and schema.startswith(_SCHEMAS) and schema != SCHEMA:
-            raise SchemaVersionError(
-                f"{named(bundle.path / LAYERS_FILE)} has schema {schema[:40]}, expected {SCHEMA} "
-                f"by this nstc {VERSION}: upgrade nstc."
-            )
+        content = content_of_schema(bundle.file(LAYERS_FILE), SCHEMA)
         graphs = decoding.decode(content, _Layers).graphs
         for artifact, graph in graphs.items():
             record = bundle.manifest.files.get(artifact_file(artifact))

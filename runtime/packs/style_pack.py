@@ -36,7 +36,6 @@ from nstc.runtime.packs.stored_graph import StoredGraph, read_graph
 
 STYLES_FILE: Final = "styles.json"
 SCHEMA: Final = "nstc.styles/1"
-_SCHEMAS: Final = SCHEMA.rstrip("1")  # how the names of later ones begin
 INT8: Final = "int8.onnx"
 GRAPHS: Final = (INT8, TILES_ARTIFACT)  # artifacts that a pack may hold
 MOST_STYLES: Final = 100
@@ -290,15 +289,7 @@ def open_pack(model: str | Path | Bundle | Pack) -> Pack:
         )
     path = bundle.file(STYLES_FILE)
     with as_damage(bundle, STYLES_FILE):
-        content = decoding.parse_json(decoding.read_file(path), one_line_texts=True)
-        decoding.refuse_long_texts(content)
-        schema = content.get("schema") if isinstance(content, dict) else None
-        if isinstance(schema, str) and schema.startswith(_SCHEMAS) and schema != SCHEMA:
-            raise SchemaVersionError(
-                f"{named(path)} has schema {schema[:40]}, expected {SCHEMA} by this nstc "
-                f"{VERSION}: upgrade nstc."
-            )
-        styles = decoding.decode(content, _Styles).styles
+        styles = decoding.decode(content_of_schema(path, SCHEMA), _Styles).styles
         held = {*map(artifact_file, styles[0].files), *(own.table for own in styles)}
         for name in sorted(held - bundle.manifest.files.keys()):
             raise DecodingError(f"the pack lacks {name}")
@@ -309,6 +300,25 @@ def open_pack(model: str | Path | Bundle | Pack) -> Pack:
                     f"{styles[0].name}"
                 )
     return Pack(bundle, styles)
+
+
+def content_of_schema(path: Path, known: str) -> Any:
+    """Content of a JSON file, whose schema is to be `known`, such as nstc.styles/1.
+
+    Raises:
+        SchemaVersionError: it is another version of that, of a newer nstc.
+        OSError, DecodingError: it can't be read.
+    """
+    content = decoding.parse_json(decoding.read_file(path), one_line_texts=True)
+    decoding.refuse_long_texts(content)
+    schema = content.get("schema") if isinstance(content, dict) else None
+    later = known.rstrip("1")  # how the names of later ones begin
+    if isinstance(schema, str) and schema.startswith(later) and schema != known:
+        raise SchemaVersionError(
+            f"{named(path)} has schema {schema[:40]}, expected {known} by this nstc {VERSION}: "
+            "upgrade nstc."
+        )
+    return content
 
 
 def read_graph_file(bundle: Bundle, artifact: str) -> StoredGraph:
