@@ -27,7 +27,7 @@ from nstc.core import bundle as bundles
 from nstc.core.bundle import TILES_ARTIFACT, Bundle, artifact_file
 from nstc.core.decoding import DecodingError, Name, Sha256
 from nstc.core.errors import CorruptBundleError, NstcError, OptionError, SchemaVersionError
-from nstc.core.manifest import Origin, Style, fault_of_name
+from nstc.core.manifest import Origin, Style, fault_of_name, table_file
 from nstc.core.tensor_files import Values, read_tensors
 from nstc.core.zoo import named, zoo_name_of
 from nstc.runtime.foreign.trial import remember_made
@@ -87,11 +87,6 @@ class _Styles:
         graphs = set(self.styles[0].files)
         if not {INT8} <= graphs <= set(GRAPHS) or any(graphs ^ set(s.files) for s in self.styles):
             raise ValueError("its styles have different files")
-
-
-def table_file(style: str) -> str:
-    """The file of a style's constants."""
-    return f"style-{style}.safetensors"
 
 
 def fault_of_style(name: str) -> str | None:

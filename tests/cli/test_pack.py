@@ -1,13 +1,14 @@
 """`nstc pack`, and styles and blends in `nstc stylize`."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from packed_students import *  # noqa: F403  (fixtures)
 
-from nstc.core import decoding
+from nstc.core import decoding, distributions, zoo
 from nstc.core.bundle import Bundle
 from nstc.core.errors import OptionError
 from nstc.core.images import Picture, read_picture, write_picture
@@ -226,3 +227,59 @@ def test_a_pack_is_measured_by_the_file_of_one_style(nstc, pack: Path, verb) -> 
     assert done.code == OptionError.exit_code
     assert done.err.count("\n") == 1
     assert f"with nstc pack extract {pack} --style NAME -o FILE.onnx, and give that." in done.err
+
+
+class TestInTheZoo:
+    """A pack that ships, by its zoo name."""
+
+    @pytest.fixture(autouse=True)
+    def _own_zoo(self, pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        shutil.copytree(pack, tmp_path / "zoo" / "seasons" / "pack")
+        monkeypatch.setattr(zoo, "zoo_folder", lambda: tmp_path / "zoo")
+
+    @pytest.mark.parametrize("has_models", [True, False])
+    def test_it_runs_in_each_style_on_a_device_too(
+        self,
+        nstc,
+        pack: Path,
+        photo: Path,
+        pixels: np.ndarray,
+        monkeypatch: pytest.MonkeyPatch,
+        has_models: bool,
+    ) -> None:
+        monkeypatch.setattr(distributions, "has_models", lambda: has_models)
+        output = photo.with_name("out.png")
+        done = nstc("stylize", photo, "-m", "zoo:seasons", "--style", "night", "-o", output)
+        assert done.code == 0, done.err
+        expected = Stylizer(pack, style="night")(pixels)
+        np.testing.assert_array_equal(read_picture(output).rgb, expected)
+        verified = nstc("verify", "zoo:seasons")
+        assert verified.code == 0, verified.err
+        assert "night: model.int8.onnx" in verified.out
+
+    def test_is_listed_with_its_styles(self, nstc) -> None:
+        done = nstc("models")
+        assert done.code == 0, done.err
+        (row,) = (line for line in done.out.splitlines() if line.startswith("zoo:seasons "))
+        assert row.split()[1:4] == ["quantized", "2", "styles"]
+        assert "zoo:seasons: a pack; --style takes day, night\n" in done.out
+        (entry,) = json.loads(nstc("models", "--json").out)
+        assert (entry["name"], entry["styles"]) == ("zoo:seasons", ["day", "night"])
+
+    def test_is_measured_by_the_file_of_one_style(self, nstc, tmp_path: Path) -> None:
+        done = nstc("bench", "zoo:seasons")
+        assert done.code == OptionError.exit_code
+        assert "with nstc pack extract zoo:seasons --style NAME -o FILE.onnx" in done.error
+        file = tmp_path / "night.onnx"
+        assert nstc("pack", "extract", "zoo:seasons", "--style", "night", "-o", file).code == 0
+
+    def test_is_sent_to_a_hub_as_any_model(self, nstc) -> None:
+        done = nstc("push", "zoo:seasons", "hf:me/seasons", "--dry-run", "--json")
+        assert done.code == 0, done.err
+        sent = json.loads(done.out)
+        assert sent["license"] == "apache-2.0"
+        assert sent["files"].keys() >= {"styles.json", "style-night.safetensors", "checks.json"}
+
+    def test_other_roles_of_its_name_are_none(self, nstc, photo: Path) -> None:
+        done = nstc("stylize", photo, "-m", "zoo:seasons/fast", "-o", photo.with_name("out.png"))
+        assert "no zoo:seasons/fast in the zoo; there is zoo:seasons." in done.error

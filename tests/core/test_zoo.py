@@ -32,6 +32,16 @@ def shipped(tmp_path, monkeypatch):
     return folder
 
 
+def test_a_pack_is_called_by_its_name_alone_and_is_no_student(shipped):
+    (shipped / "seasons" / "pack").mkdir(parents=True)
+    (shipped / "seasons" / "pack" / "manifest.json").write_text("{}")
+    assert zoo_names(("pack",)) == ("zoo:seasons",)
+    assert resolve_model_path("zoo:seasons") == shipped / "seasons" / "pack"
+    assert zoo_name_of(shipped / "seasons" / "pack") == "zoo:seasons"
+    assert zoo.named(shipped / "seasons" / "pack" / "styles.json") == "styles.json of zoo:seasons"
+    assert zoo_students() == ("zoo:wave", "zoo:wave/fast")
+
+
 def test_names_are_sorted_with_the_students_before_their_teacher(shipped):
     assert zoo_names() == (
         "zoo:night/teacher",
@@ -241,6 +251,24 @@ def test_the_figures_are_those_measured_last_and_say_on_what(listed):
         "negative:",
         "other: co",
     ]
+
+
+def test_a_student_without_a_teacher_shows_how_fast_it_is_and_no_ratios(listed):
+    _, folder = listed()
+    bundle = open_bundle(folder)
+    row = {**ROW, "reference": "zoo:wave/teacher"}
+    manifest = dataclasses.replace(bundle.manifest, teacher=None, measurements=(row,))
+    with zoo.shipping(), revised_bundle(bundle, folder, manifest):
+        pass
+    (entry,) = list_zoo()
+    assert entry.cells()[-2:] == ("41.6", "-")
+    assert (entry.style_ratio, entry.content_ratio) == (None, None)
+    assert basis([entry]) == [
+        "zoo:negative: without a teacher, and timed beside zoo:wave/teacher, medians over "
+        "some photographs"
+    ]
+    other = dataclasses.replace(entry, name="zoo:other", faster_than=None)
+    assert basis([other, entry])[0].startswith("zoo:other: compared with the model's teacher")
 
 
 def test_entries_are_plain_json(listed):

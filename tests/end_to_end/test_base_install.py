@@ -21,7 +21,7 @@ from PIL import Image
 from nstc.core import VERSION
 from nstc.core.distributions import MODELS, STAMP, is_of_models
 from nstc.core.photos import sample_photos
-from nstc.core.zoo import zoo_names, zoo_students
+from nstc.core.zoo import PACK, STUDENT_ROLES, zoo_names, zoo_students
 
 pytestmark = pytest.mark.base_install
 
@@ -216,7 +216,7 @@ def test_the_second_wheel_completes_the_models(run, run_whole) -> None:
         assert done.returncode == 0, done.stderr
         return {own["name"] for own in json.loads(done.stdout) if own["installed"]}
 
-    assert installed(run) == set(zoo_students())
+    assert installed(run) == set(zoo_names((*STUDENT_ROLES, PACK)))
     assert installed(run_whole) == set(zoo_names())
     program = "from nstc.core.photos import sample_photos; print(len(sample_photos()))"
     assert run_whole("python", "-c", program).stdout.strip() == str(len(sample_photos()))

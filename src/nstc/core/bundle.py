@@ -77,7 +77,8 @@ class Bundle:
         """Files of an included model that come with nstc-models, where that is not installed."""
         if distributions.has_models() or zoo_name_of(self.path) is None:
             return frozenset()
-        return frozenset(self.manifest.files) - distributions.DEVICE_FILES
+        held = self.manifest.files
+        return frozenset(name for name in held if not distributions.is_of_device(name))
 
     @functools.cached_property
     def artifacts(self) -> tuple[str, ...]:

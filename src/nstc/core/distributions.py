@@ -9,16 +9,16 @@ from typing import Final
 
 from nstc.core import VERSION
 from nstc.core.errors import MissingExtraError
+from nstc.core.manifest import style_of_table
 
 MODELS: Final = "nstc-models"
 STAMP: Final = PurePosixPath("models", "data", "version.txt")
 """Names the version of nstc-models. It has this file in the folder `nstc`; a checkout has none."""
 SAMPLE_COUNT: Final = 12
 """Of sample photographs, those of both distributions."""
-DEVICE_FILES: Final = frozenset(
-    {"manifest.json", "checks.json", "model.int8.onnx", "model.int8.tiles.onnx"}
+_DEVICE_FILES: Final = frozenset(
+    {"manifest.json", "checks.json", "model.int8.onnx", "model.int8.tiles.onnx", "styles.json"}
 )
-"""Of an included model what every install has. A teacher has the manifest alone."""
 DEVICE_PHOTOS: Final = ("astronaut", "chelsea", "coffee", "retina", "rocket")
 """Of the sample photographs likewise: `nstc serve` shows them, and networks are tried on two."""
 
@@ -29,10 +29,18 @@ def is_of_models(path: PurePosixPath) -> bool:
         case ("models", "data", *_):
             return True
         case ("models", "zoo", *_):
-            return path.name not in DEVICE_FILES
+            return not is_of_device(path.name)
         case ("core", "samples", _):
             return path.suffix == ".jpg" and path.stem not in DEVICE_PHOTOS
     return False
+
+
+def is_of_device(name: str) -> bool:
+    """Whether every install has a file of an included model, by its name in the model's folder.
+
+    A teacher has the manifest alone.
+    """
+    return name in _DEVICE_FILES or style_of_table(name) is not None
 
 
 def models_version() -> str | None:
@@ -71,7 +79,7 @@ def repair(name: str) -> str:
     """What to do where a file of an included model, by its name, is missing or damaged."""
     if _data_folder().is_dir() and not (_data_folder() / STAMP.name).exists():
         return "install nstc again, from the checkout it came from"
-    package = "nstc" if name in DEVICE_FILES else MODELS
+    package = "nstc" if is_of_device(name) else MODELS
     return f'run  pip install --force-reinstall --no-deps "{package}=={VERSION}"'
 
 

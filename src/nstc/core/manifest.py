@@ -45,6 +45,8 @@ _REMOVED: Final = {"block": ("inverted", "large5", "large7", "reparameterised"),
 
 # The student that gives what it is given: its name, and the mark in the step that trained it.
 PHOTOGRAPH: Final = "photograph"
+_TABLE_START: Final = "style-"
+_TABLE_END: Final = ".safetensors"
 _CONVERSIONS: Final = ("quantize", "export")  # verbs that leave what a network learned
 
 _RECORDED_TOOLS: Final = (
@@ -251,6 +253,11 @@ class Manifest:
         """Whether it learned to give the photograph itself, see `nstc share --photograph`."""
         return self.learned is not None and self.learned.recipe.get(PHOTOGRAPH) is True
 
+    @property
+    def packed_styles(self) -> tuple[str, ...]:
+        """The names of a pack's styles, sorted; none of any other bundle."""
+        return tuple(own for name in sorted(self.files) if (own := style_of_table(name)))
+
     def to_json(self) -> str:
         """As text, with a seal over the content by which a changed byte is found."""
         content = json.loads(json.dumps(decoding.as_readable(asdict(self))))
@@ -331,6 +338,17 @@ def fault_of_names(names: Iterable[str], reserved: str) -> str | None:
         if other is not name:
             return f"{name!r:.80} and {other!r:.80} are one file on some systems"
     return None
+
+
+def table_file(style: str) -> str:
+    """The file of a pack that has what a style has of its own."""
+    return f"{_TABLE_START}{style}{_TABLE_END}"
+
+
+def style_of_table(name: str) -> str | None:
+    """The style of such a file, by its name; None for another file."""
+    style = name.removeprefix(_TABLE_START).removesuffix(_TABLE_END)
+    return style if style and table_file(style) == name else None
 
 
 def refuse_arguments(architecture: str, arguments: Mapping[str, Any]) -> None:

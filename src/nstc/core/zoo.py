@@ -1,7 +1,8 @@
 """The included models and their names: zoo:STYLE is a student, zoo:STYLE/teacher its teacher.
 
 zoo:STYLE/fast is a student that takes less time, at some cost in quality. zoo:STYLE/pruned-teacher
-is the teacher with fewer channels, a full-size network all the same.
+is the teacher with fewer channels, a full-size network all the same. A style whose students learned
+from the painting alone has no teacher. zoo:NAME may be a pack of styles, which has nothing else.
 """
 
 import re
@@ -20,8 +21,10 @@ STUDENT: Final = "student"
 FAST: Final = "fast"
 TEACHER: Final = "teacher"
 PRUNED_TEACHER: Final = "pruned-teacher"
+PACK: Final = "pack"
 STUDENT_ROLES: Final = (STUDENT, FAST)
-ROLES: Final = (*STUDENT_ROLES, TEACHER, PRUNED_TEACHER)
+ROLES: Final = (*STUDENT_ROLES, TEACHER, PRUNED_TEACHER, PACK)
+_UNNAMED: Final = (STUDENT, PACK)  # roles that a zoo name leaves out; no style has both
 
 _WITHIN: Final = (
     rf"[/\\](?P<style>[\w-]+)[/\\](?P<role>{'|'.join(ROLES)})\b"
@@ -55,13 +58,13 @@ def _is_bundle(style: str, role: str) -> bool:
 
 
 def zoo_students() -> tuple[str, ...]:
-    """The zoo names of the students alone, fast ones too."""
+    """The zoo names of the students alone, fast ones too; no packs."""
     return zoo_names(STUDENT_ROLES)
 
 
 def zoo_name(style: str, role: str) -> str:
     """The zoo name of a style in one of the `ROLES`, whether there is such a bundle or not."""
-    return f"{PREFIX}{style}" + ("" if role == STUDENT else f"/{role}")
+    return f"{PREFIX}{style}" + ("" if role in _UNNAMED else f"/{role}")
 
 
 def resolve_model_path(model: str | Path) -> Path:
@@ -70,13 +73,14 @@ def resolve_model_path(model: str | Path) -> Path:
     if not text.startswith(PREFIX):
         return Path(model)
     style, _, role = text.removeprefix(PREFIX).partition("/")
-    role = role or STUDENT
-    if not _is_bundle(style, role):
+    roles = (role,) if role else _UNNAMED
+    found = next((own for own in roles if _is_bundle(style, own)), None)
+    if found is None:
         raise errors.BundleError(
             f"no {text} in the zoo; there is {', '.join(zoo_names()) or 'nothing'}."
             f"{did_you_mean(text)}"
         )
-    return zoo_folder() / style / role
+    return zoo_folder() / style / found
 
 
 def zoo_name_of(path: Path) -> str | None:
@@ -137,14 +141,16 @@ class ZooEntry:
     name: str  # its zoo name
     stage: str  # what was done to it last
     style: str  # name of the painting
+    styles: tuple[str, ...]  # of a pack, by name; else empty
     installed: bool  # False where no file of it runs, since all come with nstc-models
     artifacts: tuple[str, ...]  # files that run
     size_bytes: int  # of the int8 file, else of the weights
-    # Times faster than its teacher, by the last measurement of the int8 file, else of the float
+    # Times faster than `faster_than`, by the last measurement of the int8 file, else of the float
     # one. None for a teacher.
     speedup: float | None
-    style_ratio: float | None  # likewise
+    style_ratio: float | None  # to its teacher, likewise; None without one
     content_ratio: float | None  # likewise
+    faster_than: str | None  # of what has no teacher the model that it was timed beside
     taken: str | None  # on what these were measured: "12 sample photographs at 512x512 on cpu:2"
 
     def to_dict(self) -> dict[str, Any]:
@@ -157,7 +163,7 @@ class ZooEntry:
         return (
             self.name,
             self.stage,
-            self.style,
+            f"{len(self.styles)} styles" if self.styles else self.style,
             ", ".join(self.artifacts) or "-",
             f"{self.size_bytes / 1000:.0f}",
             # As the README's: 82.7, 103, 2.96.
@@ -168,16 +174,19 @@ class ZooEntry:
 
 def basis(entries: Sequence[ZooEntry]) -> list[str]:
     """On what the entries were measured, a line for each of these conditions."""
-    names: dict[str, list[str]] = {}
+    names: dict[tuple[str, str | None], list[str]] = {}
     for entry in entries:
         if entry.taken is not None:
-            names.setdefault(entry.taken, []).append(entry.name)
-    whole = "times faster and style ratio"
-    return [
-        f"{whole if len(names) == 1 else ', '.join(models)}: compared with the model's teacher, "
-        f"medians over {taken}"
-        for taken, models in names.items()
-    ]
+            names.setdefault((entry.taken, entry.faster_than), []).append(entry.name)
+    lines = []
+    for (taken, faster_than), models in names.items():
+        about, compared = ", ".join(models), "compared with the model's teacher"
+        if faster_than is not None:
+            compared = f"without a teacher, and timed beside {faster_than}"
+        elif len(names) == 1:
+            about = "times faster and style ratio"
+        lines.append(f"{about}: {compared}, medians over {taken}")
+    return lines
 
 
 def list_zoo() -> list[ZooEntry]:
@@ -186,8 +195,11 @@ def list_zoo() -> list[ZooEntry]:
 
 
 def installed_names() -> tuple[str, ...]:
-    """The zoo names of the models whose files are here, those of nstc-models only with it."""
-    return tuple(entry.name for entry in list_zoo() if entry.installed)
+    """The zoo names of the models whose files are here, those of nstc-models only with it.
+
+    Packs are left out, whose styles the other models have.
+    """
+    return tuple(own.name for own in list_zoo() if own.installed and not own.styles)
 
 
 def _entry(name: str) -> ZooEntry:
@@ -204,8 +216,12 @@ def _entry(name: str) -> ZooEntry:
     rows = {row["artifact"]: row for row in manifest.measurements}
     row = rows.get(artifact_name("int8")) or rows.get(artifact_name("float"))
     quality = (row or {}).get("quality") or {}
-    taken = None
+    faster_than = taken = None
     if row is not None:
+        if manifest.teacher is None:
+            # the quality that was measured is to the model's own float file
+            itself = row.get("reference") in (None, manifest.name)
+            quality, faster_than = {}, "its own float file" if itself else row["reference"]
         photos = row.get("judged_by") or {}
         count = photos.get("count", "some")
         # the name of a folder of whoever measured says nothing to others
@@ -218,11 +234,13 @@ def _entry(name: str) -> ZooEntry:
         name=name,
         stage=manifest.stage,
         style="-" if style is None else style.name,
+        styles=manifest.packed_styles,
         installed=bundle.is_installed,
         artifacts=bundle.artifacts,
         size_bytes=manifest.files[main_file].size_bytes,
         speedup=None if row is None else row["speedup"]["median"],
         style_ratio=quality.get("style_ratio"),
         content_ratio=quality.get("content_ratio"),
+        faster_than=faster_than,
         taken=taken,
     )

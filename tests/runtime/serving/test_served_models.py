@@ -25,9 +25,8 @@ PICTURE = np.full((5, 7, 3), 200, np.uint8)
 class TestWhichThereAre:
     def test_the_students_of_the_zoo_in_both_precisions(self) -> None:
         found = {model.name: model for model in find_models()}
-        students = ["great-wave", "starry-night", "the-scream", "udnie"]
-        fast = [f"{style}/fast" for style in students]
-        assert sorted(found) == sorted((*students, *fast))
+        students = [name.removeprefix("zoo:") for name in zoo.zoo_students()]
+        assert sorted(found) == sorted(students)
         assert all(model.precisions == ("int8", "float") for model in found.values())
         assert found["the-scream"].title == "The Scream"
 
@@ -53,6 +52,17 @@ class TestWhichThereAre:
             ("the-wave", "The Wave"),
             ("the-wave/fast", "The Wave, fast"),
         ]
+
+    def test_a_pack_of_the_zoo_where_it_is_asked_for(
+        self, shared_pack, make_bundle, tmp_path, monkeypatch
+    ) -> None:
+        folder = tmp_path / "zoo"
+        make_bundle(folder / "the-wave" / "student")
+        shutil.copytree(shared_pack.bundle.path, folder / "seasons" / "pack")
+        monkeypatch.setattr(zoo, "zoo_folder", lambda: folder)
+        assert [model.name for model in find_models()] == ["the-wave"]
+        found = find_models(["zoo:seasons"])
+        assert [model.name for model in found] == ["seasons/day", "seasons/night"]
 
     def test_what_was_asked_for_alone(self, bundle) -> None:
         found = find_models([str(bundle.path), "zoo:udnie", "zoo:udnie"])

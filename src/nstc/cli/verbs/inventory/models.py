@@ -42,6 +42,9 @@ def models(
         (entry.cells() for entry in entries),
         sentences=("artifacts",),
     )
+    for entry in entries:
+        if entry.styles:
+            print_below(f"{entry.name}: a pack; --style takes {', '.join(entry.styles)}")
     for line in basis(entries):
         print_below(line)
     if away := [entry.name for entry in entries if not entry.installed]:
