@@ -60,6 +60,7 @@ class _Measured(Row):
     quality: Quality
     protocol: decoding.Name
     judged_by: PhotoRecord | None = None
+    reference: decoding.Name | None = None  # see `measurements`
 
 
 def with_card(bundle: Bundle, result: BenchResult, photos: PhotoSet, teacher: Stylise) -> Bundle:
@@ -85,18 +86,30 @@ def write_card(
 
 
 def measurements(result: Mapping[str, Any], bundle: Bundle) -> tuple[Mapping[str, Any], ...]:
-    """A bundle's rows of a benchmark's JSON as its manifest keeps them: without raw samples."""
+    """A bundle's rows of a benchmark's JSON as its manifest keeps them: without raw samples.
+
+    Rows of a bundle without a teacher have `reference`, the model that it was timed beside. Its own
+    name stands for its own float file there, and in the place of the teacher that judged.
+    """
     rows = [row for row in result["rows"] if Path(row["model"]).resolve() == bundle.path.resolve()]
-    return tuple(
-        {
+    beside = {own["target"]: own["model"] for own in result["references"]}
+    kept = []
+    for row in rows:
+        own = {
             **row,
             "model": bundle.name,
             "protocol": result["protocol"]["id"],
             "judged_by": result["protocol"]["photos"],
             "latency_ms": {k: v for k, v in row["latency_ms"].items() if k != "samples"},
         }
-        for row in rows
-    )
+        if bundle.manifest.teacher is None:
+            itself, reference = {row["model"]: bundle.name}, beside[row["target"]]
+            own["reference"] = itself.get(reference, reference)
+            if (quality := row.get("quality")) is not None:
+                judge = itself.get(quality["teacher"], quality["teacher"])
+                own["quality"] = {**quality, "teacher": judge}
+        kept.append(own)
+    return tuple(kept)
 
 
 def write_preview(folder: Path, models: Sequence[Stylise], photos: PhotoSet) -> None:
@@ -143,7 +156,7 @@ def card(manifest: Manifest, folder: Path | None = None, *, teacher_shown: bool 
         "\n".join([*_summary(manifest), *predicts, *portable]),
         f"![preview]({bundles.PREVIEW_FILE})",
         *(["Photographs, the teacher's pictures, the model's."] if shown else []),
-        *_measurements(manifest.measurements),
+        *_measurements(manifest),
         *([_FRONTIER] if FRONTIER_FILE in held else []),
         "## How it was made",
         *_history(manifest.history),
@@ -183,8 +196,9 @@ def _summary(manifest: Manifest) -> list[str]:
     return lines
 
 
-def _measurements(rows: Sequence[Any]) -> list[str]:
+def _measurements(manifest: Manifest) -> list[str]:
     """The section of numbers: a table for each list of photographs that judged."""
+    rows = manifest.measurements
     if not rows:
         return []
     try:
@@ -197,12 +211,22 @@ def _measurements(rows: Sequence[Any]) -> list[str]:
     for row in read:
         judges.setdefault(row.judged_by, []).append(row)
     first = read[0]
+    compared = (
+        "compared with the teacher's float ONNX graph in the same run; quality against the teacher "
+        "on photographs the model was not trained on. Ratios are the model's over the teacher's, "
+        "medians over the photographs."
+    )
+    if manifest.teacher is None:
+        itself = first.reference in (None, manifest.name)
+        beside = "its own float file" if itself else f"{as_markdown(str(first.reference))} in float"
+        compared = (
+            f"timed beside {beside} in the same run. The model has no teacher: ratios are "
+            "each file's over its own float file's, medians over photographs it was not trained on."
+        )
     return [
         "## Measured",
         f"By `nstc bench` at {first.size}x{first.size} on {first.target}, "
-        f"protocol {first.protocol}, compared with the teacher's float ONNX graph in the same run; "
-        "quality against the teacher on photographs the model was not trained on. Ratios are the "
-        "model's over the teacher's, medians over the photographs.",
+        f"protocol {first.protocol}, {compared}",
         *[part for judged in judges.values() for part in _judged(judged)],
         f"{first.params:,} parameters, {first.macs / 1e9:.2f} GMACs.",
     ]

@@ -1,8 +1,8 @@
 """How weak a grid misses the goal of the included students: `python -m lab.grid_goal`.
 
-Darker lines are planted into the pictures of the included students (int8), every 4 and every 8
-pixels, and `checkerboard_ratio` is taken of them: medians over sample photographs. Prints the table
-of docs/reference/metrics.md.
+Darker lines are planted into the pictures of the included students that had a teacher (int8), every
+4 and every 8 pixels, and `checkerboard_ratio` is taken of them: medians over sample photographs.
+Prints the table of docs/reference/metrics.md.
 """
 
 import argparse
@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from typing import Final
 
 from lab.planted_faults import Scene, grid
+from lab.ship import taught_students
 from nstc.benchmarks.quality.metrics import checkerboard_ratio
 from nstc.benchmarks.subjects import FLOAT, Find, finder
 from nstc.compress.export.export_model import made_artifact
 from nstc.core.images import Pixels
 from nstc.core.photos import PhotoSet, sample_photos
-from nstc.core.zoo import zoo_students
 
 GOAL: Final = 1.0  # at most: no more of a grid than the teacher leaves
 GRIDS: Final = ((4, 1), (4, 2), (4, 3), (8, 2), (8, 3), (8, 4))
@@ -52,7 +52,7 @@ def main() -> None:
     photos, find = sample_photos().take(given.photos), finder(store=made_artifact)
     headings = (f"{period} px, {levels} of 255" for period, levels in GRIDS)
     print(f"| student | no grid | {' | '.join(headings)} |\n|---|---|{'---|' * len(GRIDS)}")
-    for name in zoo_students():
+    for name in taught_students():
         print(row(name, find, photos, given.size), flush=True)
 
 

@@ -3,10 +3,10 @@
 python -m lab.readme_pictures [-o docs/images]
 
 `zoo.jpg` is `nstc models --sheet` of a sample photograph, `frontier.svg` the speed and the style
-ratio that the manifests hold of every student's files, by the photographs that they were judged on
-last, and `comparison.jpg` three photographs beside one teacher's and its student's pictures. The
-table has a row for each file, of the same photographs. `zoo-STYLE.jpg` is a thumbnail of what a
-style's usual student makes of one photograph.
+ratio that the manifests hold of the files of every student that had a teacher, by the photographs
+that they were judged on last, and `comparison.jpg` three photographs beside one teacher's and its
+student's pictures. The table has a row for each file, of the same photographs. `zoo-STYLE.jpg` is a
+thumbnail of what a style's usual student makes of one photograph.
 """
 
 import argparse
@@ -16,11 +16,12 @@ from typing import Final
 from PIL import Image
 
 from lab.exploration_report import Outcome, measured_last, shapes_table, write_frontier
+from lab.ship import taught_students
 from nstc.compress.card import write_comparison
 from nstc.compress.distillation.teachers import open_teacher
 from nstc.core.bundle import open_bundle
 from nstc.core.photos import PhotoSet, sample_photos
-from nstc.core.zoo import STUDENT, TEACHER, zoo_names, zoo_students
+from nstc.core.zoo import STUDENT, TEACHER, zoo_names
 from nstc.runtime.stylizer import Stylizer, write_zoo_sheet
 
 SHOWN: Final = "astronaut"
@@ -57,8 +58,8 @@ def main() -> None:
 
 
 def _outcomes(artifact: str) -> list[Outcome]:
-    """Of each student's file, what was measured last."""
-    return [measured_last(open_bundle(name).manifest, artifact) for name in zoo_students()]
+    """Of the file of each student that had a teacher, what was measured last."""
+    return [measured_last(open_bundle(name).manifest, artifact) for name in taught_students()]
 
 
 if __name__ == "__main__":

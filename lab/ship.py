@@ -1,5 +1,9 @@
 """Put a finished bundle into the zoo: `python -m lab.ship BUNDLE STYLE ROLE`.
 
+`--credit` says who made the painting, where the bundle does not. A bundle that `nstc restyle` made
+ships as any student; that it has no teacher, its card says. A pack of styles ships as the role
+`pack`, and STYLE is then its own name, which no style has.
+
 `--measured FILE` takes what `nstc bench BUNDLE --json FILE` found into the manifest and the card;
 given again, what other photographs found. The card's plot has the student's place beside those of
 the zoo's others, as their manifests hold them: ship again those whose plot should have it too.
@@ -12,7 +16,7 @@ statistics go into the style's folder, once for all its bundles.
 import argparse
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +34,20 @@ from nstc.core.bundle import (
     revised_bundle,
 )
 from nstc.core.errors import OutputError
-from nstc.core.files import sha256_of
-from nstc.core.manifest import Origin
+from nstc.core.files import sha256_of, write_text
+from nstc.core.manifest import Origin, Style
 from nstc.core.photos import sample_photos
 from nstc.core.zoo import STUDENT, STUDENT_ROLES
+from nstc.runtime.packs.style_pack import (
+    STYLES_FILE,
+    Pack,
+    PackedStyle,
+    is_pack,
+    open_pack,
+    styles_text,
+)
 from nstc.runtime.session import open_session
+from nstc.runtime.stylizer import Stylizer
 from nstc.runtime.verification import record
 
 _DEPLOYED = artifact_name("int8")
@@ -46,11 +59,17 @@ def main() -> None:
     parser.add_argument("bundle", type=Path)
     parser.add_argument("style", help="folder of the zoo, such as starry-night")
     parser.add_argument("role", choices=zoo.ROLES)
+    parser.add_argument("--credit", help='such as "Edvard Munch, The Scream, 1893 (public domain)"')
     parser.add_argument(
         "--measured", type=Path, action="append", default=[], help="JSON that nstc bench wrote"
     )
     arguments = parser.parse_args()
     bundle = open_bundle(arguments.bundle)
+    if arguments.role == zoo.PACK:
+        if arguments.credit or arguments.measured:
+            parser.error("a pack takes no --credit and no --measured: its styles have credits")
+        print(f"shipped {ship_pack(open_pack(bundle), arguments.style).path}")
+        return
     contents = [json.loads(file.read_text(encoding="utf-8")) for file in arguments.measured]
     measured = tuple(row for content in contents for row in measurements(content, bundle))
     shipped = ship(
@@ -58,6 +77,7 @@ def main() -> None:
         arguments.style,
         arguments.role,
         measured or bundle.manifest.measurements,
+        credit=arguments.credit,
     )
     print(f"shipped {shipped.path}")
 
@@ -67,23 +87,40 @@ def ship(
     style: str,
     role: str,
     measured: tuple[Mapping[str, Any], ...],
+    *,
+    credit: str | None = None,
 ) -> Bundle:
     """Copy a bundle into the zoo's folder of a style.
 
+    Args:
+        bundle: Any but a pack.
+        style: The folder.
+        role: One of `zoo.ROLES`.
+        measured: Rows for its manifest.
+        credit: Of the painting; the bundle's own by default.
+
     Raises:
-        OutputError: its style statistics are not those that the style's bundles share.
+        OutputError: its style statistics are not those that the style's bundles share, its painting
+            has no credit, what it was timed beside is not in the zoo, or a pack has the folder.
     """
+    if is_pack(bundle):
+        raise OutputError(f"{bundle.path} is a pack of styles: give {zoo.PACK} in place of {role}.")
     folder = zoo.zoo_folder() / style / role
     shared = folder.with_name(STYLE_FILE)
+    _refuse_taken(style, {zoo.PACK})
     _refuse_other_statistics(bundle, shared)
-    taught = bundle.manifest.teacher
-    teacher_origin = _public(taught)
+    taught, parent = bundle.manifest.teacher, bundle.manifest.parent
+    teacher_origin = None if taught is None else _public(taught)
     name = style if role == STUDENT else f"{style}-{role}"
-    rows = (_renamed(row, taught, teacher_origin) for row in measured)
+    known = {bundle.name: name}
+    if taught and teacher_origin and taught.path and teacher_origin.zoo:
+        known[taught.path] = teacher_origin.zoo
+    rows = [_renamed(row, known) for row in measured]
     manifest = dataclasses.replace(
         bundle.manifest,
         name=name,
-        parent=_public(bundle.manifest.parent, besides=bundle.identity),
+        style=_credited(bundle, style, credit),
+        parent=None if parent is None else _public(parent, besides=bundle.identity),
         teacher=teacher_origin,
         measurements=tuple({**row, "model": name} for row in rows),
     )
@@ -93,8 +130,8 @@ def ship(
     teacher = [open_teacher(taught_by).stylize] if taught_by else []
     with zoo.shipping(), revised_bundle(bundle, folder, manifest) as draft:
         write_preview(draft, [*teacher, own], sample_photos())
-        if role in STUDENT_ROLES and measured:
-            others = [open_bundle(name).manifest for name in zoo.zoo_students()]
+        if role in STUDENT_ROLES and measured and teacher_origin:
+            others = [open_bundle(name).manifest for name in taught_students()]
             beside = [measured_last(m, _DEPLOYED) for m in others if m.name != manifest.name]
             write_frontier(draft / FRONTIER_FILE, beside, [measured_last(manifest, _DEPLOYED)])
         (draft / CARD_FILE).write_text(card(manifest, draft), encoding="utf-8")
@@ -106,6 +143,58 @@ def ship(
     return open_bundle(folder)
 
 
+def ship_pack(pack: Pack, name: str) -> Bundle:
+    """Copy a pack into the zoo, as zoo:NAME, with a preview and a card.
+
+    `OutputError` if the zoo has models of a style of that name.
+    """
+    _refuse_taken(name, set(zoo.ROLES) - {zoo.PACK})
+    styles = tuple(dataclasses.replace(own, bundle=_public(own.bundle)) for own in pack.styles)
+    bundle = pack.bundle
+    manifest = dataclasses.replace(bundle.manifest, name=name)
+    folder = zoo.zoo_folder() / name / zoo.PACK
+    painted = [Stylizer(pack, style=own) for own in pack.names]
+    with zoo.shipping(), revised_bundle(bundle, folder, manifest) as draft:
+        write_text(draft / STYLES_FILE, styles_text(styles))
+        write_preview(draft, painted, sample_photos())
+        listed = "".join(f"- {own.name}{_painting(own)}\n" for own in styles)
+        about = f"\n## Styles\n\nIn the order of the preview's rows:\n\n{listed}"
+        write_text(draft / CARD_FILE, card(manifest, draft) + about)
+    return open_bundle(folder)
+
+
+def _painting(own: PackedStyle) -> str:
+    credit = own.style.credit if own.style is not None else None
+    return "" if credit is None else f": {credit}"
+
+
+def taught_students() -> list[str]:
+    """The zoo names of the students that learned from a teacher, fast ones too."""
+    names = zoo.zoo_students()
+    return [name for name in names if open_bundle(name).manifest.teacher is not None]
+
+
+def _refuse_taken(style: str, roles: Collection[str]) -> None:
+    """`OutputError` if the zoo's folder of a style has models of some roles."""
+    if taken := [role for role in roles if (zoo.zoo_folder() / style / role).exists()]:
+        raise OutputError(
+            f"zoo:{style} has a {taken[0]}, and a pack has no name of a style: choose another name."
+        )
+
+
+def _credited(bundle: Bundle, name: str, credit: str | None) -> Style | None:
+    """The bundle's style, named as in the zoo, and with who made the painting."""
+    style = bundle.manifest.style
+    if style is None:
+        return None
+    if (credit := credit or style.credit) is None:
+        raise OutputError(
+            f'{bundle.path} does not say who made its painting: give --credit "ARTIST, TITLE, YEAR '
+            '(public domain)".'
+        )
+    return dataclasses.replace(style, name=name, credit=credit)
+
+
 def _refuse_other_statistics(bundle: Bundle, shared: Path) -> None:
     own = bundle.manifest.files.get(STYLE_FILE)
     if own is not None and shared.is_file() and own.sha256 != sha256_of(shared):
@@ -115,20 +204,25 @@ def _refuse_other_statistics(bundle: Bundle, shared: Path) -> None:
         )
 
 
-def _renamed(
-    row: Mapping[str, Any], before: Origin | None, after: Origin | None
-) -> Mapping[str, Any]:
-    """A row of measurements whose judge is named as it is known everywhere."""
-    quality = row.get("quality")
-    if quality is None or before is None or after is None or quality.get("teacher") != before.path:
+def _renamed(row: Mapping[str, Any], known: Mapping[str, str]) -> Mapping[str, Any]:
+    """A row whose judge and reference are named as they are known everywhere."""
+    quality, reference = row.get("quality"), row.get("reference")
+    if quality is not None:
+        judge = quality.get("teacher")
+        row = {**row, "quality": {**quality, "teacher": known.get(judge, judge)}}
+    if reference is None:
         return row
-    return {**row, "quality": {**quality, "teacher": after.zoo}}
+    reference = known.get(reference, reference)
+    if reference not in known.values() and not reference.startswith(zoo.PREFIX):
+        raise OutputError(
+            f"it was timed beside {reference}, which is not in the zoo: measure it with "
+            "nstc bench BUNDLE --against zoo:starry-night/teacher."
+        )
+    return {**row, "reference": reference}
 
 
-def _public(origin: Origin | None, besides: str | None = None) -> Origin | None:
+def _public(origin: Origin, besides: str | None = None) -> Origin:
     """An origin as it is known everywhere; a bundle that computes like `besides` is not its own."""
-    if origin is None:
-        return None
     known = origin.zoo
     for name in zoo.zoo_names():
         if open_bundle(name).identity == origin.sha256 != besides:

@@ -9,12 +9,12 @@ import pytest
 import torch
 from lab import grid_goal
 from lab.grid_goal import GOAL, GRIDS
+from lab.ship import taught_students
 
 from nstc.benchmarks.result import FEW_PHOTOS
 from nstc.core.bundle import open_bundle
 from nstc.core.images import Pixels
 from nstc.core.photos import sample_photos
-from nstc.core.zoo import zoo_students
 from nstc.models import architectures
 from nstc.models.tensors import images_to_tensor, tensor_to_images
 from nstc.runtime.session import open_session
@@ -48,7 +48,7 @@ def test_a_grid_of_two_levels_misses_it_and_the_student_keeps_it() -> None:
     assert all(by_grid[grid].startswith("● ") for grid in ((4, 2), (4, 3), (8, 4)))
 
 
-@pytest.mark.parametrize("name", zoo_students())
+@pytest.mark.parametrize("name", taught_students())
 def test_every_included_student_keeps_it_on_photographs_enough(name: str) -> None:
     judged = [row["quality"] for row in open_bundle(name).manifest.measurements]
     enough = [own["checkerboard_ratio"] for own in judged if own["photos"] >= FEW_PHOTOS]

@@ -1,14 +1,21 @@
 """Bundles that are put into the zoo."""
 
+import dataclasses
+import json
 import shutil
+import sys
 
 import pytest
-from lab.ship import ship
+from lab import ship as ship_module
+from lab.ship import ship, ship_pack, taught_students
+from packed_students import *  # noqa: F403  (fixtures)
 
 from nstc.benchmarks.subjects import find_subject, teacher_of
+from nstc.compress.card import measurements
 from nstc.core import zoo
-from nstc.core.bundle import STYLE_FILE, open_bundle, revised_bundle
-from nstc.core.errors import OutputError
+from nstc.core.bundle import CARD_FILE, STYLE_FILE, open_bundle, revised_bundle
+from nstc.core.errors import OptionError, OutputError
+from nstc.core.recipe import BenchRecipe
 from nstc.models.tensors import load_tensors, save_tensors
 
 
@@ -33,6 +40,32 @@ def teacher(make_bundle):
 @pytest.fixture
 def bundle(make_bundle, teacher):
     return make_bundle("half", {"onnx": 0.5, "int8.onnx": 0.5}, teacher=teacher.origin())
+
+
+@pytest.fixture
+def untaught(make_bundle):
+    """A bundle as `nstc restyle` leaves it: with no teacher."""
+    return make_bundle("field", {"onnx": 0.6, "int8.onnx": 0.6})
+
+
+@pytest.fixture
+def measured_untaught(own_zoo, teacher, untaught, fake_bench, photos):
+    """Makes the rows of that bundle, timed beside a teacher of another style."""
+    ship(teacher, "wave", "teacher", ())
+
+    def make(against="zoo:wave/teacher"):
+        result = fake_bench(
+            [untaught.path],
+            against=against,
+            artifacts=("onnx", "int8.onnx"),
+            photos=photos,
+            recipe=BenchRecipe(size=32, rounds=5, targets=("cpu:2",)),
+            quality=True,
+            teacher=None,
+        )
+        return measurements(result.to_dict(), untaught)
+
+    return make
 
 
 def check_all(model) -> None:
@@ -91,3 +124,104 @@ class TestStatistics:
         assert zoo.zoo_names() == ("zoo:wave/teacher",)
         ship(open_bundle(other), "night", "student", ())
         check_all("zoo:night")
+
+
+class TestWithoutTeacher:
+    """A style whose student `nstc restyle` made."""
+
+    def test_the_zoo_shows_no_ratios_and_what_it_was_timed_beside(
+        self, own_zoo, untaught, measured_untaught
+    ) -> None:
+        ship(untaught, "night", "student", measured_untaught())
+        check_all("zoo:night")
+        assert (own_zoo / "night" / STYLE_FILE).is_file()
+        (entry,) = [own for own in zoo.list_zoo() if own.name == "zoo:night"]
+        assert entry.style == "night"
+        assert entry.speedup is not None
+        assert (entry.style_ratio, entry.content_ratio) == (None, None)
+        assert zoo.basis([entry]) == [
+            "zoo:night: without a teacher, and timed beside zoo:wave/teacher, medians over "
+            "2 photographs at 32x32 on cpu:2"
+        ]
+        rows = open_bundle("zoo:night").manifest.measurements
+        assert {row["quality"]["teacher"] for row in rows} == {"night"}
+        assert str(untaught.path.parent) not in json.dumps([dict(row) for row in rows])
+
+    def test_its_card_names_the_painting_and_compares_with_no_teacher(
+        self, untaught, measured_untaught
+    ) -> None:
+        credit = "Georges Seurat, Port-en-Bessin, 1888 (public domain)"
+        shipped = ship(untaught, "night", "student", measured_untaught(), credit=credit)
+        text = shipped.file(CARD_FILE).read_text(encoding="utf-8")
+        assert f"- style: night, {credit} (statistics of painting)" in text
+        assert "timed beside zoo:wave/teacher in float in the same run" in text
+        assert "The model has no teacher: ratios are each file's over its own float file's" in text
+        assert "the teacher's" not in text
+        assert "frontier.svg" not in shipped.manifest.files
+
+    def test_measured_by_its_own_float_file_alone(self, untaught, measured_untaught) -> None:
+        shipped = ship(untaught, "night", "student", measured_untaught(untaught.path))
+        assert zoo.basis(zoo.list_zoo())[0].startswith(
+            "zoo:night: without a teacher, and timed beside its own float file, medians over "
+        )
+        text = shipped.file(CARD_FILE).read_text(encoding="utf-8")
+        assert "timed beside its own float file in the same run" in text
+
+    def test_what_others_do_not_have_is_no_reference(
+        self, untaught, bundle, measured_untaught
+    ) -> None:
+        rows = measured_untaught(bundle.path)
+        with pytest.raises(OutputError, match=r"half, which is not in the zoo: .* --against zoo:"):
+            ship(untaught, "night", "student", rows)
+
+    def test_it_is_in_no_table_of_students_beside_their_teachers(
+        self, untaught, bundle, measured_untaught
+    ) -> None:
+        ship(untaught, "night", "student", measured_untaught())
+        ship(bundle, "wave", "student", ())
+        assert taught_students() == ["zoo:wave"]
+
+    def test_a_painting_without_credit_does_not_ship(self, own_zoo, untaught) -> None:
+        style = dataclasses.replace(untaught.manifest.style, credit=None)
+        manifest = dataclasses.replace(untaught.manifest, style=style)
+        with revised_bundle(untaught, untaught.path, manifest):
+            pass
+        with pytest.raises(OutputError, match="does not say who made its painting: give --credit"):
+            ship(open_bundle(untaught.path), "night", "student", ())
+        assert zoo.zoo_names() == ()
+
+
+class TestPack:
+    @pytest.fixture
+    def shipped(self, own_zoo, shared_pack, monkeypatch):
+        words = ["ship", str(shared_pack.bundle.path), "seasons", "pack"]
+        monkeypatch.setattr(sys, "argv", words)
+        ship_module.main()
+        return open_bundle("zoo:seasons")
+
+    def test_ships_under_a_name_of_its_own(self, own_zoo, shipped, shared_pack) -> None:
+        assert zoo.zoo_names() == ("zoo:seasons",)
+        assert zoo.zoo_students() == ()
+        check_all("zoo:seasons")
+        text = shipped.file(CARD_FILE).read_text(encoding="utf-8")
+        assert text.count("- day: Nobody, 1900\n- night: Nobody, 1900\n") == 1
+        assert "preview.jpg" in shipped.manifest.files
+        folder = str(shared_pack.bundle.path.parent.parent)
+        for name in ("manifest.json", "styles.json"):
+            assert folder not in (shipped.path / name).read_text(encoding="utf-8")
+
+    def test_a_style_and_a_pack_have_different_names(self, own_zoo, bundle, shared_pack) -> None:
+        ship(bundle, "seasons", "fast", ())
+        with pytest.raises(OutputError, match="zoo:seasons has a fast, and a pack has no name of"):
+            ship_pack(shared_pack, "seasons")
+        ship_pack(shared_pack, "year")
+        with pytest.raises(OutputError, match="zoo:year has a pack"):
+            ship(bundle, "year", "student", ())
+        assert zoo.zoo_names() == ("zoo:seasons/fast", "zoo:year")
+
+    def test_a_pack_is_no_student(self, own_zoo, shared_pack, bundle, monkeypatch) -> None:
+        with pytest.raises(OutputError, match="is a pack of styles: give pack in place of student"):
+            ship(shared_pack.bundle, "seasons", "student", ())
+        monkeypatch.setattr(sys, "argv", ["ship", str(bundle.path), "seasons", "pack"])
+        with pytest.raises(OptionError, match="is not a pack of styles"):
+            ship_module.main()

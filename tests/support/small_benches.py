@@ -119,7 +119,8 @@ def make_bundle(tmp_path: Path, stripes_style: StyleStatistics) -> Callable[...,
         architecture, contract = describe(network)
         style = None
         if style_source is not None:
-            style = Style(name="stripes", source=style_source)  # type: ignore[arg-type]
+            source: Any = style_source
+            style = Style(name="stripes", source=source, credit="Nobody, 2020")
         manifest = Manifest(
             name=name,
             stage="distilled",
