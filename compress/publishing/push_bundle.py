@@ -14,6 +14,7 @@ from nstc.core.bundle import CARD_FILE, MANIFEST_FILE, Bundle
 from nstc.core.manifest import Manifest, Origin
 from nstc.core.remote import hub
 from nstc.core.zoo import zoo_name_of
+from nstc.runtime.packs.style_pack import STYLES_FILE, is_pack, open_pack, styles_text
 from nstc.runtime.verification import verify
 
 ZOO_LICENSE: Final = "apache-2.0"  # of the included models
@@ -67,8 +68,9 @@ def push(
     """Send a bundle to a hub's repository, hf:OWNER/NAME, which is made where there is none.
 
     What is sent is verified first, see `nstc.runtime.verification.verify`, and is a copy: its card
-    has a head for the hub, and paths of this machine are left out of its manifest. The same commit
-    removes what the manifest of an earlier push names and this one does not.
+    has a head for the hub, and paths of this machine are left out of its manifest, and of a pack's
+    list of styles. The same commit removes what the manifest of an earlier push names and this one
+    does not.
 
     Args:
         model: The bundle, by path or name.
@@ -144,6 +146,12 @@ def _copied(
     with bundles.revised_bundle(bundle, target, manifest) as draft:
         card = hub_card(bundle.manifest, text, repository, license)
         (draft / CARD_FILE).write_text(card, encoding="utf-8")
+        if is_pack(bundle):
+            styles = (
+                dataclasses.replace(own, bundle=dataclasses.replace(own.bundle, path=None))
+                for own in open_pack(bundle).styles
+            )
+            files.write_text(draft / STYLES_FILE, styles_text(tuple(styles)))
     return bundles.open_bundle(target), license
 
 

@@ -1,6 +1,7 @@
 import shutil
 
 import pytest
+from packed_students import *  # noqa: F403  (fixtures)
 from stub_hub import TOKEN, Repository
 
 from nstc.compress.publishing.push_bundle import push
@@ -26,6 +27,15 @@ def test_what_is_sent_is_the_same_model_and_verifies(logged_in, verified) -> Non
     sent = logged_in.repositories["me/night"].commits[pushed.commit]
     assert sent.keys() - {".gitattributes"} == {"manifest.json", *verified.manifest.files}
     assert fetched.file("README.md").read_text().startswith('---\nlicense: "mit"\n')
+
+
+def test_a_pack_names_no_folder_of_this_machine(logged_in, shared_pack) -> None:
+    own = str(shared_pack.styles[0].bundle.path)
+    assert own in (shared_pack.bundle.path / "styles.json").read_text()
+    pushed = push(shared_pack.bundle.path, NAME)
+    sent = logged_in.repositories["me/night"].commits[pushed.commit]
+    assert all(own.encode() not in content for content in sent.values())
+    assert not verify(pushed.pinned).errors
 
 
 def test_files_that_the_manifest_does_not_name_stay_here(logged_in, verified) -> None:
