@@ -8,7 +8,7 @@ import dataclasses
 import json
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, Final
 
 from nstc.benchmarks.result import Row, rows_content
@@ -68,7 +68,7 @@ def _head(manifest: Manifest, license: str | None) -> Iterator[tuple[str, Any]]:
     yield "tags", [*TAGS, *sorted(formats), *core_ml, *int8]
     if bases := _bases(manifest):
         yield "base_model", bases
-    if results := _results(manifest.name, manifest.measurements):
+    if results := _results(manifest):
         yield "model-index", [{"name": manifest.name, "results": results}]
 
 
@@ -79,21 +79,25 @@ def _bases(manifest: Manifest) -> list[str]:
     return list(dict.fromkeys(own[1] for own in found if own is not None))
 
 
-def _results(name: str, rows: Sequence[Any]) -> list[dict[str, Any]]:
-    """The rows that were judged, as a hub's model-index has them."""
+def _results(manifest: Manifest) -> list[dict[str, Any]]:
+    """The rows that were judged, as a hub's model-index has them.
+
+    Without a teacher they have no ratios: those that were measured are to the model's own file.
+    """
+    rows, compared = manifest.measurements, () if manifest.teacher is None else _METRICS
     try:
         read = decoding.decode(rows_content(rows), tuple[_Judged, ...], known_keys_only=False)
     except decoding.DecodingError as error:
         raise errors.CorruptBundleError(
-            f"the manifest's measurements of {name} are of another form: {error}. Measure the "
-            "bundle anew."
+            f"the manifest's measurements of {manifest.name} are of another form: {error}. Measure "
+            "the bundle anew."
         ) from error
     found = []
     for row in read:
         if row.quality is None:
             continue
         judged = row.quality.metrics
-        medians = {own: judged[own].median for own in _METRICS if own in judged}
+        medians = {own: judged[own].median for own in compared if own in judged}
         values = {**medians, f"times_faster_{row.target}": row.speedup.median}
         sets = "" if row.judged_by is None else f" of {', '.join(row.judged_by.sets)}"
         found.append(

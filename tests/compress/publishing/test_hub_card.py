@@ -36,6 +36,12 @@ def test_the_head_is_what_a_hub_reads() -> None:
     assert license_of(text) == "apache-2.0"
 
 
+def test_without_a_teacher_there_are_times_and_no_ratios() -> None:
+    manifest = dataclasses.replace(open_bundle("zoo:udnie").manifest, teacher=None)
+    card = ModelCard(hub_card(manifest, "", "me/udnie", None))
+    assert {own.metric_type for own in card.data.eval_results} == {"times_faster_cpu:2"}
+
+
 def test_tags_name_the_files_for_phones(bundle) -> None:
     held = bundle.manifest.files
     assert not {"tflite", "coreml"} & set(
