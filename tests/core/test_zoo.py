@@ -268,7 +268,9 @@ def test_a_student_without_a_teacher_shows_how_fast_it_is_and_no_ratios(listed):
         "some photographs"
     ]
     other = dataclasses.replace(entry, name="zoo:other", faster_than=None)
-    assert basis([other, entry])[0].startswith("zoo:other: compared with the model's teacher")
+    taught, untaught = basis([other, entry])
+    assert taught.startswith("times faster and style ratio: compared with the model's teacher")
+    assert untaught.startswith("zoo:negative: without a teacher, and timed beside zoo:wave/teacher")
 
 
 def test_entries_are_plain_json(listed):

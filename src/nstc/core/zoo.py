@@ -178,12 +178,12 @@ def basis(entries: Sequence[ZooEntry]) -> list[str]:
     for entry in entries:
         if entry.taken is not None:
             names.setdefault((entry.taken, entry.faster_than), []).append(entry.name)
-    lines = []
+    lines, conditions = [], sum(faster_than is None for _, faster_than in names)
     for (taken, faster_than), models in names.items():
         about, compared = ", ".join(models), "compared with the model's teacher"
         if faster_than is not None:
             compared = f"without a teacher, and timed beside {faster_than}"
-        elif len(names) == 1:
+        elif conditions == 1:
             about = "times faster and style ratio"
         lines.append(f"{about}: {compared}, medians over {taken}")
     return lines
