@@ -67,7 +67,7 @@ def preset(name: str, init: str | Path | None = None) -> Recipe:
     return recipe
 
 
-def split_photos(folders: Sequence[Path]) -> tuple[PhotoSet, PhotoSet]:
+def split_photos(folders: Sequence[str | Path]) -> tuple[PhotoSet, PhotoSet]:
     """Photographs to learn from and photographs to judge by, never the same.
 
     Folders and data sets that the user names are learned from and the samples judge; without any,
@@ -87,10 +87,10 @@ def compress_model(
     output: str | Path,
     *,
     recipe: Recipe | None = None,
-    photos: Sequence[Path] = (),
+    photos: Sequence[str | Path] = (),
     name: str | None = None,
     init: str | Path | None = None,
-    style: Path | None = None,
+    style: str | Path | None = None,
     credit: str | None = None,
     options: TeacherOptions | None = None,
     vgg: str = "shipped",
@@ -113,6 +113,7 @@ def compress_model(
         BudgetError: a stage breaks the budget; its bundle is kept, and nothing after it is done.
         NstcError: bad input, or an interrupted run; running again resumes it.
     """
+    style = None if style is None else Path(style)
     teacher, output, progress = local_path(teacher), Path(output), progress or Silent()
     recipe = recipe or preset("full")
     targets = tuple(dict.fromkeys((*recipe.bench.targets, *budget.targets)))

@@ -1,9 +1,12 @@
 import ast
 import importlib
+import inspect
 import json
 import os
 import subprocess
 import sys
+import typing
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -135,6 +138,34 @@ def statically_imported() -> dict[str, str]:
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
+
+
+def takes_only_path_objects(hint) -> bool:
+    """Whether some part of a type hint is `Path` where `str` will not do."""
+    if hint is Path or typing.get_origin(hint) is Callable:
+        return hint is Path
+    parts = typing.get_args(hint)
+    return any(
+        takes_only_path_objects(part) for part in parts if part is not Path or str not in parts
+    )
+
+
+@pytest.mark.parametrize(
+    "name", sorted(n for n in PUBLIC if inspect.isfunction(getattr(nstc, n, None)))
+)
+def test_whatever_takes_a_path_takes_its_name(name):
+    hints = typing.get_type_hints(getattr(nstc, name))
+    del hints["return"]
+    assert [n for n, hint in hints.items() if takes_only_path_objects(hint)] == []
+
+
+def test_paths_can_be_given_as_their_names(tmp_path):
+    photo = nstc.photos_in(str(Path(nstc.__file__).parent / "core" / "samples")).paths[0]
+    made = tmp_path / "map.png"
+    nstc.mask(str(photo), str(made), regions=2)
+    assert nstc.mask(str(photo), like=(str(made), str(photo))).colors
+    with pytest.raises(nstc.NstcError, match=r"none\.jpg"):
+        nstc.restyle(str(tmp_path / "none.jpg"), str(tmp_path / "out"), photos=nstc.photos_in([]))
 
 
 def test_what_is_public_is_what_is_meant():

@@ -53,13 +53,13 @@ _PIXEL_SETTINGS = (
 @one_at_a_time("output")
 def distill(
     teacher: str | Path | Teacher,
-    output: Path,
+    output: str | Path,
     *,
     photos: PhotoSet,
     recipe: DistillRecipe | None = None,
     name: str | None = None,
     init: str | Path | Bundle | None = None,
-    style: Path | None = None,
+    style: str | Path | None = None,
     credit: str | None = None,
     options: TeacherOptions | None = None,
     vgg: str = "shipped",
@@ -85,6 +85,8 @@ def distill(
     Raises:
         NstcError: bad input, an interrupted or a diverged run.
     """
+    output = Path(output)
+    style = None if style is None else Path(style)
     recipe, progress = recipe or DistillRecipe(), progress or Silent()
     loss_terms.refuse_unusable_terms(recipe, style)  # before any work
     folder = loop.training_folder(output)

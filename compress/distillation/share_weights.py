@@ -42,7 +42,7 @@ from nstc.models.vgg import load_vgg
 @one_at_a_time("output")
 def share(
     styles: Sequence[str | Path | Bundle | Teacher],
-    output: Path,
+    output: str | Path,
     *,
     init: str | Path | Bundle,
     photos: PhotoSet,
@@ -75,6 +75,7 @@ def share(
             `init` is not a student, or has normalisation inside.
         NstcError: bad input, an interrupted or a diverged run.
     """
+    output = Path(output)
     recipe, progress = recipe or ShareRecipe(), progress or Silent()
     if len(styles) + photograph < 2:
         raise errors.OptionError(

@@ -201,7 +201,7 @@ def export(
     model: Model | Sequence[Model],
     *,
     formats: Sequence[str] = ("onnx", "torchscript"),  # those that need no further extra
-    output: Path | None = None,
+    output: str | Path | None = None,
     static: Size | None = None,
     size: Size | None = None,
     edges: str | None = None,
@@ -239,6 +239,7 @@ def export(
         OutputError: the path can't be written, or a bundle of the zoo is given without `output`.
         BundleError: and its kinds, if the bundle can't be opened or is damaged.
     """
+    output = None if output is None else Path(output)
     models = [model] if isinstance(model, Model) else list(model)
     refuse_bad_options(len(models), formats, output, static=static, size=size, edges=edges)
     if WEB in formats and output is not None:

@@ -57,11 +57,11 @@ class Part:
 
 
 def import_checkpoint(
-    checkpoint: Path,
-    output: Path,
+    checkpoint: str | Path,
+    output: str | Path,
     *,
     name: str | None = None,
-    style: Path | None = None,
+    style: str | Path | None = None,
     credit: str | None = None,
     vgg: str = "shipped",
     key: str | None = None,
@@ -82,6 +82,8 @@ def import_checkpoint(
     Raises:
         CheckpointError: and the other kinds of `network_of_checkpoint`.
     """
+    checkpoint, output = Path(checkpoint), Path(output)
+    style = None if style is None else Path(style)
     checkpoint = local_path(checkpoint)
     network, part = network_of_checkpoint(checkpoint, key)
     taken = {"key": part.key} if part.key else {}

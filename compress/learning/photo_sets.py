@@ -28,7 +28,7 @@ DATA_SETS: Final = {
 }
 
 
-def photos_of(names: Sequence[Path]) -> PhotoSet:
+def photos_of(names: Sequence[str | Path]) -> PhotoSet:
     """The photographs of folders and of data sets in `DATA_SETS`; the samples if none is named.
 
     A folder takes precedence over a data set of the same name. Data sets are downloaded once.
@@ -37,7 +37,7 @@ def photos_of(names: Sequence[Path]) -> PhotoSet:
     """
     if not names:
         return photos_in(())
-    sets = [_set_of(name) for name in names]
+    sets = [_set_of(Path(name)) for name in names]
     return PhotoSet(
         tuple(path for photos in sets for path in photos),
         tuple(name for photos in sets for name in photos.names),

@@ -65,12 +65,12 @@ class OptimizedPicture:
 def optimize(
     photo: str | Path,
     painting: str | Path | Mapping[str, float],
-    output: Path,
+    output: str | Path,
     *,
     recipe: OptimizeRecipe | None = None,
     init: str | Path = "photo",
-    photo_mask: Path | None = None,
-    style_mask: Path | None = None,
+    photo_mask: str | Path | None = None,
+    style_mask: str | Path | None = None,
     vgg: str = "shipped",
     preview_every: int | None = None,
     limits: FetchLimits = USUAL_LIMITS,
@@ -98,6 +98,9 @@ def optimize(
     Raises:
         NstcError: bad input; an interrupted or a diverged run, whose best image is at `output`.
     """
+    output = Path(output)
+    photo_mask = None if photo_mask is None else Path(photo_mask)
+    style_mask = None if style_mask is None else Path(style_mask)
     recipe, progress = recipe or OptimizeRecipe(), progress or Silent()
     started = time.monotonic()
     label_maps = (photo_mask, style_mask)

@@ -50,11 +50,11 @@ _STARTS, _ROUNDS = 10, 100  # of k-means
 
 
 def mask(
-    picture: Path | Pixels,
-    output: Path | None = None,
+    picture: str | Path | Pixels,
+    output: str | Path | None = None,
     *,
     regions: int | None = None,
-    like: tuple[Path, Path] | None = None,
+    like: tuple[str | Path, str | Path] | None = None,
     seed: int = 0,
 ) -> LabelMap:
     """Divide a picture into regions of similar colour and height: its label map.
@@ -79,6 +79,9 @@ def mask(
         ImageError: a picture or a map that can't be read.
         OutputError: a path that can't be written.
     """
+    picture = Path(picture) if isinstance(picture, str) else picture
+    output = None if output is None else Path(output)
+    like = None if like is None else (Path(like[0]), Path(like[1]))
     _refuse_out_of_range(regions, seed)
     if output is not None:
         _refuse_output(output, [picture, *(like or ())])

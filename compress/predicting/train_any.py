@@ -48,7 +48,7 @@ _EXPECTED: Final = "a trunk with a predictor is expected"
 
 @one_at_a_time("output")
 def train_any(
-    output: Path,
+    output: str | Path,
     *,
     paintings: PhotoSet,
     photos: PhotoSet,
@@ -79,6 +79,7 @@ def train_any(
             can be integer from end to end; the time is too short for a step.
         NstcError: bad input, an interrupted or a diverged run.
     """
+    output = Path(output)
     started, recipe, progress = time.monotonic(), recipe or AnyRecipe(), progress or Silent()
     folder = loop.training_folder(output)
     logs.refuse_preview_interval(preview_every)

@@ -33,14 +33,14 @@ from nstc.models.vgg import load_vgg
 @files.one_at_a_time("output")
 def prune(
     model: str | Path | Bundle,
-    output: Path,
+    output: str | Path,
     *,
     photos: PhotoSet,
     recipe: PruneRecipe | None = None,
     distillation: DistillRecipe | None = None,
     teacher: str | Path | Teacher | None = None,
     name: str | None = None,
-    style: Path | None = None,
+    style: str | Path | None = None,
     options: TeacherOptions | None = None,
     vgg: str = "shipped",
     from_float: bool = False,
@@ -60,6 +60,8 @@ def prune(
         OptionError: the bundle is quantized, a goal can't be reached, or nothing is removed.
         NstcError: bad input, an interrupted or a diverged run.
     """
+    output = Path(output)
+    style = None if style is None else Path(style)
     recipe, progress = recipe or PruneRecipe(), progress or Silent()
     folder, distillation = training_folder(output), distillation or DistillRecipe()
     loss_terms.refuse_unusable_terms(distillation, style)

@@ -69,7 +69,7 @@ class _Work:
 @one_at_a_time("output")
 def quantize(
     model: str | Path | Bundle,
-    output: Path,
+    output: str | Path,
     *,
     photos: PhotoSet,
     recipe: QuantizeRecipe | None = None,
@@ -91,6 +91,7 @@ def quantize(
         OutputError: the output can't be written.
         BundleError: and its kinds, if the bundle can't be opened or is damaged.
     """
+    output = Path(output)
     recipe = recipe or QuantizeRecipe()
     bundle = model if isinstance(model, Bundle) else open_bundle(model)
     short = {"static": "int8", "weights": f"weights-int{recipe.bits}"}

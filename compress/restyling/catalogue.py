@@ -145,7 +145,7 @@ def _credit(entry: _Entry) -> str | None:
 @one_at_a_time("output")
 def build_zoo(
     styles: Sequence[CatalogueStyle],
-    output: Path,
+    output: str | Path,
     *,
     photos: PhotoSet,
     vgg: str = "shipped",
@@ -168,6 +168,7 @@ def build_zoo(
         ClusterError: the Ray cluster does not answer, or breaks down.
         OptionError: no machine of it has so many processors.
     """
+    output = Path(output)
     progress = progress or Silent()
     is_new = not output.is_dir()
     if is_new:  # before it is made, so that no empty one is left

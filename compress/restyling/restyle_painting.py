@@ -35,8 +35,8 @@ _COMPARED_SIZE: Final = 512  # long side of paintings in pixels
 
 @one_at_a_time("output")
 def restyle(
-    painting: Path,
-    output: Path,
+    painting: str | Path,
+    output: str | Path,
     *,
     photos: PhotoSet,
     recipe: RestyleRecipe | None = None,
@@ -59,6 +59,7 @@ def restyle(
             is not a student that can be integer from end to end.
         NstcError: bad input, an interrupted or a diverged run.
     """
+    painting, output = Path(painting), Path(output)
     started, recipe, progress = time.monotonic(), recipe or RestyleRecipe(), progress or Silent()
     folder = loop.training_folder(output)
     logs.refuse_preview_interval(preview_every)

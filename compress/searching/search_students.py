@@ -52,13 +52,13 @@ _OWN_FAILURES: Final = (
 @one_at_a_time("output")
 def search(
     teacher: str | Path,
-    output: Path,
+    output: str | Path,
     *,
     budget: str | Budget,
     space: Space | None = None,
     recipe: SearchRecipe | None = None,
-    photos: Sequence[Path] = (),
-    style: Path | None = None,
+    photos: Sequence[str | Path] = (),
+    style: str | Path | None = None,
     credit: str | None = None,
     options: TeacherOptions | None = None,
     vgg: str = "shipped",
@@ -90,6 +90,8 @@ def search(
         Interrupted: the run was stopped; running again resumes it.
         NstcError: bad input, or a Ray cluster that does not answer or breaks down.
     """
+    output = Path(output)
+    style = None if style is None else Path(style)
     recipe, progress = recipe or SearchRecipe(), progress or Silent()
     budget = parse_budget(budget) if isinstance(budget, str) else budget
     space = dataclasses.replace(space or load_space(None), seed=recipe.seed)
@@ -97,7 +99,7 @@ def search(
     work = Compressions(
         teacher=local_path(teacher),
         budget=budget,
-        photos=tuple(photos),
+        photos=tuple(map(Path, photos)),
         style=style,
         credit=credit,
         options=options or TeacherOptions(),

@@ -56,9 +56,9 @@ _COLORED_SIDE: Final = 64
 
 @one_at_a_time("output", when=loop.leads_here)
 def train(
-    painting: Path,
+    painting: str | Path,
     photos: PhotoSet,
-    output: Path,
+    output: str | Path,
     *,
     recipe: TrainRecipe | None = None,
     name: str | None = None,
@@ -78,6 +78,7 @@ def train(
     Raises:
         NstcError: bad input, an interrupted or a diverged run.
     """
+    painting, output = Path(painting), Path(output)
     recipe, folder = recipe or TrainRecipe(), loop.training_folder(output)
     named_losses.refuse_unknown(recipe.added_terms, OWN_WEIGHTS)  # before any work
     named_losses.refuse_unmixable(recipe.added_terms, recipe)

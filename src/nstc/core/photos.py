@@ -64,8 +64,8 @@ class PhotoSet:
             yield centre_square(read_picture(path).rgb, size)
 
 
-def photos_in(folders: Sequence[Path], flag: str = "--photos") -> PhotoSet:
-    """All photographs in some folders and the folders inside them; the samples if none is named.
+def photos_in(folders: str | Path | Sequence[str | Path], flag: str = "--photos") -> PhotoSet:
+    """All photographs in a folder or several and what is inside; the samples if none is named.
 
     `flag` is what gave the folders, for messages: --photos, or --paintings of paintings. Links out
     of a folder are left out with a warning. `PhotosError` if a folder does not exist or holds no
@@ -78,7 +78,9 @@ def photos_in(folders: Sequence[Path], flag: str = "--photos") -> PhotoSet:
             raise MissingExtraError(f"{error}  or give --photos FOLDER") from error
     found: list[Path] = []
     kind = "photographs" if flag == "--photos" else flag.lstrip("-")
-    for folder in folders:
+    given = [folders] if isinstance(folders, str | Path) else folders
+    named = tuple(map(Path, given))
+    for folder in named:
         if not folder.is_dir():
             raise PhotosError(f"no folder at {folder}: {flag} takes a folder of {kind}.")
         files = (p for p in folder.rglob("*") if p.suffix.lower() in PHOTO_ENDINGS)
@@ -92,7 +94,7 @@ def photos_in(folders: Sequence[Path], flag: str = "--photos") -> PhotoSet:
         if left_out:
             logging.getLogger(__name__).warning("nstc: of %d %s %s.", len(there), kind, links)
         found += inside
-    return PhotoSet(tuple(found), tuple(folder.resolve().name for folder in folders))
+    return PhotoSet(tuple(found), tuple(folder.resolve().name for folder in named))
 
 
 @functools.cache
