@@ -1,3 +1,5 @@
+import functools
+import inspect
 import re
 import subprocess
 import sys
@@ -5,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from nstc.cli.app import GROUPS, VERBS, verb_function
+from nstc.cli.verb_errors import reporting
 from nstc.core import VERSION
 from nstc.core.bundle import open_bundle
-from nstc.core.errors import ArtifactError, NstcError, OutputError
+from nstc.core.errors import ArtifactError, Interrupted, NstcError, OutputError
 
 VERIFY = "nstc.runtime.verification.verify"
 
@@ -104,7 +108,27 @@ def test_ctrl_c(nstc, record) -> None:
     record(VERIFY, KeyboardInterrupt())
     done = nstc("verify", "x")
     assert done.code == 130
-    assert "Run the same command again to go on" in done.error
+    assert done.error == "nstc: stopped before it was done. The same command begins anew."
+
+
+@pytest.mark.parametrize("verb", sorted(VERBS.keys() - GROUPS))
+def test_ctrl_c_promises_to_go_on_where_help_does(verb) -> None:
+    function = verb_function(verb)
+    given = {"resume": False} if "resume" in inspect.signature(function).parameters else {}
+
+    @functools.wraps(function)
+    def stopped(**_) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted) as caught:
+        reporting(verb, stopped)(**given)
+    if given:
+        told = "what was finished is kept. Run the same command with --resume to go on."
+    elif "the same command again to resume" in " ".join((function.__doc__ or "").split()):
+        told = "what was finished is kept. Run the same command again to go on."
+    else:
+        told = "stopped before it was done. The same command begins anew."
+    assert str(caught.value).endswith(told)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")

@@ -201,7 +201,9 @@ def test_what_was_timed_is_kept_when_judging_is_stopped(
     file = tmp_path / "result.json"
     done = beside_itself(nstc, teacher_bundle.path, "--photos", photo_folder, "--json", file)
     assert done.code == 130
-    assert "what was finished is kept" in done.error
+    assert done.error == (
+        f"nstc: stopped: {file} has what was measured until then. The same command begins anew."
+    )
     content = json.loads(file.read_text())
     (row,) = content["rows"]
     assert len(row["latency_ms"]["samples"]) == 3

@@ -6,7 +6,6 @@ of `verbs` and a line in that folder's `Section`.
 
 import contextlib
 import errno
-import functools
 import importlib
 import io
 import keyword
@@ -23,6 +22,7 @@ from typer.core import TyperGroup
 
 from nstc.cli.optional_values import VerbCommand
 from nstc.cli.output import say, standard_streams, tell
+from nstc.cli.verb_errors import reporting
 from nstc.core import VERSION, errors, extensions, terminal
 
 PROGRAM: Final = "nstc"
@@ -137,7 +137,7 @@ def verb_function(verb: str) -> Callable[..., None]:
 def verb_command(verb: str) -> Any:
     """Import a verb and read its flags: Typer's command, which is of click or of its own copy."""
     alone = typer.Typer(add_completion=False, rich_markup_mode=None)
-    alone.command(verb.split()[-1], cls=VerbCommand)(_reporting(verb_function(verb)))
+    alone.command(verb.split()[-1], cls=VerbCommand)(reporting(verb, verb_function(verb)))
     return typer.main.get_command(alone)
 
 
@@ -170,32 +170,6 @@ class VerbGroup(TyperGroup):
             if lines:
                 with formatter.section(section.title):
                     formatter.write_dl(lines)
-
-
-def _reporting(verb: Callable[..., None]) -> Callable[..., None]:
-    """Turn Ctrl-C and a missing optional dependency into errors of nstc."""
-
-    @functools.wraps(verb)
-    def run(*args: Any, **kwargs: Any) -> None:
-        try:
-            verb(*args, **kwargs)
-        except KeyboardInterrupt as interrupt:
-            # A run without --resume would begin anew, and delete what is kept.
-            how = "again" if kwargs.get("resume", True) else "with --resume"
-            raise errors.Interrupted(
-                f"stopped; what was finished is kept. Run the same command {how} to go on."
-            ) from interrupt
-        except ModuleNotFoundError as error:
-            from nstc.core.extras import MODULES
-
-            extra = MODULES.get((error.name or "").partition(".")[0])
-            if extra is None:
-                raise
-            raise errors.MissingExtraError(
-                f'{error.name} is not installed: run  pip install "nstc[{extra}]"'
-            ) from error
-
-    return run
 
 
 app = typer.Typer(

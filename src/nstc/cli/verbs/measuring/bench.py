@@ -1,6 +1,7 @@
 """nstc bench."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +11,7 @@ import typer
 import nstc
 from nstc.cli import options, output
 from nstc.cli.options import Given, Placed, flag, with_flags
+from nstc.core.errors import Interrupted
 from nstc.core.recipe import BenchRecipe, load_recipe
 
 if TYPE_CHECKING:
@@ -91,6 +93,28 @@ class ResultFlags:
             refuse_baseline_of_another_device(targets)
             refuse_existing(self.save_baseline)
 
+    @contextlib.contextmanager
+    def writing(self) -> Iterator["Callable[[BenchResult], None] | None"]:
+        """What writes a result so far to the file, if there is one; Ctrl-C in the block says so."""
+        file, is_written = self.file, False
+        if file is None:
+            yield None
+            return
+
+        def write(so_far: "BenchResult") -> None:
+            nonlocal is_written
+            so_far.write(file)
+            is_written = True
+
+        try:
+            yield write
+        except KeyboardInterrupt as interrupt:
+            if not is_written:
+                raise
+            raise Interrupted(
+                f"stopped: {file} has what was measured until then. The same command begins anew."
+            ) from interrupt
+
     def write(self, result: "BenchResult") -> None:
         """Write it to all of these but the file, which has it already, and print its table."""
         from nstc.benchmarks.gate.baseline import from_result, save_baseline
@@ -134,8 +158,7 @@ def bench(
     wanted = [parse_target(name) for name in settings.targets]
     refuse_useless_cap(places.memory_cap, wanted, memory=settings.memory)
     written.refuse_in_vain(wanted)
-    file = written.file
-    with output.Bar() as bar:
+    with output.Bar() as bar, written.writing() as finished:
         result = nstc.bench(
             models,
             against=against,
@@ -148,7 +171,7 @@ def bench(
             probe=judged.probe(),
             trust=judged.trust,
             progress=bar,
-            finished=None if file is None else lambda so_far: so_far.write(file),
+            finished=finished,
         )
     written.write(result)
     refuse_over_cap(result, places.memory_cap)
