@@ -27,7 +27,7 @@ from PIL import Image
 from nstc.core import decoding, files
 from nstc.core.bundle import TILES_ARTIFACT, Bundle, artifact_file
 from nstc.core.decoding import DecodingError, Name, Sha256
-from nstc.core.errors import CorruptBundleError, OptionError, OutputError
+from nstc.core.errors import OptionError, OutputError
 from nstc.core.images import Picture, Pixels, picture_of, read_picture, resize_longer_side
 from nstc.core.images.paintings import refuse_without_style, seen_of
 from nstc.core.manifest import Style
@@ -42,6 +42,7 @@ from nstc.runtime.packs.style_pack import (
     MAX_GRAPH_BYTES,
     as_damage,
     content_of_schema,
+    damaged,
     passing_style,
     read_graph_file,
     write_style,
@@ -249,7 +250,7 @@ class AnyPainting:
             with contextlib.suppress(OSError, DecodingError, ValueError):
                 return self._checked(read_tensors(kept).get(_NUMBERS))
         if record.size_bytes > MAX_GRAPH_BYTES:
-            raise _damaged(self.bundle, f"it has more than {MAX_GRAPH_BYTES} bytes")
+            raise damaged(self.bundle, PREDICTOR_FILE, f"it has more than {MAX_GRAPH_BYTES} bytes")
         refuse_unsafe_graph(self.bundle, PREDICTOR_FILE)
         try:
             session = load_graph(path, None)
@@ -257,7 +258,7 @@ class AnyPainting:
             found = session.run(None, {given.name: arrays.to_unit_nchw(painting)})[0]
             made = self._checked(np.asarray(found))
         except _PREDICTION_ERRORS as error:
-            raise _damaged(self.bundle, first_line(error)) from error
+            raise damaged(self.bundle, PREDICTOR_FILE, first_line(error)) from error
         with contextlib.suppress(OutputError), files.atomic_file(kept) as draft:
             draft.write_bytes(tensor_bytes({_NUMBERS: made}))
         return made
@@ -288,7 +289,7 @@ class AnyPainting:
                     values |= layer.of_style(graph, factor, bias)
                 made[artifact] = graph.with_values(values)
             except ValueError as error:
-                raise _damaged(self.bundle, str(error)) from error
+                raise damaged(self.bundle, PREDICTOR_FILE, str(error)) from error
         return made
 
     @contextmanager
@@ -368,8 +369,3 @@ def _known(graph: StoredGraph, name: Any) -> Values:
     if values is None:
         raise ValueError(f"the graph has no constant {name!r:.60}")
     return values
-
-
-def _damaged(bundle: Bundle, reason: str) -> CorruptBundleError:
-    where = named(bundle.path / PREDICTOR_FILE)
-    return CorruptBundleError(f"{where} is damaged: {reason}. Copy the bundle again.")

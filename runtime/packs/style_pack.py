@@ -181,7 +181,7 @@ class Pack:
                 values = blended(graph, self._own[artifact], parts) if alone is None else alone
                 made[artifact] = graph.with_values(values)
             except ValueError as error:  # of tables that are whole: it is of the styles together
-                raise _damaged(self.bundle, STYLES_FILE, str(error)) from error
+                raise damaged(self.bundle, STYLES_FILE, str(error)) from error
         return made
 
     def write_bundle(self, blend: Blend, folder: Path) -> Bundle:
@@ -218,10 +218,10 @@ class Pack:
                 try:
                     made = graph.with_values(_part_of(table, artifact))
                 except ValueError as error:
-                    raise _damaged(self.bundle, style.table, str(error)) from error
+                    raise damaged(self.bundle, style.table, str(error)) from error
                 if hashlib.sha256(made).hexdigest() != style.files[artifact]:
                     what = f"it does not give the {artifact} that the style had"
-                    raise _damaged(self.bundle, style.table, what)
+                    raise damaged(self.bundle, style.table, what)
             self._tables[style.name] = table
         return self._tables[style.name]
 
@@ -348,9 +348,10 @@ def as_damage(bundle: Bundle, name: str) -> Iterator[None]:
     try:
         yield
     except (OSError, DecodingError) as error:
-        raise _damaged(bundle, name, str(error)) from error
+        raise damaged(bundle, name, str(error)) from error
 
 
-def _damaged(bundle: Bundle, name: str, reason: str) -> CorruptBundleError:
-    where = named(bundle.path / name)
-    return CorruptBundleError(f"{where} is damaged: {reason}. Copy the pack again.")
+def damaged(bundle: Bundle, name: str, reason: str) -> CorruptBundleError:
+    """What to raise of a file of a pack, or of a bundle for any painting."""
+    where, copied = named(bundle.path / name), "pack" if is_pack(bundle) else "bundle"
+    return CorruptBundleError(f"{where} is damaged: {reason}. Copy the {copied} again.")

@@ -189,7 +189,7 @@ class TestRefusedPaintings:
 
 class TestDamagedBundles:
     def refused(self, bundle: Bundle, paintings: PhotoSet, match: str) -> None:
-        with pytest.raises(CorruptBundleError, match=match):
+        with pytest.raises(CorruptBundleError, match=rf"{match}.*\. Copy the bundle again\.$"):
             Stylizer(bundle, style=paintings.paths[1])
 
     def layers(self, bundle: Bundle) -> dict[str, Any]:
