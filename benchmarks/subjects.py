@@ -11,7 +11,7 @@ from typing import Final
 from nstc.core import errors, manifest, zoo
 from nstc.core.bundle import TILES_ARTIFACT, Bundle, artifact_name, open_bundle
 from nstc.core.graph_form import GraphForm
-from nstc.core.model_names import local_path, name_of
+from nstc.core.model_names import local_path, result_name
 from nstc.runtime.foreign import contracts, networks
 from nstc.runtime.foreign.probing import probe_contract
 from nstc.runtime.model_files import model_sha256
@@ -40,8 +40,8 @@ class Subject:
 
     @property
     def name(self) -> str:
-        """How results call it: its name in the zoo or on a hub, else its path."""
-        return name_of(self.path) or str(self.path)
+        """How results call it: its name in the zoo, on a hub or of a zip file, else its path."""
+        return result_name(self.path)
 
     @functools.cached_property
     def identity(self) -> str:

@@ -98,14 +98,20 @@ def key_words(path: str) -> str:
 
 
 def short_names(models: Sequence[str]) -> list[str]:
-    """Zoo names as they are; of paths as few last parts as tell them apart."""
-    parts = {model: Path(model).parts for model in models if not model.startswith(PREFIX)}
+    """Zoo names as they are; of paths and addresses as few last parts as tell them apart."""
+    parts = {
+        model: Path(model.partition("#sha256=")[0] if "://" in model else model).parts
+        for model in models
+        if not model.startswith(PREFIX)
+    }
     longest = max((len(p) for p in parts.values()), default=1)
     short: dict[str, str] = {}
     for kept in range(1, longest + 1):
         short = {model: str(Path(*p[-kept:])) for model, p in parts.items()}
         if len(set(short.values())) == len(short):
             break
+    else:  # of one address with two hashes
+        short = {}
     return [short.get(model, model) for model in models]
 
 

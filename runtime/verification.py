@@ -18,7 +18,7 @@ from nstc.core.errors import (
     UnusableModelError,
 )
 from nstc.core.files import scratch_folder
-from nstc.core.model_names import local_path
+from nstc.core.model_names import local_path, shown_name
 from nstc.core.portable_names import takes_bytes
 from nstc.runtime import arrays
 from nstc.runtime.agreement import CheckPictures
@@ -62,7 +62,7 @@ def verify(model: str | Path, *, trust: bool = False) -> Verification:
     try:
         manifest = bundles.read_manifest(model)
     except CorruptBundleError as error:
-        return Verification(str(model), None, (failed(MANIFEST_FILE, "content", error),))
+        return Verification(shown_name(model), None, (failed(MANIFEST_FILE, "content", error),))
     bundle = Bundle(local_path(model), manifest)
     bundle.refuse_absent()
     sound = "the seal is whole, the schema is known"
@@ -81,7 +81,7 @@ def verify(model: str | Path, *, trust: bool = False) -> Verification:
         if is_for_any(bundle):
             findings.append(_predicted(bundle))
     identity = bundle.identity if {WEIGHTS_FILE, STYLES_FILE} & manifest.files.keys() else None
-    return Verification(str(model), identity, tuple(findings))
+    return Verification(shown_name(model), identity, tuple(findings))
 
 
 def _of_artifacts(

@@ -26,7 +26,7 @@ from nstc.benchmarks.timing.machine import machine_class
 from nstc.benchmarks.timing.statistics import Interval, Tail, tail_numbers, undisturbed
 from nstc.core import VERSION, decoding, errors, files, manifest
 from nstc.core.decoding import Count, Name, Sha256
-from nstc.core.model_names import is_lasting
+from nstc.core.model_names import is_lasting, name_of
 
 SCHEMA: Final = "nstc.baseline/1"
 _SCHEMA_NAME: Final = re.compile(r"nstc\.baseline/\d{1,6}")
@@ -277,9 +277,9 @@ def exact_facts(row: Row) -> dict[str, int]:
 def known_model(subject: Subject, folder: Path) -> KnownModel:
     """How a baseline in `folder` names a model."""
     name = subject.path.stem if subject.bundle is None else subject.bundle.name
-    place = subject.name
-    if not is_lasting(place):
-        path = Path(place).resolve()
+    place = name_of(subject.path)
+    if place is None:
+        path = subject.path.resolve()
         with contextlib.suppress(ValueError):  # another drive, on Windows
             path = Path(os.path.relpath(path, folder.resolve()))
         place = path.as_posix()

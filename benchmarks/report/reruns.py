@@ -21,6 +21,7 @@ from nstc.benchmarks.report.stored_results import Run, all_rows, row_names
 from nstc.benchmarks.timing.machine import LayerTimes, layer_times, usable_cores
 from nstc.core import Progress, bundle, images
 from nstc.core.errors import ArtifactError, NstcError, TeacherError
+from nstc.core.model_names import path_in_file
 from nstc.core.photos import PhotoSet
 from nstc.runtime.model_files import model_bytes
 from nstc.runtime.session import Session
@@ -44,7 +45,7 @@ def open_student(row: result.Row) -> Session:
     """
     if not bundle.artifact_name(row.artifact).endswith("onnx"):
         raise ArtifactError(f"{row.artifact} is not an ONNX file: only those are run for a report.")
-    session = subjects.find_subject(row.model).open(row.artifact, THREADS)
+    session = subjects.find_subject(path_in_file(row.model)).open(row.artifact, THREADS)
     found = model_bytes(session.path)
     if found != row.size_bytes:
         raise ArtifactError(
@@ -59,7 +60,7 @@ def open_teacher(run: Run, name: str) -> Session:
 
     `NstcError` if it is not here, can't be run, or is another network than the run's reference.
     """
-    subject = subjects.find_subject(name)
+    subject = subjects.find_subject(path_in_file(name))
     known = run.protocol.get("reference")
     if name == run.reference and known and subject.identity != known:
         raise TeacherError(f"{name} is not the network that was measured: it was changed since.")

@@ -20,6 +20,7 @@ from nstc.compress.pruning.probe import PruningProbe, Sensitivity
 from nstc.core import Progress, Silent, files
 from nstc.core.bundle import artifact_name, open_bundle
 from nstc.core.errors import ArtifactError, MissingExtraError, OptionError
+from nstc.core.model_names import shown_name
 from nstc.core.photos import PhotoSet
 from nstc.models import architectures, style, tensors
 from nstc.models.vgg import load_vgg
@@ -134,7 +135,7 @@ def analyze(
         progress=progress,
     )
     layers = tuple(_layers(network, size, times, probe))
-    return Analysis(str(model), chosen, size, threads, layers, times.other_ms, importance)
+    return Analysis(shown_name(model), chosen, size, threads, layers, times.other_ms, importance)
 
 
 def _refuse_bad_options(size: int, threads: int, importance: str) -> None:

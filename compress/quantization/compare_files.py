@@ -18,6 +18,7 @@ from nstc.core import Progress, Silent, images
 from nstc.core.bundle import Bundle, artifact_name, open_bundle
 from nstc.core.errors import ArtifactError, CorruptBundleError, OptionError, PhotosError
 from nstc.core.images.picture import contact_sheet
+from nstc.core.model_names import shown_name
 from nstc.core.photos import PhotoSet
 from nstc.core.terminal import short_name
 from nstc.runtime import arrays
@@ -142,7 +143,7 @@ def compare(
         raise _nothing_in_common(sessions)
     pictures = [_Pictures(own, *(session.run(own) for session in sessions)) for own in squares]
     return FileComparison(
-        model=str(model),
+        model=shown_name(model),
         candidate=sessions[1].path.name,
         reference=sessions[0].path.name,
         size=size,

@@ -10,6 +10,7 @@ import pytest
 from answering_servers import served
 from PIL import Image
 from stub_hub import TOKEN, stub_hub
+from whole_copies import whole_copy
 
 from nstc.core.zoo import zoo_folder
 from nstc.runtime.verification import record
@@ -35,17 +36,40 @@ def test_stylize_by_a_model_of_a_hub(
         np.testing.assert_array_equal(np.asarray(stylised), 255 - pixels)
 
 
-def test_stylize_by_a_zip_file(nstc, served, bundle, photo, pixels, tmp_path) -> None:
+def zip_of(folder, served) -> tuple[str, str]:
+    """The address of a bundle's zip file, with a token in it, and what results call it."""
     sink = io.BytesIO()
     with zipfile.ZipFile(sink, "w") as archive:
-        for path in bundle.path.iterdir():
+        for path in folder.iterdir():
             archive.write(path, path.name)
-    name = served.gives("/night.zip", sink.getvalue())
-    name += f"#sha256={hashlib.sha256(sink.getvalue()).hexdigest()}"
+    address = served.gives("/night.zip", sink.getvalue())
+    digest = f"#sha256={hashlib.sha256(sink.getvalue()).hexdigest()}"
+    return f"{address}?token=secret{digest}", f"{address}{digest}"
+
+
+def test_stylize_by_a_zip_file(nstc, served, bundle, photo, pixels, tmp_path) -> None:
+    name, _ = zip_of(bundle.path, served)
     done = nstc("stylize", photo, "-m", name, "-o", tmp_path / "out.png")
     assert done.code == 0, done.err
     with Image.open(tmp_path / "out.png") as stylised:
         np.testing.assert_array_equal(np.asarray(stylised), 255 - pixels)
+
+
+def test_results_name_a_zip_file_by_its_address(nstc, served, bundle, photo, tmp_path) -> None:
+    record(bundle.path)
+    name, shown = zip_of(bundle.path, served)
+    assert nstc("verify", name).out.startswith(f"{shown}: ")
+    done = nstc("stylize", photo, "-m", name, "-o", tmp_path / "out.png", "--json")
+    assert json.loads(done.out)["model"] == shown
+
+
+def test_a_comparison_names_a_zip_file_by_its_address(nstc, served, save_picture, tmp_path) -> None:
+    save_picture(np.full((64, 64, 3), 99, np.uint8), "one/grey.png")
+    name, shown = zip_of(whole_copy("zoo:the-scream/fast", tmp_path / "copy"), served)
+    files = ["--compare", "int8", "int8", "--size", 64, "--photos", tmp_path / "one"]
+    done = nstc("analyze", name, *files, "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["model"] == shown
 
 
 @pytest.mark.parametrize(

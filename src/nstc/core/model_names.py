@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from nstc.core import zoo
+from nstc.core.errors import BundleError
 
 
 def _of_hub(name: str) -> Path:
@@ -46,11 +47,15 @@ def local_path(model: str | Path) -> Path:
         MissingExtraError: a hub's model that is not kept yet, where huggingface_hub is missing.
     """
     text = str(model)
-    door = next((door for start, door in _DOORS.items() if text.startswith(start)), None)
+    door = _door_of(text)
     if door is not None:
         return door(text)
     path = Path(model)
     return path.absolute() if is_name(path) else path  # ./hf:mine is a folder, which Path shortens
+
+
+def _door_of(text: str) -> Callable[[str], Path] | None:
+    return next((door for start, door in _DOORS.items() if text.startswith(start)), None)
 
 
 def is_name(model: str | Path) -> bool:
@@ -65,6 +70,44 @@ def is_lasting(name: str) -> bool:
     its owner moves.
     """
     return name.startswith(zoo.PREFIX) or _OF_COMMIT.fullmatch(name) is not None
+
+
+def path_in_file(name: str) -> Path:
+    """As `local_path`, of a name that a file from anybody holds, which must not lead elsewhere.
+
+    `BundleError` for a name that is not lasting, but of a zip file that is kept here.
+    """
+    if not is_name(name) or is_lasting(name):
+        return local_path(name)
+    from nstc.core.remote import zipped_bundles
+
+    kept = zipped_bundles.kept_path(name)
+    if kept is None:
+        raise BundleError(
+            f"{name} is not kept here, and what a file names is not fetched: fetch it first, as by "
+            "nstc verify."
+        )
+    return kept
+
+
+def shown_name(model: str | Path) -> str:
+    """A name or a path, which was opened, as results have it: without what may be a token."""
+    text = str(model)
+    if _door_of(text) is not _of_zip:
+        return text
+    from nstc.core.remote import zipped_bundles
+
+    return zipped_bundles.shown_name(text)
+
+
+def result_name(path: Path) -> str:
+    """How results call the model at a path: by its name, as `name_of` or a zip file's, if any."""
+    known = name_of(path)
+    if known is None:
+        from nstc.core.remote import zipped_bundles
+
+        known = zipped_bundles.name_of(path)
+    return known or str(path)
 
 
 def name_of(path: Path) -> str | None:

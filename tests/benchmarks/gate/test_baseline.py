@@ -136,6 +136,16 @@ def test_what_a_hub_gave_is_named_by_its_commit(make_bundle, monkeypatch, tmp_pa
     assert known.place == name
 
 
+def test_what_a_zip_file_gave_is_named_by_where_it_is_kept(make_bundle, tmp_path):
+    name = f"https://host/night.zip#sha256={'1' * 64}"
+    folder = cache_folder(fetched_models.KIND) / "zip" / ("1" * 64)
+    folder.parent.mkdir(parents=True)
+    shutil.copytree(make_bundle("night", {"onnx": 0.5}).path, folder)
+    subject = find_subject(name)
+    assert subject.name == name
+    assert (tmp_path / known_model(subject, tmp_path).place).resolve() == folder.resolve()
+
+
 def test_a_place_that_is_an_address_or_a_branch_is_not_asked(saved):
     baseline = load_baseline(saved)
     for place in ("https://10.0.0.1/a.zip#sha256=" + "0" * 64, "hf:me/night"):

@@ -64,6 +64,13 @@ def test_what_is_not_shown_says_why(run, photo_set):
     assert len(left_out) == 3
 
 
+def test_an_address_in_a_result_is_not_asked(read, make_row, photo_set):
+    name = f"https://127.0.0.1:9/a.zip#sha256={'0' * 64}"
+    run = read(make_row(model=name, artifact="onnx"))
+    ((_, reason),) = make_pictures([run], photo_set(1), Silent()).left_out
+    assert reason.startswith(f"{name} is not kept here")
+
+
 def test_a_teacher_that_is_not_here_leaves_the_students(read, make_row, make_bundle, photo_set):
     student = make_bundle("student", {"onnx": 0.5})
     size_bytes = (student.path / "model.onnx").stat().st_size

@@ -13,6 +13,7 @@ import pytest
 
 from nstc.core.bundle import open_bundle
 from nstc.core.errors import BundleError, CorruptBundleError, FetchError, OutputError
+from nstc.core.model_names import path_in_file, result_name, shown_name
 from nstc.core.remote import zipped_bundles
 
 
@@ -51,6 +52,27 @@ def test_a_bundle_at_the_top_or_in_a_folder(given, files, bundle, served, folder
     assert {path.name for path in opened.path.iterdir()} == {file for file, _ in files}
     served.answers.clear()
     assert open_bundle(name).path == opened.path  # asked nobody
+
+
+def test_results_call_it_by_its_address_without_what_may_be_a_token(given, files, served) -> None:
+    address, _, digest = given(packed(files)).partition("#")
+    name, shown = f"{address}?token=secret#{digest}", f"{address}#{digest}"
+    folder = open_bundle(name).path
+    assert served.asked[0][0] == "/night.zip?token=secret"
+    assert result_name(folder) == shown_name(name) == shown
+    served.answers.clear()
+    assert open_bundle(shown).path == folder  # asked nobody
+
+
+def test_what_a_file_names_is_opened_only_if_it_is_kept(given, files, served) -> None:
+    name = given(packed(files))
+    for other in (name, name.partition("#")[0], "https://[", "hf:me/night"):
+        with pytest.raises(BundleError, match="is not kept here"):
+            path_in_file(other)
+    assert served.asked == []
+    folder = open_bundle(name).path
+    assert path_in_file(name) == folder
+    assert path_in_file(str(folder)) == folder
 
 
 def test_a_hash_is_needed(given, files, served) -> None:

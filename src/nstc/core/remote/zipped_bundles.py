@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Final
-from urllib.parse import urldefrag, urlsplit
+from urllib.parse import urldefrag, urlsplit, urlunsplit
 
 from nstc.core import errors, files
 from nstc.core.manifest import MANIFEST_FILE, MAX_TOTAL_BYTES, fault_of_name
@@ -36,6 +36,7 @@ _DAMAGED: Final = (  # what zipfile raises of bytes that are no zip file
     ValueError,
     OSError,
 )
+_given: Final[dict[str, str]] = {}  # by their hashes, how this process shows the names it was given
 
 
 def local_path(text: str) -> Path:
@@ -73,7 +74,30 @@ def local_path(text: str) -> Path:
     digest = found[1].lower()
     place = Path("zip", digest)
     kept = fetched_models.kept_bundle(place)
-    return kept or _fetched(address, digest, place, on_this_machine=on_this_machine)
+    found_at = kept or _fetched(address, digest, place, on_this_machine=on_this_machine)
+    _given[digest] = shown_name(text)
+    return found_at
+
+
+def kept_path(text: str) -> Path | None:
+    """The folder of the bundle that an address's hash means, if it is kept; nothing is fetched."""
+    found = _HASH.fullmatch(text.rpartition("#")[2])
+    return None if found is None else fetched_models.kept_bundle(Path("zip", found[1].lower()))
+
+
+def shown_name(text: str) -> str:
+    """An address as results have it: without its query, which may be a token.
+
+    By the hash behind it, it leads to what is kept all the same.
+    """
+    parts = urlsplit(text)
+    return urlunsplit(parts._replace(query=""))
+
+
+def name_of(path: Path) -> str | None:
+    """As `shown_name`, how this process was given a bundle; by where it is kept, else None."""
+    place = fetched_models.place_of(path)
+    return None if place is None or place.parts[:-1] != ("zip",) else _given.get(place.name)
 
 
 def _fetched(address: str, digest: str, place: Path, *, on_this_machine: bool) -> Path:

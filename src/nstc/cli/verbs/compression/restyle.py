@@ -9,6 +9,7 @@ import nstc
 from nstc.cli import options
 from nstc.cli.output import Bar, say, say_json
 from nstc.cli.steps_or_time import with_steps_or_time
+from nstc.core.model_names import result_name
 from nstc.core.recipe import RestyleRecipe, load_recipe
 
 
@@ -65,7 +66,10 @@ def restyle(
     if json_output:
         made = next(step for step in bundle.manifest.history[::-1] if step.verb == "restyle")
         start = bundle.manifest.parent
-        told = {"path": str(bundle.path), "init": start and (start.zoo or start.path)}
+        known = None if start is None else start.zoo
+        if start is not None and start.path is not None:
+            known = result_name(Path(start.path))
+        told = {"path": str(bundle.path), "init": known}
         say_json({"schema": "nstc.restyle/1", **told, "results": made.results})
         return
     say(f"wrote {bundle.path}")

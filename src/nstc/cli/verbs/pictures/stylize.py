@@ -15,6 +15,7 @@ from nstc.cli.style_flags import ChosenStyle, StyleFlags
 from nstc.cli.video import VideoFlags, is_video, write_or_show_video
 from nstc.core import errors
 from nstc.core.bundle import Bundle, artifact_file, artifact_name, open_bundle
+from nstc.core.model_names import shown_name
 from nstc.core.recipe.settings import parse_bytes
 from nstc.core.terminal import refuse_terminal_output
 
@@ -166,7 +167,7 @@ def stylize(
     if options.control.warning is not None:
         tell(options.control.warning)
     by = "pixels" if chosen.strength == strength else "network"
-    asked = {"model": network.model, "strength": strength, "strength_by": by}
+    asked = {"model": shown_name(network.model), "strength": strength, "strength_by": by}
     if of_video:
         write_or_show_video(inputs, output, stylizer, options, video, asked, json_output)
     elif output is not None and batch.ray is not None:
