@@ -26,7 +26,7 @@ from nstc.compress.pruning.prune_model import prune
 from nstc.compress.quantization.quantize_model import quantize
 from nstc.core import Progress, Silent, drafts, errors, zoo
 from nstc.core.bundle import Bundle, artifact_name, is_bundle, open_bundle
-from nstc.core.files import one_at_a_time, reported_as_output_error, sha256_of
+from nstc.core.files import one_at_a_time, path_or_none, reported_as_output_error, sha256_of
 from nstc.core.model_names import local_path
 from nstc.core.photos import PhotoSet, sample_photos
 from nstc.core.recipe import BenchRecipe, Recipe, override
@@ -113,7 +113,7 @@ def compress_model(
         BudgetError: a stage breaks the budget; its bundle is kept, and nothing after it is done.
         NstcError: bad input, or an interrupted run; running again resumes it.
     """
-    style = None if style is None else Path(style)
+    style = path_or_none(style)
     teacher, output, progress = local_path(teacher), Path(output), progress or Silent()
     recipe = recipe or preset("full")
     targets = tuple(dict.fromkeys((*recipe.bench.targets, *budget.targets)))

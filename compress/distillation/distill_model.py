@@ -29,7 +29,7 @@ from nstc.compress.learning.time_plan import TimePlan
 from nstc.compress.quantization import aware_training, calibration
 from nstc.core import Progress, Silent, errors, extensions, manifest
 from nstc.core.bundle import Bundle, open_bundle
-from nstc.core.files import one_at_a_time, sha256_of
+from nstc.core.files import one_at_a_time, path_or_none, sha256_of
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import SHAPE, STUDENTS, DistillRecipe
 from nstc.models.architectures import EXTENSIONS, learned_ranges, load, network_bundle
@@ -85,11 +85,9 @@ def distill(
     Raises:
         NstcError: bad input, an interrupted or a diverged run.
     """
-    output = Path(output)
-    style = None if style is None else Path(style)
-    recipe, progress = recipe or DistillRecipe(), progress or Silent()
+    output, style, progress = Path(output), path_or_none(style), progress or Silent()
+    recipe, folder = recipe or DistillRecipe(), loop.training_folder(output)
     loss_terms.refuse_unusable_terms(recipe, style)  # before any work
-    folder = loop.training_folder(output)
     start = open_bundle(init) if isinstance(init, str | Path) else init
     network = None if start is None else student_of(start, recipe, progress)
     opened = open_teacher(teacher, options, student=start)

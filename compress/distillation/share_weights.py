@@ -75,8 +75,7 @@ def share(
             `init` is not a student, or has normalisation inside.
         NstcError: bad input, an interrupted or a diverged run.
     """
-    output = Path(output)
-    recipe, progress = recipe or ShareRecipe(), progress or Silent()
+    output, recipe, progress = Path(output), recipe or ShareRecipe(), progress or Silent()
     if len(styles) + photograph < 2:
         raise errors.OptionError(
             f"{len(styles)} style was given, which has no other to share weights with: give a "

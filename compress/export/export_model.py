@@ -35,7 +35,7 @@ from nstc.core import Progress, Silent, zoo
 from nstc.core import bundle as bundles
 from nstc.core.bundle import Bundle, artifact_file, artifact_name
 from nstc.core.errors import OptionError, PhotosError
-from nstc.core.files import locked, scratch_folder
+from nstc.core.files import locked, path_or_none, scratch_folder
 from nstc.core.manifest import Contract, Step
 from nstc.core.photos import PhotoSet, sample_photos
 from nstc.core.portable_names import Portable
@@ -239,8 +239,7 @@ def export(
         OutputError: the path can't be written, or a bundle of the zoo is given without `output`.
         BundleError: and its kinds, if the bundle can't be opened or is damaged.
     """
-    output = None if output is None else Path(output)
-    models = [model] if isinstance(model, Model) else list(model)
+    models, output = [model] if isinstance(model, Model) else list(model), path_or_none(output)
     refuse_bad_options(len(models), formats, output, static=static, size=size, edges=edges)
     if WEB in formats and output is not None:
         return write_web_folder(

@@ -20,7 +20,7 @@ from nstc.compress.export.checking import refuse_unusable_network
 from nstc.compress.importing.checkpoint_files import StandIn, as_one_line, read_checkpoint
 from nstc.core import Progress, errors, manifest
 from nstc.core.bundle import Bundle, open_bundle
-from nstc.core.files import sha256_of
+from nstc.core.files import path_or_none, sha256_of
 from nstc.core.model_names import local_path, name_of
 from nstc.models.architectures import network_bundle
 from nstc.models.style import painting_style
@@ -83,7 +83,7 @@ def import_checkpoint(
         CheckpointError: and the other kinds of `network_of_checkpoint`.
     """
     checkpoint, output = Path(checkpoint), Path(output)
-    style = None if style is None else Path(style)
+    style = path_or_none(style)
     checkpoint = local_path(checkpoint)
     network, part = network_of_checkpoint(checkpoint, key)
     taken = {"key": part.key} if part.key else {}

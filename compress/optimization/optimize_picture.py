@@ -99,8 +99,7 @@ def optimize(
         NstcError: bad input; an interrupted or a diverged run, whose best image is at `output`.
     """
     output = Path(output)
-    photo_mask = None if photo_mask is None else Path(photo_mask)
-    style_mask = None if style_mask is None else Path(style_mask)
+    photo_mask, style_mask = files.path_or_none(photo_mask), files.path_or_none(style_mask)
     recipe, progress = recipe or OptimizeRecipe(), progress or Silent()
     started = time.monotonic()
     label_maps = (photo_mask, style_mask)

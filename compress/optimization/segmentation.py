@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from nstc.core.errors import ImageError, OptionError
-from nstc.core.files import refuse_unwritable_file
+from nstc.core.files import path_or_none, refuse_unwritable_file
 from nstc.core.images import Pixels, read_picture, resize_longer_side
 from nstc.core.images.label_maps import (
     Color,
@@ -80,7 +80,7 @@ def mask(
         OutputError: a path that can't be written.
     """
     picture = Path(picture) if isinstance(picture, str) else picture
-    output = None if output is None else Path(output)
+    output = path_or_none(output)
     like = None if like is None else (Path(like[0]), Path(like[1]))
     _refuse_out_of_range(regions, seed)
     if output is not None:

@@ -79,9 +79,8 @@ def train_any(
             can be integer from end to end; the time is too short for a step.
         NstcError: bad input, an interrupted or a diverged run.
     """
-    output = Path(output)
     started, recipe, progress = time.monotonic(), recipe or AnyRecipe(), progress or Silent()
-    folder = loop.training_folder(output)
+    output, folder = Path(output), loop.training_folder(Path(output))
     logs.refuse_preview_interval(preview_every)
     refuse_too_few(paintings.paths)
     squares = PaintingSquares(paintings, recipe.size)  # which refuses those that have no style

@@ -52,18 +52,16 @@ def prune(
     `model` is the bundle of a student or a teacher, pruned before or not; `photos` also decide what
     is removed. `recipe` says how much to remove and how long to fine-tune, `distillation` the
     weights and sizes of the losses of that. `teacher` is by default the manifest's, else the model
-    itself, and `name` the model's. `style` is the painting, for terms that compare with it. With
-    `from_float` the float weights of a quantized bundle are pruned, and its quantized files left
-    out. The other arguments are those of `nstc.distill`.
+    itself, and `name` the model's. With `from_float` the float weights of a quantized bundle are
+    pruned, and its quantized files left out. The other arguments are those of `nstc.distill`.
 
     Raises:
         OptionError: the bundle is quantized, a goal can't be reached, or nothing is removed.
         NstcError: bad input, an interrupted or a diverged run.
     """
-    output = Path(output)
-    style = None if style is None else Path(style)
-    recipe, progress = recipe or PruneRecipe(), progress or Silent()
-    folder, distillation = training_folder(output), distillation or DistillRecipe()
+    recipe, distillation = recipe or PruneRecipe(), distillation or DistillRecipe()
+    style, progress = files.path_or_none(style), progress or Silent()
+    output, folder = Path(output), training_folder(Path(output))
     loss_terms.refuse_unusable_terms(distillation, style)
     _refuse_bad_settings(recipe)  # before a model is opened
     bundle = model if isinstance(model, Bundle) else open_bundle(model)

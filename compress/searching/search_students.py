@@ -23,7 +23,7 @@ from nstc.compress.searching.trials import (
     TrialWork,
 )
 from nstc.core import Progress, Silent, errors
-from nstc.core.files import one_at_a_time, own_folder, sha256_of, write_text
+from nstc.core.files import one_at_a_time, own_folder, path_or_none, sha256_of, write_text
 from nstc.core.model_names import local_path
 from nstc.core.recipe import Recipe, SearchRecipe, Space, load_space
 from nstc.core.recipe.space import Setting
@@ -90,9 +90,7 @@ def search(
         Interrupted: the run was stopped; running again resumes it.
         NstcError: bad input, or a Ray cluster that does not answer or breaks down.
     """
-    output = Path(output)
-    style = None if style is None else Path(style)
-    recipe, progress = recipe or SearchRecipe(), progress or Silent()
+    output, recipe, progress = Path(output), recipe or SearchRecipe(), progress or Silent()
     budget = parse_budget(budget) if isinstance(budget, str) else budget
     space = dataclasses.replace(space or load_space(None), seed=recipe.seed)
     space = space if recipe.steps is None else space.with_steps(recipe.steps)
@@ -100,7 +98,7 @@ def search(
         teacher=local_path(teacher),
         budget=budget,
         photos=tuple(map(Path, photos)),
-        style=style,
+        style=path_or_none(style),
         credit=credit,
         options=options or TeacherOptions(),
         vgg=vgg,

@@ -252,6 +252,11 @@ def one_at_a_time(
     return decorate
 
 
+def path_or_none(given: str | Path | None) -> Path | None:
+    """The path of an argument that may be left out."""
+    return None if given is None else Path(given)
+
+
 def cache_folder(kind: str) -> Path:
     """The folder for one kind of cached thing. It may not exist yet.
 
