@@ -88,13 +88,19 @@ def write_card(
 def measurements(result: Mapping[str, Any], bundle: Bundle) -> tuple[Mapping[str, Any], ...]:
     """A bundle's rows of a benchmark's JSON as its manifest keeps them: without raw samples.
 
-    Rows of a bundle without a teacher have `reference`, the model that it was timed beside. Its own
-    name stands for its own float file there, and in the place of the teacher that judged.
+    Rows of a bundle without a teacher have `reference`, the model that it was timed beside, or None
+    for its own float file. That is what must have judged it, and is called by the bundle's name
+    there: `OutputError` for another judge.
     """
-    rows = [row for row in result["rows"] if Path(row["model"]).resolve() == bundle.path.resolve()]
+
+    def is_itself(model: str) -> bool:
+        return Path(model).resolve() == bundle.path.resolve()
+
     beside = {own["target"]: own["model"] for own in result["references"]}
     kept = []
-    for row in rows:
+    for row in result["rows"]:
+        if not is_itself(row["model"]):
+            continue
         own = {
             **row,
             "model": bundle.name,
@@ -103,11 +109,15 @@ def measurements(result: Mapping[str, Any], bundle: Bundle) -> tuple[Mapping[str
             "latency_ms": {k: v for k, v in row["latency_ms"].items() if k != "samples"},
         }
         if bundle.manifest.teacher is None:
-            itself, reference = {row["model"]: bundle.name}, beside[row["target"]]
-            own["reference"] = itself.get(reference, reference)
-            if (quality := row.get("quality")) is not None:
-                judge = itself.get(quality["teacher"], quality["teacher"])
-                own["quality"] = {**quality, "teacher": judge}
+            reference, quality = beside[row["target"]], row.get("quality")
+            own["reference"] = None if is_itself(reference) else reference
+            if quality is not None:
+                if not is_itself(quality["teacher"]):
+                    raise errors.OutputError(
+                        f"{bundle.path} was judged by {quality['teacher']}, and a model without a "
+                        "teacher is judged by its own float file: measure it without --teacher."
+                    )
+                own["quality"] = {**quality, "teacher": bundle.name}
         kept.append(own)
     return tuple(kept)
 
@@ -217,8 +227,10 @@ def _measurements(manifest: Manifest) -> list[str]:
         "medians over the photographs."
     )
     if manifest.teacher is None:
-        itself = first.reference in (None, manifest.name)
-        beside = "its own float file" if itself else f"{as_markdown(str(first.reference))} in float"
+        # the same for all rows, see `measurements` and lab.ship
+        beside = "its own float file"
+        if first.reference is not None:
+            beside = f"{as_markdown(first.reference)} in float"
         compared = (
             f"timed beside {beside} in the same run. The model has no teacher: ratios are "
             "each file's over its own float file's, medians over photographs it was not trained on."

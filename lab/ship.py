@@ -4,6 +4,9 @@
 ships as any student; that it has no teacher, its card says. A pack of styles ships as the role
 `pack`, and STYLE is then its own name, which no style has.
 
+What has no teacher is measured beside a full-size network of the zoo, one for all such models:
+`nstc bench BUNDLE --against zoo:starry-night/teacher --json FILE`.
+
 `--measured FILE` takes what `nstc bench BUNDLE --json FILE` found into the manifest and the card;
 given again, what other photographs found. The card's plot has the student's place beside those of
 the zoo's others, as their manifests hold them: ship again those whose plot should have it too.
@@ -16,11 +19,13 @@ statistics go into the style's folder, once for all its bundles.
 import argparse
 import dataclasses
 import json
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lab.exploration_report import measured_last, write_frontier
+from nstc.benchmarks.table import as_markdown
 from nstc.compress.card import FRONTIER_FILE, card, measurements, write_preview
 from nstc.compress.distillation.teachers import open_teacher
 from nstc.compress.export.export_model import made_artifact
@@ -51,6 +56,7 @@ from nstc.runtime.stylizer import Stylizer
 from nstc.runtime.verification import record
 
 _DEPLOYED = artifact_name("int8")
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
 
 def main() -> None:
@@ -101,7 +107,8 @@ def ship(
 
     Raises:
         OutputError: its style statistics are not those that the style's bundles share, its painting
-            has no credit, what it was timed beside is not in the zoo, or a pack has the folder.
+            has no credit, it has none to credit, it has no teacher and was not timed beside one
+            full-size network of the zoo, or a pack has the folder.
     """
     if is_pack(bundle):
         raise OutputError(f"{bundle.path} is a pack of styles: give {zoo.PACK} in place of {role}.")
@@ -109,13 +116,12 @@ def ship(
     shared = folder.with_name(STYLE_FILE)
     _refuse_taken(style, {zoo.PACK})
     _refuse_other_statistics(bundle, shared)
+    _refuse_other_references(bundle, measured)
     taught, parent = bundle.manifest.teacher, bundle.manifest.parent
     teacher_origin = None if taught is None else _public(taught)
     name = style if role == STUDENT else f"{style}-{role}"
-    known = {bundle.name: name}
-    if taught and teacher_origin and taught.path and teacher_origin.zoo:
-        known[taught.path] = teacher_origin.zoo
-    rows = [_renamed(row, known) for row in measured]
+    judge = (taught.path, teacher_origin.zoo) if taught and teacher_origin else (bundle.name, name)
+    rows = [_renamed(row, *judge) for row in measured]
     manifest = dataclasses.replace(
         bundle.manifest,
         name=name,
@@ -146,9 +152,11 @@ def ship(
 def ship_pack(pack: Pack, name: str) -> Bundle:
     """Copy a pack into the zoo, as zoo:NAME, with a preview and a card.
 
-    `OutputError` if the zoo has models of a style of that name.
+    `OutputError` if the zoo has models of a style of that name, a style's painting has no credit,
+    or its name has other signs than letters, digits and _ . -
     """
     _refuse_taken(name, set(zoo.ROLES) - {zoo.PACK})
+    _refuse_unfit_styles(pack)
     styles = tuple(dataclasses.replace(own, bundle=_public(own.bundle)) for own in pack.styles)
     bundle = pack.bundle
     manifest = dataclasses.replace(bundle.manifest, name=name)
@@ -157,8 +165,10 @@ def ship_pack(pack: Pack, name: str) -> Bundle:
     with zoo.shipping(), revised_bundle(bundle, folder, manifest) as draft:
         write_text(draft / STYLES_FILE, styles_text(styles))
         write_preview(draft, painted, sample_photos())
-        listed = "".join(f"- {own.name}{_painting(own)}\n" for own in styles)
-        about = f"\n## Styles\n\nIn the order of the preview's rows:\n\n{listed}"
+        listed = "".join(f"- {as_markdown(own.name + _painting(own))}\n" for own in styles)
+        about = (
+            f"\n## Styles\n\nThe preview has them below the photographs, in this order:\n\n{listed}"
+        )
         write_text(draft / CARD_FILE, card(manifest, draft) + about)
     return open_bundle(folder)
 
@@ -176,7 +186,8 @@ def taught_students() -> list[str]:
 
 def _refuse_taken(style: str, roles: Collection[str]) -> None:
     """`OutputError` if the zoo's folder of a style has models of some roles."""
-    if taken := [role for role in roles if (zoo.zoo_folder() / style / role).exists()]:
+    there = [role for role in zoo.ROLES if (zoo.zoo_folder() / style / role).exists()]
+    if taken := [role for role in there if role in roles]:
         raise OutputError(
             f"zoo:{style} has a {taken[0]}, and a pack has no name of a style: choose another name."
         )
@@ -186,6 +197,8 @@ def _credited(bundle: Bundle, name: str, credit: str | None) -> Style | None:
     """The bundle's style, named as in the zoo, and with who made the painting."""
     style = bundle.manifest.style
     if style is None:
+        if credit:
+            raise OutputError(f"{bundle.path} has no painting to credit: leave out --credit.")
         return None
     if (credit := credit or style.credit) is None:
         raise OutputError(
@@ -204,21 +217,41 @@ def _refuse_other_statistics(bundle: Bundle, shared: Path) -> None:
         )
 
 
-def _renamed(row: Mapping[str, Any], known: Mapping[str, str]) -> Mapping[str, Any]:
-    """A row whose judge and reference are named as they are known everywhere."""
-    quality, reference = row.get("quality"), row.get("reference")
-    if quality is not None:
-        judge = quality.get("teacher")
-        row = {**row, "quality": {**quality, "teacher": known.get(judge, judge)}}
-    if reference is None:
-        return row
-    reference = known.get(reference, reference)
-    if reference not in known.values() and not reference.startswith(zoo.PREFIX):
+def _refuse_other_references(bundle: Bundle, rows: Sequence[Mapping[str, Any]]) -> None:
+    """`OutputError` for what has no teacher, unless one teacher of the zoo stands for it in all."""
+    if bundle.manifest.teacher is not None:
+        return
+    beside = {row.get("reference") for row in rows}
+    if len(beside) > 1 or not beside <= {*zoo.zoo_names((zoo.TEACHER,))}:
+        found = ", ".join(sorted(own or "its own float file" for own in beside))
         raise OutputError(
-            f"it was timed beside {reference}, which is not in the zoo: measure it with "
-            "nstc bench BUNDLE --against zoo:starry-night/teacher."
+            f"{bundle.path} was timed beside {found}, and a model without a teacher ships beside "
+            "one full-size network of the zoo: measure it with nstc bench BUNDLE --against "
+            "zoo:starry-night/teacher."
         )
-    return {**row, "reference": reference}
+
+
+def _refuse_unfit_styles(pack: Pack) -> None:
+    """`OutputError` for styles that need quotes in a command, or do not say who painted them."""
+    if unfit := [name for name in pack.names if not _PLAIN_NAME.fullmatch(name)]:
+        raise OutputError(
+            f"styles of {pack.bundle.path} are called {', '.join(map(repr, unfit))}: join them "
+            "anew with names of letters, digits, and the signs _ . - alone."
+        )
+    painted = [own for own in pack.styles if own.style is not None and not own.photograph]
+    if unfit := [own.name for own in painted if own.style and own.style.credit is None]:
+        raise OutputError(
+            f"styles of {pack.bundle.path} do not say who made their paintings: "
+            f"{', '.join(unfit)}. Ship them first with --credit, and join those."
+        )
+
+
+def _renamed(row: Mapping[str, Any], before: str | None, after: str | None) -> Mapping[str, Any]:
+    """A row whose judge is named as it is known everywhere."""
+    quality = row.get("quality")
+    if quality is None or after is None or quality.get("teacher") != before:
+        return row
+    return {**row, "quality": {**quality, "teacher": after}}
 
 
 def _public(origin: Origin, besides: str | None = None) -> Origin:

@@ -30,6 +30,7 @@ class _Judged(Row):
     """A row as a manifest keeps it, with its photographs."""
 
     judged_by: PhotoRecord | None = None
+    reference: decoding.Name | None = None  # see `nstc.compress.card.measurements`
 
 
 def hub_card(manifest: Manifest, text: str, repository: str, license: str | None) -> str:
@@ -83,8 +84,9 @@ def _results(manifest: Manifest) -> list[dict[str, Any]]:
     """The rows that were judged, as a hub's model-index has them.
 
     Without a teacher they have no ratios: those that were measured are to the model's own file.
+    Nor have they times there; beside another model, the metric's name says which.
     """
-    rows, compared = manifest.measurements, () if manifest.teacher is None else _METRICS
+    rows, untaught = manifest.measurements, manifest.teacher is None
     try:
         read = decoding.decode(rows_content(rows), tuple[_Judged, ...], known_keys_only=False)
     except decoding.DecodingError as error:
@@ -94,11 +96,12 @@ def _results(manifest: Manifest) -> list[dict[str, Any]]:
         ) from error
     found = []
     for row in read:
-        if row.quality is None:
+        if row.quality is None or (untaught and row.reference is None):
             continue
-        judged = row.quality.metrics
+        judged, compared = row.quality.metrics, () if untaught else _METRICS
         medians = {own: judged[own].median for own in compared if own in judged}
         values = {**medians, f"times_faster_{row.target}": row.speedup.median}
+        beside = f" than {row.reference}" if untaught else ""
         sets = "" if row.judged_by is None else f" of {', '.join(row.judged_by.sets)}"
         found.append(
             {
@@ -108,7 +111,7 @@ def _results(manifest: Manifest) -> list[dict[str, Any]]:
                     "name": f"{row.quality.photos} photographs{sets} at {row.size}x{row.size}",
                 },
                 "metrics": [
-                    {"type": own, "value": round(value, 4), "name": own.replace("_", " ")}
+                    {"type": own, "value": round(value, 4), "name": own.replace("_", " ") + beside}
                     for own, value in values.items()
                     if math.isfinite(value)
                 ],

@@ -11,10 +11,11 @@ from lab.ship import ship, ship_pack, taught_students
 from packed_students import *  # noqa: F403  (fixtures)
 
 from nstc.benchmarks.subjects import find_subject, teacher_of
-from nstc.compress.card import measurements
+from nstc.compress.card import card, measurements
 from nstc.core import zoo
 from nstc.core.bundle import CARD_FILE, STYLE_FILE, open_bundle, revised_bundle
 from nstc.core.errors import OptionError, OutputError
+from nstc.core.manifest import Style
 from nstc.core.recipe import BenchRecipe
 from nstc.models.tensors import load_tensors, save_tensors
 
@@ -53,7 +54,7 @@ def measured_untaught(own_zoo, teacher, untaught, fake_bench, photos):
     """Makes the rows of that bundle, timed beside a teacher of another style."""
     ship(teacher, "wave", "teacher", ())
 
-    def make(against="zoo:wave/teacher"):
+    def make(against="zoo:wave/teacher", judge=None):
         result = fake_bench(
             [untaught.path],
             against=against,
@@ -61,7 +62,7 @@ def measured_untaught(own_zoo, teacher, untaught, fake_bench, photos):
             photos=photos,
             recipe=BenchRecipe(size=32, rounds=5, targets=("cpu:2",)),
             quality=True,
-            teacher=None,
+            teacher=judge,
         )
         return measurements(result.to_dict(), untaught)
 
@@ -159,20 +160,44 @@ class TestWithoutTeacher:
         assert "the teacher's" not in text
         assert "frontier.svg" not in shipped.manifest.files
 
-    def test_measured_by_its_own_float_file_alone(self, untaught, measured_untaught) -> None:
-        shipped = ship(untaught, "night", "student", measured_untaught(untaught.path))
-        assert zoo.basis(zoo.list_zoo())[0].startswith(
-            "zoo:night: without a teacher, and timed beside its own float file, medians over "
-        )
-        text = shipped.file(CARD_FILE).read_text(encoding="utf-8")
+    def test_a_card_says_what_is_timed_beside_its_own_float_file(
+        self, untaught, measured_untaught, monkeypatch
+    ) -> None:
+        monkeypatch.chdir(untaught.path)
+        rows = measured_untaught("../field")  # another spelling of the same folder
+        assert {row["reference"] for row in rows} == {None}
+        text = card(dataclasses.replace(untaught.manifest, measurements=rows))
         assert "timed beside its own float file in the same run" in text
 
-    def test_what_others_do_not_have_is_no_reference(
-        self, untaught, bundle, measured_untaught
+    @pytest.mark.parametrize("against", ["itself", "half", "zoo:wave", "two"])
+    def test_timed_beside_anything_but_one_teacher_of_the_zoo_it_does_not_ship(
+        self, untaught, bundle, measured_untaught, against
     ) -> None:
-        rows = measured_untaught(bundle.path)
-        with pytest.raises(OutputError, match=r"half, which is not in the zoo: .* --against zoo:"):
+        ship(bundle, "wave", "student", ())
+        models = {"itself": untaught.path, "half": bundle.path, "two": untaught.path}
+        rows = measured_untaught(models.get(against, against))
+        if against == "two":
+            rows += measured_untaught()
+        with pytest.raises(OutputError, match=r"field was timed beside .* --against zoo:"):
             ship(untaught, "night", "student", rows)
+        assert "zoo:night" not in zoo.zoo_names()
+
+    def test_another_model_of_its_name_is_not_itself(
+        self, untaught, measured_untaught, make_bundle, tmp_path, monkeypatch
+    ) -> None:
+        other = make_bundle("namesake", {"onnx": 0.4})
+        shutil.copytree(other.path, tmp_path / "elsewhere" / untaught.name)
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        rows = measured_untaught(untaught.name)
+        assert {row["reference"] for row in rows} == {untaught.name}
+        with pytest.raises(OutputError, match="timed beside field, and a model without a teacher"):
+            ship(untaught, "night", "student", rows)
+        with pytest.raises(OutputError, match=r"was judged by field, .* measure it without"):
+            measured_untaught(judge=untaught.name)
+
+    def test_a_teacher_that_is_none_of_its_own_does_not_judge_it(self, measured_untaught) -> None:
+        with pytest.raises(OutputError, match="field was judged by zoo:wave/teacher, and a model"):
+            measured_untaught(judge="zoo:wave/teacher")
 
     def test_it_is_in_no_table_of_students_beside_their_teachers(
         self, untaught, bundle, measured_untaught
@@ -190,6 +215,13 @@ class TestWithoutTeacher:
             ship(open_bundle(untaught.path), "night", "student", ())
         assert zoo.zoo_names() == ()
 
+    def test_no_painting_takes_no_credit(self, own_zoo, untaught) -> None:
+        manifest = dataclasses.replace(untaught.manifest, style=None)
+        with revised_bundle(untaught, untaught.path, manifest):
+            pass
+        with pytest.raises(OutputError, match="has no painting to credit: leave out --credit"):
+            ship(open_bundle(untaught.path), "night", "student", (), credit="Nobody, 1900")
+
 
 class TestPack:
     @pytest.fixture
@@ -204,7 +236,10 @@ class TestPack:
         assert zoo.zoo_students() == ()
         check_all("zoo:seasons")
         text = shipped.file(CARD_FILE).read_text(encoding="utf-8")
-        assert text.count("- day: Nobody, 1900\n- night: Nobody, 1900\n") == 1
+        assert text.endswith(
+            "The preview has them below the photographs, in this order:\n\n"
+            "- day: Nobody, 1900\n- night: Nobody, 1900\n"
+        )
         assert "preview.jpg" in shipped.manifest.files
         folder = str(shared_pack.bundle.path.parent.parent)
         for name in ("manifest.json", "styles.json"):
@@ -218,6 +253,33 @@ class TestPack:
         with pytest.raises(OutputError, match="zoo:year has a pack"):
             ship(bundle, "year", "student", ())
         assert zoo.zoo_names() == ("zoo:seasons/fast", "zoo:year")
+
+    @pytest.mark.parametrize(
+        ("change", "reason"),
+        [
+            ({"style": Style(name="x", source="painting")}, "who made their paintings: night. "),
+            ({"name": "two nights"}, "are called 'two nights': join them anew with names of"),
+        ],
+    )
+    def test_a_style_that_does_not_ship(self, own_zoo, shared_pack, change, reason) -> None:
+        day, night = shared_pack.styles
+        pack = dataclasses.replace(shared_pack, styles=(day, dataclasses.replace(night, **change)))
+        with pytest.raises(OutputError, match=reason):
+            ship_pack(pack, "seasons")
+        assert zoo.zoo_names() == ()
+
+    def test_credits_are_no_markdown_and_a_photograph_needs_none(
+        self, own_zoo, pack_of_strengths
+    ) -> None:
+        day, night, photograph = pack_of_strengths.styles
+        style = Style(name="x", source="painting", credit="<b>Nobody</b> [x](y)")
+        pack = dataclasses.replace(
+            pack_of_strengths,
+            styles=(dataclasses.replace(day, style=style), night, photograph),
+        )
+        text = ship_pack(pack, "seasons").file(CARD_FILE).read_text(encoding="utf-8")
+        assert r"- day: \<b\>Nobody\</b\> \[x\](y)" in text
+        assert text.endswith("- photograph\n")
 
     def test_a_pack_is_no_student(self, own_zoo, shared_pack, bundle, monkeypatch) -> None:
         with pytest.raises(OutputError, match="is a pack of styles: give pack in place of student"):

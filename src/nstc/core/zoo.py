@@ -197,7 +197,7 @@ def list_zoo() -> list[ZooEntry]:
 def installed_names() -> tuple[str, ...]:
     """The zoo names of the models whose files are here, those of nstc-models only with it.
 
-    Packs are left out, whose styles the other models have.
+    Packs are left out: they are served where they are named.
     """
     return tuple(own.name for own in list_zoo() if own.installed and not own.styles)
 
@@ -220,8 +220,7 @@ def _entry(name: str) -> ZooEntry:
     if row is not None:
         if manifest.teacher is None:
             # the quality that was measured is to the model's own float file
-            itself = row.get("reference") in (None, manifest.name)
-            quality, faster_than = {}, "its own float file" if itself else row["reference"]
+            quality, faster_than = {}, row["reference"]
         photos = row.get("judged_by") or {}
         count = photos.get("count", "some")
         # the name of a folder of whoever measured says nothing to others

@@ -36,10 +36,17 @@ def test_the_head_is_what_a_hub_reads() -> None:
     assert license_of(text) == "apache-2.0"
 
 
-def test_without_a_teacher_there_are_times_and_no_ratios() -> None:
-    manifest = dataclasses.replace(open_bundle("zoo:udnie").manifest, teacher=None)
-    card = ModelCard(hub_card(manifest, "", "me/udnie", None))
-    assert {own.metric_type for own in card.data.eval_results} == {"times_faster_cpu:2"}
+def test_without_a_teacher_there_are_no_ratios_and_times_say_beside_what() -> None:
+    manifest = open_bundle("zoo:udnie").manifest
+    rows = [{**row, "reference": "zoo:wave/teacher"} for row in manifest.measurements]
+    manifest = dataclasses.replace(manifest, teacher=None, measurements=tuple(rows))
+    results = ModelCard(hub_card(manifest, "", "me/udnie", None)).data.eval_results
+    assert {(own.metric_type, own.metric_name) for own in results} == {
+        ("times_faster_cpu:2", "times faster cpu:2 than zoo:wave/teacher")
+    }
+    itself = tuple({**row, "reference": None} for row in rows)
+    text = hub_card(dataclasses.replace(manifest, measurements=itself), "", "me/udnie", None)
+    assert "times_faster" not in text
 
 
 def test_tags_name_the_files_for_phones(bundle) -> None:
