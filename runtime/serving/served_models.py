@@ -25,7 +25,7 @@ def find_models(asked: Sequence[str] = ()) -> tuple[OfferedModel, ...]:
     """The bundles that were asked for by path or zoo name; by default what the zoo has files of.
 
     Those are the students, and full-size networks whose ONNX file is in the user's cache. Of a pack
-    that was asked for every style is a model.
+    that was asked for, every style is a model.
 
     Raises:
         BundleError: and its kinds, if there is no such bundle, it is damaged or has no ONNX file.
