@@ -246,13 +246,14 @@ class TestPack:
             assert folder not in (shipped.path / name).read_text(encoding="utf-8")
 
     def test_a_style_and_a_pack_have_different_names(self, own_zoo, bundle, shared_pack) -> None:
-        ship(bundle, "seasons", "fast", ())
+        for role in ("teacher", "fast"):
+            ship(bundle, "seasons", role, ())
         with pytest.raises(OutputError, match="zoo:seasons has a fast, and a pack has no name of"):
             ship_pack(shared_pack, "seasons")
         ship_pack(shared_pack, "year")
         with pytest.raises(OutputError, match="zoo:year has a pack"):
             ship(bundle, "year", "student", ())
-        assert zoo.zoo_names() == ("zoo:seasons/fast", "zoo:year")
+        assert zoo.zoo_names() == ("zoo:seasons/fast", "zoo:seasons/teacher", "zoo:year")
 
     @pytest.mark.parametrize(
         ("change", "reason"),
