@@ -242,7 +242,9 @@ class _Run:
         """All sessions of a target; `subjects` are models and those that they are judged by."""
         return _TargetRun(
             target=target,
-            reference=_checked(target.open(reference, target.reference_artifact, self.probe)),
+            reference=_checked(
+                target.open(reference, target.reference_artifact(self.recipe.size), self.probe)
+            ),
             entries=tuple(
                 _Entry(
                     subject=subject,
@@ -292,7 +294,7 @@ class _Run:
             reading = run.target.measure(sessions, picture, recipe, self.progress)
             measured = results.Reference(
                 model=reference.name,
-                artifact=run.target.reference_artifact,
+                artifact=run.target.reference_artifact(recipe.size),
                 target=run.target.name,
                 latency_ms=LatencySummary.of(reading.timings.reference_ms),
                 place=reading.place,

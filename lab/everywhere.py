@@ -25,13 +25,12 @@ from nstc.core.images import Pixels
 from nstc.runtime.arrays import Difference
 from nstc.runtime.coreml import missing_coremltools, read_coreml
 from nstc.runtime.foreign.probing import probe_contract
-from nstc.runtime.litert import LitertSession, missing_litert
 from nstc.runtime.session import Session
 
 PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "deploy" / "runtimes.md"
 BEGIN: Final = "<!-- python -m lab.everywhere --write writes from here -->"
-TARGETED: Final = ("opencv", "openvino", "ncnn")
-RUNTIMES: Final = (*TARGETED, "litert", "coreml")
+TARGETED: Final = ("opencv", "openvino", "ncnn", "litert")
+RUNTIMES: Final = (*TARGETED, "coreml")
 SHOWN: Final = {
     "opencv": "OpenCV DNN",
     "openvino": "OpenVINO, CPU",
@@ -78,8 +77,6 @@ class Place:
 
 def missing(runtime: str) -> str | None:
     """Why a runtime can't be tried here, or None."""
-    if runtime == "litert":
-        return missing_litert("litert_torch")
     return missing_coremltools() if runtime == "coreml" else TARGETS[runtime].availability()
 
 
@@ -95,19 +92,17 @@ def places(runtime: str, size: int) -> Iterator[Place]:
                 off = _off(session.run(picture), subject, artifact, picture)
                 yield Place(runtime, model, artifact, session, off, session.path.stat().st_size)
         else:
-            yield _exported(runtime, model, subject, picture)
+            yield _package(model, subject, picture)
 
 
-def _exported(runtime: str, model: str, subject: Subject, picture: Pixels) -> Place:
-    """The file of a format that is called like its runtime."""
+def _package(model: str, subject: Subject, picture: Pixels) -> Place:
+    """The Core ML package, whose operations are computed one by one."""
     height, width, _ = picture.shape
     with scratch_folder() as folder:
-        (path,) = export(model, formats=[runtime], size=(height, width), output=folder)
+        (path,) = export(model, formats=["coreml"], size=(height, width), output=folder)
         artifact, size_bytes = path.name.removeprefix("model."), path.stat().st_size
-        session = LitertSession(path, artifact, 1) if runtime == "litert" else None
-        made = painted(read_coreml(path), picture) if session is None else session.run(picture)
-        off = _off(made, subject, artifact, picture)
-        return Place(runtime, model, artifact, session, off, size_bytes)
+        off = _off(painted(read_coreml(path), picture), subject, artifact, picture)
+        return Place("coreml", model, artifact, None, off, size_bytes)
 
 
 def _off(made: Pixels, subject: Subject, artifact: str, picture: Pixels) -> Difference:

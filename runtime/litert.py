@@ -1,6 +1,7 @@
 """LiteRT files of one size, run by ai-edge-litert where it is: float pictures in and out."""
 
 import importlib.util
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -8,10 +9,12 @@ import numpy as np
 
 from nstc.core.errors import CorruptBundleError, ImageError, MissingExtraError, OptionError
 from nstc.core.images import Pixels
+from nstc.core.portable_names import LARGEST_SIDE
 from nstc.runtime import arrays
 from nstc.runtime.programs import quiet
 
 ENDING: Final = "tflite"
+_NAMES: Final = re.compile(rf"([1-9][0-9]{{0,4}})x([1-9][0-9]{{0,4}})\.{ENDING}")
 _ERRORS: Final = (RuntimeError, ValueError, TypeError)
 
 
@@ -21,6 +24,20 @@ def missing_litert(*also: str) -> str | None:
         if importlib.util.find_spec(package) is None:
             return f'LiteRT files need {package.replace("_", "-")}: pip install "nstc[litert]"'
     return None
+
+
+def litert_artifact(size: tuple[int, int]) -> str:
+    """The artifact's name of the file for pictures of that height and width."""
+    return f"{size[0]}x{size[1]}.{ENDING}"
+
+
+def litert_size(artifact: str) -> tuple[int, int] | None:
+    """Height and width of the file of that full name; None if it is another kind, or too large."""
+    found = _NAMES.fullmatch(artifact)
+    if found is None:
+        return None
+    height, width = map(int, found.groups())
+    return (height, width) if max(height, width) <= LARGEST_SIDE else None
 
 
 class LitertSession:

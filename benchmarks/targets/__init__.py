@@ -9,6 +9,7 @@ from nstc.benchmarks.targets import (
     cpu,
     cuda,
     instructions,
+    litert,
     ncnn,
     opencv,
     openvino,
@@ -32,6 +33,7 @@ TARGETS: Final[Mapping[str, TargetKind]] = {
     "opencv": opencv.OPENCV,
     "openvino": openvino.OPENVINO,
     "ncnn": ncnn.NCNN,
+    "litert": litert.LITERT,
     **browser.KINDS,
 }
 ADDED: Final = extensions.Extensions(extensions.TARGETS, TargetKind, TARGETS)

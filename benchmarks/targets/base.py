@@ -10,11 +10,12 @@ from typing import Annotated, Final, Protocol, runtime_checkable
 
 from msgspec import Meta
 
-from nstc.benchmarks.subjects import Probe, Subject
+from nstc.benchmarks.subjects import FLOAT, Probe, Subject
 from nstc.benchmarks.timing.instruction_counts import InstructionCount
 from nstc.benchmarks.timing.latency import Run, RunClock, Throughput, Timings, alternate
 from nstc.benchmarks.timing.machine import Peaks, usable_cores
 from nstc.core import Progress, errors
+from nstc.core.bundle import Bundle
 from nstc.core.images import Pixels
 from nstc.core.recipe import BenchRecipe
 from nstc.runtime.footprint import Footprint
@@ -61,9 +62,8 @@ class Target(Protocol):
     def name(self) -> str:
         """As in results and after `--target`: cpu:2, mobile."""
 
-    @property
-    def reference_artifact(self) -> str:
-        """The artifact that the reference is run as there."""
+    def reference_artifact(self, size: int) -> str:
+        """The artifact that the reference is run as there on pictures of this side."""
 
     @property
     def draws_on(self) -> str:
@@ -94,6 +94,14 @@ class Target(Protocol):
         `TargetError` if the place can't be reached, hangs, or its answer is invalid; another
         `NstcError` if a file does not run there.
         """
+
+
+class FloatReference:
+    """Of targets that run the reference as its float ONNX file, for pictures of any size."""
+
+    def reference_artifact(self, size: int) -> str:  # noqa: ARG002
+        """That file's artifact."""
+        return FLOAT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +157,16 @@ def parse_threads(kind: str, argument: str) -> int:
 def open_here(subject: Subject, artifact: str, probe: Probe) -> Session:
     """A session on all cores of this machine, for targets that run elsewhere; see `Target.open`."""
     return subject.open(artifact, min(len(usable_cores()), MAX_THREADS), probe)
+
+
+def bundle_of(target: str, subject: Subject) -> Bundle:
+    """The bundle whose files a target runs; `OptionError` for an ONNX file of others."""
+    if subject.bundle is None:
+        raise errors.OptionError(
+            f"target {target} runs files of bundles, and {subject.path} is an ONNX file: distill "
+            "it to a bundle, time against a bundle by --against, or give --target cpu."
+        )
+    return subject.bundle
 
 
 def refuse_other_inputs(session: Session) -> None:

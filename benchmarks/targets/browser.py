@@ -41,7 +41,7 @@ _DTYPES: Final = ("uint8", "float32")
 
 
 @dataclass(frozen=True, kw_only=True)
-class WebTarget:
+class WebTarget(base.FloatReference):
     """A place that runs JavaScript; see `nstc.benchmarks.targets.base.Target`."""
 
     name: str  # as in results and after `--target`: web:node:1, web:open
@@ -49,7 +49,6 @@ class WebTarget:
     engine: setup.Engine | None  # what opens the link; None if a user does, on any device
     https: bool = False  # whether the page has a certificate, which threads elsewhere need
     timeouts: Timeouts = _HERE
-    reference_artifact: ClassVar[str] = FLOAT
     draws_on: ClassVar[str] = base.PROCESSOR
     reports_memory: ClassVar[bool] = False
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import ClassVar, Final
 
-from nstc.benchmarks.subjects import FLOAT, Probe, Subject
+from nstc.benchmarks.subjects import Probe, Subject
 from nstc.benchmarks.targets import base
 from nstc.benchmarks.targets.base import Measurement, RowFacts, TargetKind
 from nstc.benchmarks.timing.latency import RunClock, measure_throughput, processor_clock
@@ -23,14 +23,13 @@ from nstc.runtime.session import Session
 
 
 @dataclass(frozen=True, kw_only=True)
-class CpuTarget:
+class CpuTarget(base.FloatReference):
     """ONNX Runtime on cores of this machine; see `nstc.benchmarks.targets.base.Target`."""
 
     name: str  # as in results and after `--target`: cpu:2, mobile
     threads: int  # of a session
     cores: tuple[int, ...]  # numbers of the cores that the threads are pinned to
     reports_memory: bool = False
-    reference_artifact: ClassVar[str] = FLOAT
     draws_on: ClassVar[str] = base.PROCESSOR
 
     def artifacts(self, subject: Subject, size: int) -> tuple[str, ...]:
@@ -84,8 +83,7 @@ class ProgramTarget:
     draws_on: ClassVar[str] = base.PROCESSOR
     reports_memory: ClassVar[bool] = False
 
-    @property
-    def reference_artifact(self) -> str:
+    def reference_artifact(self, size: int) -> str:  # noqa: ARG002
         """The float program."""
         return self.runs[0]
 
@@ -100,11 +98,7 @@ class ProgramTarget:
                 f"target {self.name} runs {' and '.join(self.runs)}, not {artifact}: leave "
                 f"--artifact out, or give --artifact {self.runs[0]}."
             )
-        if subject.bundle is None:
-            raise OptionError(
-                f"target {self.name} runs files of bundles, and {subject.path} is an ONNX file: "
-                "distill it to a bundle, or give --target cpu."
-            )
+        base.bundle_of(self.name, subject)
         threads = self.opened_with
         # a session that opens with torch's own threads would leave those pinned for good
         with contextlib.nullcontext() if threads is None else pinned(self.cores):

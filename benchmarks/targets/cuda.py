@@ -27,7 +27,8 @@ from nstc.runtime.onnx_session import ON_CPU, OnnxSession, load_graph
 from nstc.runtime.session import Session
 
 # Artifacts that are not files, and torch's types: it runs a bundle's weights, not an export.
-TORCH: Final[Mapping[str, str]] = {"torch-fp32": "float32", "torch-fp16": "float16"}
+_FULL: Final = "torch-fp32"
+TORCH: Final[Mapping[str, str]] = {_FULL: "float32", "torch-fp16": "float16"}
 CUDA_PROVIDER: Final = "CUDAExecutionProvider"
 _PROVIDERS: Final = (CUDA_PROVIDER, *ON_CPU)
 # NVIDIA's own library, which comes with the driver and with nothing else.
@@ -75,9 +76,12 @@ class CudaTarget:
     onnx: bool  # whether ONNX Runtime has its CUDA provider
     clock: RunClock | None = None  # `CudaClock` unless given
     name: ClassVar[str] = "cuda"
-    reference_artifact: ClassVar[str] = "torch-fp32"
     draws_on: ClassVar[str] = "cuda"
     reports_memory: ClassVar[bool] = False
+
+    def reference_artifact(self, size: int) -> str:  # noqa: ARG002
+        """Torch in full precision."""
+        return _FULL
 
     def artifacts(self, subject: Subject, size: int) -> tuple[str, ...]:
         """Torch in both precisions, and all ONNX files where ONNX Runtime has the provider."""
@@ -93,7 +97,7 @@ class CudaTarget:
             raise OptionError(
                 f"{name} on cuda needs ONNX Runtime's {CUDA_PROVIDER}: pip uninstall -y "
                 "onnxruntime, then pip install onnxruntime-gpu. Or give --artifact "
-                f"{self.reference_artifact}."
+                f"{_FULL}."
             )
         return OrtCudaSession(subject.store(subject.bundle, name), name)
 

@@ -92,17 +92,34 @@ class RuntimeSession:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PortableTarget:
-    """Another runtime on cores of this machine; see `nstc.benchmarks.targets.base.Target`."""
+class RuntimeTarget:
+    """Another runtime on cores of this machine; its subclasses say which files it runs."""
 
     name: str  # as in results and after `--target`: opencv:2
     runtime: str  # with its version: opencv 5.0.0
     cores: tuple[int, ...]  # numbers of the cores that the threads are pinned to
-    load: Load
-    draws_on: str  # its pictures are judged by themselves: integers round in each in another way
-    runs_integers: bool = True  # whether it reads int8 files
-    reference_artifact: ClassVar[str] = FLOAT
+    draws_on: str  # its pictures are judged by themselves: each rounds in another way
     reports_memory: ClassVar[bool] = False
+
+    def measure(
+        self, sessions: Sequence[Session], picture: Pixels, recipe: BenchRecipe, progress: Progress
+    ) -> Measurement:
+        """Alternate within this process, by the time of day: a runtime's threads are its own."""
+        with pinned(self.cores):
+            timings = base.alternate_sessions(sessions, picture, recipe, progress)
+        return Measurement(
+            timings=timings,
+            place={"runtime": self.runtime, "threads": len(self.cores)},
+            rows=tuple(RowFacts() for _ in sessions[1:]),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PortableTarget(base.FloatReference, RuntimeTarget):
+    """A runtime of portable files; see `nstc.benchmarks.targets.base.Target`."""
+
+    load: Load
+    runs_integers: bool = True  # whether it reads int8 files
 
     def artifacts(self, subject: Subject, size: int) -> tuple[str, ...]:
         """The portable float file, and that of an int8 file where there is one and it runs."""
@@ -126,25 +143,8 @@ class PortableTarget:
                 f"target {self.name} runs {FLOAT} and portable files with edges of floats"
                 f"{integers}, not {artifact}: leave --artifact out."
             )
-        if subject.bundle is None:
-            raise OptionError(
-                f"target {self.name} runs files of bundles, and {subject.path} is an ONNX file: "
-                "distill it to a bundle, or give --target cpu."
-            )
-        path = subject.store(subject.bundle, name, trust=subject.trust)
+        path = subject.store(base.bundle_of(self.name, subject), name, trust=subject.trust)
         return RuntimeSession(path, name, self.cores, self.load, self.runtime)
-
-    def measure(
-        self, sessions: Sequence[Session], picture: Pixels, recipe: BenchRecipe, progress: Progress
-    ) -> Measurement:
-        """Alternate within this process, by the time of day: a runtime's threads are its own."""
-        with pinned(self.cores):
-            timings = base.alternate_sessions(sessions, picture, recipe, progress)
-        return Measurement(
-            timings=timings,
-            place={"runtime": self.runtime, "threads": len(self.cores)},
-            rows=tuple(RowFacts() for _ in sessions[1:]),
-        )
 
 
 def portable_kind(

@@ -16,14 +16,20 @@ from nstc.compress.export import (
     FOLDER,
     FORMATS,
     OF_ONE_SIZE,
-    PORTABLE,
     WEB,
     ExportedFile,
     checking,
 )
 from nstc.compress.export.board_folder import write_board_folder
 from nstc.compress.export.coreml_files import coreml_files
-from nstc.compress.export.export_request import ADDED, Size, refuse_bad_options
+from nstc.compress.export.export_request import (
+    ADDED,
+    INT8,
+    INT8_ORT,
+    Size,
+    refuse_bad_options,
+    request_for,
+)
 from nstc.compress.export.litert_files import litert_files
 from nstc.compress.export.mobile_formats import executorch_program, write_ort
 from nstc.compress.export.portable_files import portable_files
@@ -38,7 +44,6 @@ from nstc.core.errors import OptionError, PhotosError
 from nstc.core.files import locked, path_or_none, scratch_folder
 from nstc.core.manifest import Contract, Step
 from nstc.core.photos import PhotoSet, sample_photos
-from nstc.core.portable_names import Portable
 from nstc.models.architectures import load, load_as_deployed
 from nstc.models.tensors import images_to_tensor
 from nstc.runtime.check_vectors import read_check_vectors, write_check_vectors
@@ -50,8 +55,6 @@ CALIBRATION_PHOTOS: Final = 24
 CALIBRATION_SIZE: Final = 256
 
 _CALIBRATED: Final = "executorch-int8"
-_INT8: Final = "int8.onnx"
-_INT8_ORT: Final = "int8.ort"
 _FLOAT: Final = artifact_name("float")
 
 Model = str | Path | Bundle  # a path or zoo name, or what was opened there
@@ -89,7 +92,7 @@ class ExportSource:
         """The int8 graph for one size, or else for tiles."""
 
         def write(path: Path) -> None:
-            graph = onnx.load(find_artifact(self.bundle, _INT8))
+            graph = onnx.load(find_artifact(self.bundle, INT8))
             edges = edges_of(self.network, self.contract)
             onnx.save(with_other_edges(graph, edges, size, statistics_input=size is None), path)
 
@@ -187,13 +190,13 @@ class ExportSource:
                 write_ort(folder / "model.onnx", path)
 
         files = [self._float_file("ort", write_float)]
-        if _INT8 in self.bundle.artifacts:
-            source = find_artifact(self.bundle, _INT8)
+        if INT8 in self.bundle.artifacts:
+            source = find_artifact(self.bundle, INT8)
 
             def check_int8(path: Path) -> None:
-                checking.check_float(path, _INT8_ORT, OnnxSession(source, _INT8).run)
+                checking.check_float(path, INT8_ORT, OnnxSession(source, INT8).run)
 
-            files.append(ExportedFile(_INT8_ORT, lambda path: write_ort(source, path), check_int8))
+            files.append(ExportedFile(INT8_ORT, lambda path: write_ort(source, path), check_int8))
         return files
 
 
@@ -329,25 +332,17 @@ def made_artifact(
         NstcError: whatever `find_artifact` raises.
     """
     artifact = artifact_name(name)
-    known = {own.artifact: name for name, own in FORMATS.items() if name not in OF_ONE_SIZE}
-    form = known.get(artifact) or (artifact if artifact in ADDED.names() else None)
-    portable = Portable.called(artifact)
-    if portable is not None and (_INT8 in bundle.artifacts or not portable.quantized):
-        form = PORTABLE
-    if artifact == _INT8_ORT and _INT8 in bundle.artifacts:
-        form = "ort"
+    request = request_for(bundle, artifact)
     target = cached_artifact(bundle, artifact)
-    if form is not None and artifact not in bundle.artifacts and not target.is_file():
+    if request is not None and artifact not in bundle.artifacts and not target.is_file():
         if notify is not None:
             made = f"{artifact_file(artifact)} of {zoo.named(bundle.path)}"
             notify(f"making {made}, once: it is kept in the cache")
         with locked(target):
             if not target.is_file():  # another run may have made it meanwhile
-                source = ExportSource(bundle, load_as_deployed(bundle))
-                if portable is not None:
-                    size, edges = portable.size, portable.edges
-                    source = dataclasses.replace(source, size=size, edges=edges)
-                files = _files(source, (form,), None)
+                network, edges = load_as_deployed(bundle), request.edges
+                source = ExportSource(bundle, network, size=request.size, edges=edges)
+                files = _files(source, (request.form,), None)
                 checking.write_checked(target, next(f for f in files if f.artifact == artifact))
     return find_artifact(bundle, artifact, trust=trust)
 
@@ -392,7 +387,7 @@ def write_without_ranges(bundle: Bundle, target: Path) -> None:
 def _files(source: ExportSource, formats: Sequence[str], static: Size | None) -> list[ExportedFile]:
     """The files of some formats, nstc's own first, for any size or for one."""
     if static is not None:
-        quantized = [source.int8_of(static)] if _INT8 in source.bundle.artifacts else []
+        quantized = [source.int8_of(static)] if INT8 in source.bundle.artifacts else []
         return [source.onnx_of(static), *quantized]
     chosen = [FORMATS[name] for name in FORMATS if name in formats]
     chosen += filter(None, (ADDED.get(name) for name in formats if name not in FORMATS))

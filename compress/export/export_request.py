@@ -1,18 +1,55 @@
 """What `nstc export` was asked for, and whether that can be."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from nstc.compress.export import FOLDER, FORMATS, OF_ONE_SIZE, PORTABLE, WEB, ExportFormat
+from nstc.compress.export import (
+    FOLDER,
+    FORMATS,
+    LITERT,
+    OF_ONE_SIZE,
+    PORTABLE,
+    WEB,
+    ExportFormat,
+)
 from nstc.core import extensions
+from nstc.core.bundle import Bundle
 from nstc.core.errors import OptionError
-from nstc.core.portable_names import EDGES, LARGEST_SIDE
+from nstc.core.portable_names import EDGES, LARGEST_SIDE, Portable
+from nstc.runtime.litert import litert_size
 
 # Formats of other packages.
 ADDED: Final = extensions.Extensions(extensions.FORMATS, ExportFormat, (*FORMATS, FOLDER, WEB))
 
+INT8: Final = "int8.onnx"
+INT8_ORT: Final = "int8.ort"
+
 Size = tuple[int, int]  # height and width in pixels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What one file is made by; see `nstc.compress.export.export_model.export`."""
+
+    form: str
+    size: Size | None = None
+    edges: str = "float"
+
+
+def request_for(bundle: Bundle, artifact: str) -> Request | None:
+    """What makes an artifact of a bundle, by its full name; None if nothing does."""
+    quantized, portable = INT8 in bundle.artifacts, Portable.called(artifact)
+    if portable is not None and (quantized or not portable.quantized):
+        return Request(form=PORTABLE, size=portable.size, edges=portable.edges)
+    if (size := litert_size(artifact)) is not None:
+        return Request(form=LITERT, size=size)
+    if artifact == INT8_ORT and quantized:
+        return Request(form="ort")
+    known = {own.artifact: name for name, own in FORMATS.items() if name not in OF_ONE_SIZE}
+    form = known.get(artifact) or (artifact if artifact in ADDED.names() else None)
+    return None if form is None else Request(form=form)
 
 
 def parse_size(text: str, name: str = "static") -> Size:

@@ -37,23 +37,29 @@ def portable_files(source: "ExportSource", size: tuple[int, int], edges: str) ->
 def student_of_size(source: "ExportSource", size: tuple[int, int], form: str) -> StudentNetwork:
     """The network, if a file of a format can be made of it that takes one height and width.
 
-    `OptionError` if it is no student without instance normalisation, or the size is not of
-    multiples that it takes.
+    `OptionError` if it is no student without instance normalisation, or as `refuse_unfit_size`.
     """
-    name, network, contract = zoo.named(source.bundle.path), source.network, source.contract
-    if not isinstance(network, StudentNetwork) or contract.locality != "exact":
+    name, network = zoo.named(source.bundle.path), source.network
+    if not isinstance(network, StudentNetwork) or source.contract.locality != "exact":
         raise OptionError(
             f"{name} can't be {form}: it normalises by every picture's own statistics inside "
             f"(instance normalisation). Only students without it have the format {form}: distill "
             "it to one."
         )
+    refuse_unfit_size(source, size, form)
+    return network
+
+
+def refuse_unfit_size(source: "ExportSource", size: tuple[int, int], form: str) -> None:
+    """Raise `OptionError` unless height and width are of multiples that the network takes."""
+    contract = source.contract
     fitting = [padded_length(side, contract.size_multiple, contract.minimum_size) for side in size]
     if [*size] != fitting:
         raise OptionError(
-            f"size is {size[0]}x{size[1]}: {form} files of {name} pad nothing and take multiples "
-            f"of {contract.size_multiple} pixels. Give {fitting[0]}x{fitting[1]}."
+            f"size is {size[0]}x{size[1]}: {form} files of {zoo.named(source.bundle.path)} pad "
+            f"nothing and take multiples of {contract.size_multiple} pixels. Give "
+            f"{fitting[0]}x{fitting[1]}."
         )
-    return network
 
 
 def _float_file(source: "ExportSource", network: StudentNetwork, form: Portable) -> ExportedFile:

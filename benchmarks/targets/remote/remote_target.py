@@ -21,6 +21,7 @@ from msgspec import Meta
 from nstc.benchmarks.subjects import FLOAT, Probe, Subject
 from nstc.benchmarks.targets.base import (
     PROCESSOR,
+    FloatReference,
     Measurement,
     Place,
     RowFacts,
@@ -303,13 +304,12 @@ class Listener:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RemoteTarget:
+class RemoteTarget(FloatReference):
     """A machine that is sent ONNX files; see `nstc.benchmarks.targets.base.Target`."""
 
     name: str  # as in results and after `--target`
     threads: int  # of a session there
     reports_memory: ClassVar[bool] = True
-    reference_artifact: ClassVar[str] = FLOAT
     draws_on: ClassVar[str] = PROCESSOR
 
     def artifacts(self, subject: Subject, size: int) -> tuple[str, ...]:

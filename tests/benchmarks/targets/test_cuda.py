@@ -54,7 +54,7 @@ def test_without_a_gpu_the_reason_is_told(driver, monkeypatch):
 
 def test_with_one_it_is_a_target_and_takes_no_number(driver, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert parse_target("cuda").reference_artifact == "torch-fp32"
+    assert parse_target("cuda").reference_artifact(64) == "torch-fp32"
     with pytest.raises(OptionError, match="first GPU"):
         parse_target("cuda:1")
 

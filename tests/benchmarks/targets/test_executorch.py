@@ -32,7 +32,7 @@ def target(monkeypatch) -> ExecutorchTarget:
 
 def test_it_is_one_thread_on_one_core(target, make_bundle):
     assert target == ExecutorchTarget(name="executorch", cores=(0,))
-    assert (target.name, target.reference_artifact) == ("executorch", "pte")
+    assert (target.name, target.reference_artifact(64)) == ("executorch", "pte")
     assert target.artifacts(find_subject(make_bundle("m", {}).path), 64) == ("pte", "int8.pte")
     with pytest.raises(OptionError, match=r"'executorch:2': executorch is one thread"):
         cpu.EXECUTORCH.make("2")

@@ -41,7 +41,7 @@ def target(load=lambda path, threads: lambda picture: picture / 2) -> PortableTa
 def test_it_runs_the_float_file_and_that_of_the_integers(subject, teacher) -> None:
     assert target().artifacts(subject, 16) == (FLOAT, INT8)
     assert target().artifacts(find_subject(teacher.path), 16) == (FLOAT,)
-    assert target().reference_artifact == "onnx"
+    assert target().reference_artifact(16) == "onnx"
 
 
 def test_pictures_are_timed_in_it_beside_the_references_float_file(subject, teacher) -> None:

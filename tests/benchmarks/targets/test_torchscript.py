@@ -67,7 +67,7 @@ def test_files_are_timed_on_the_targets_threads_and_no_longer(subject, monkeypat
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        assert target.artifacts(subject, 64) == (target.reference_artifact,) == ("ts",)
+        assert target.artifacts(subject, 64) == (target.reference_artifact(64),) == ("ts",)
         session = target.open(subject, "ts", probe_contract)
         seen = []
         infer = session.infer

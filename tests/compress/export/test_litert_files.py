@@ -1,6 +1,7 @@
 """LiteRT files: what they compute, what is refused, and what is left where it goes wrong."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -9,10 +10,15 @@ import pytest
 from torch import nn
 
 from nstc.compress.export import litert_files
-from nstc.compress.export.export_model import export
+from nstc.compress.export.checking import sample_picture, stylise_with
+from nstc.compress.export.export_model import bench, export, made_artifact, network_of
 from nstc.core.bundle import Bundle, open_bundle
 from nstc.core.errors import CorruptBundleError, MissingExtraError, OptionError
+from nstc.core.photos import PhotoSet
+from nstc.core.recipe import BenchRecipe
+from nstc.models.student import Student
 from nstc.runtime import litert
+from nstc.runtime.arrays import Difference
 from nstc.runtime.litert import LitertSession
 from nstc.runtime.verification import verify
 
@@ -104,10 +110,51 @@ def test_without_its_packages_it_says_what_to_install(
         export(student_bundle, formats=["litert"], size=SIZE)
 
 
-def test_a_teacher_and_a_size_that_is_no_multiple_are_refused(
+def test_a_size_that_is_no_multiple_is_refused(
     teacher_bundle: Bundle, student_bundle: Bundle
 ) -> None:
-    with pytest.raises(OptionError, match=r"can't be litert: .*instance normalisation"):
-        export(teacher_bundle, formats=["litert"], size=SIZE)
-    with pytest.raises(OptionError, match=r"size is 250x256: litert .*of 4 .*Give 252x256\."):
-        export(student_bundle, formats=["litert"], size=(250, 256))
+    for bundle in (teacher_bundle, student_bundle):
+        with pytest.raises(OptionError, match=r"size is 250x256: litert .*of 4 .*Give 252x256\."):
+            export(bundle, formats=["litert"], size=(250, 256))
+
+
+@pytest.fixture
+def normalising_bundle(
+    make_network_bundle: Callable[[nn.Module, Path], Bundle], tmp_path: Path
+) -> Bundle:
+    """A student that normalises inside, by every picture's statistics."""
+    return make_network_bundle(Student(8, [8], "plain", norm="instance"), tmp_path / "normalising")
+
+
+@pytest.mark.parametrize("of", ["student", "normalising", "teacher"])
+def test_what_is_converted_gives_the_picture_of_the_network(
+    of: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of any network, whose file is made in the cache where it is asked for by its size."""
+    bundle, given = request.getfixturevalue(f"{of}_bundle"), []
+
+    def broken(module: nn.Module, size: tuple[int, int]) -> bytes:
+        given.append((module, size))
+        raise RuntimeError("enough")
+
+    monkeypatch.setattr(litert_files, "_converted", broken)
+    monkeypatch.setattr(litert_files, "missing_litert", lambda *_: None)
+    with pytest.raises(OptionError, match="enough"):
+        made_artifact(bundle, "64x96.tflite")
+    ((module, size),) = given
+    picture = sample_picture(*SIZE)
+    off = Difference.between(stylise_with(module)(picture), network_of(bundle)(picture))
+    assert (size, off.worst <= 1, module.training) == (SIZE, True, False)
+
+
+@pytest.mark.everywhere
+def test_a_benchmark_times_a_student_and_its_teacher_in_litert(
+    normalising_bundle: Bundle, teacher_bundle: Bundle, photos: PhotoSet
+) -> None:
+    """Both are converted, and their pictures compared with the network's before they are kept."""
+    recipe = BenchRecipe(rounds=3, size=64, targets=("litert:1",), quality_photos=1)
+    result = bench([normalising_bundle], against=teacher_bundle, photos=photos, recipe=recipe)
+    (row,), (reference,) = result.rows, result.references
+    assert row.artifact == reference.artifact == "64x64.tflite"
+    assert row.quality is not None
+    assert str(reference.place["runtime"]).startswith("LiteRT 2.")
