@@ -240,11 +240,10 @@ class _Run:
         artifacts: Sequence[str],
     ) -> _TargetRun:
         """All sessions of a target; `subjects` are models and those that they are judged by."""
+        timed = target.reference_artifact(self.recipe.size)
         return _TargetRun(
             target=target,
-            reference=_checked(
-                target.open(reference, target.reference_artifact(self.recipe.size), self.probe)
-            ),
+            reference=_checked(target.open(reference, timed, self.probe)),
             entries=tuple(
                 _Entry(
                     subject=subject,

@@ -9,7 +9,7 @@ from nstc.benchmarks.targets import (
     cpu,
     cuda,
     instructions,
-    litert,
+    litert_target,
     ncnn,
     opencv,
     openvino,
@@ -33,7 +33,7 @@ TARGETS: Final[Mapping[str, TargetKind]] = {
     "opencv": opencv.OPENCV,
     "openvino": openvino.OPENVINO,
     "ncnn": ncnn.NCNN,
-    "litert": litert.LITERT,
+    "litert": litert_target.LITERT,
     **browser.KINDS,
 }
 ADDED: Final = extensions.Extensions(extensions.TARGETS, TargetKind, TARGETS)

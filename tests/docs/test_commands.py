@@ -77,6 +77,7 @@ NOT_RUN = {
     "--target instructions": "needs Valgrind",
     "--target web": "needs a browser: make test-web",
     "--target opencv": "needs the extra: make test-everywhere",
+    "--target litert": "needs the extra: make test-everywhere",
     "--target executorch": "needs the extra: make test-executorch",
     "--format web": "needs what nstc web-setup fetches: make test-web",
     "--format coreml": "needs the extra: make test-everywhere",

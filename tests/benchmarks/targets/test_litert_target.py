@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from nstc.benchmarks.subjects import Subject, find_subject
-from nstc.benchmarks.targets import base, litert, parse_target
-from nstc.benchmarks.targets.litert import LitertTarget
+from nstc.benchmarks.targets import base, litert_target, parse_target
+from nstc.benchmarks.targets.litert_target import LitertTarget
 from nstc.core import Silent
 from nstc.core.errors import OptionError
 from nstc.core.recipe import BenchRecipe
@@ -53,7 +53,7 @@ def installed(monkeypatch):
     monkeypatch.setitem(sys.modules, "ai_edge_litert", ModuleType("ai_edge_litert"))
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", package)
     monkeypatch.setattr("importlib.util.find_spec", lambda _: True)
-    monkeypatch.setattr(litert.metadata, "version", lambda _: "2.3.0")
+    monkeypatch.setattr(litert_target.metadata, "version", lambda _: "2.3.0")
 
 
 @pytest.fixture
