@@ -76,12 +76,20 @@ class Extensions(Generic[T]):
         return part
 
     def refuse_incomplete(self, name: str, made: object, protocol: type) -> None:
-        """Raise `ExtensionError` if what the part of a name made lacks members of a protocol."""
-        missing = [own for own in vars(protocol) if own[0] != "_" and not hasattr(made, own)]
-        if missing:
+        """Raise `ExtensionError` if what the part of a name made lacks members of a protocol.
+
+        Those that the protocol has as methods must be callable.
+        """
+        members = {own: kind for own, kind in vars(protocol).items() if own[0] != "_"}
+        missing = [own for own in members if not hasattr(made, own)]
+        methods = [own for own, kind in members.items() if callable(kind) and own not in missing]
+        uncallable = [own for own in methods if not callable(getattr(made, own))]
+        if missing or uncallable:
             point = self._points()[name]
+            lacking = [f"without {', '.join(missing)}"] if missing else []
+            lacking += [f"whose {own} is no method" for own in uncallable]
             raise ExtensionError(
-                f"{_words(point)} makes a {type(made).__name__} without {', '.join(missing)}: "
+                f"{_words(point)} makes a {type(made).__name__} {', '.join(lacking)}: "
                 f"expected all of a {protocol.__module__}.{protocol.__name__}. Upgrade or "
                 f"uninstall {_package(point)}."
             )

@@ -35,7 +35,7 @@ class TestOfOtherPackages:
         "PARTS = ('reference_artifact', 'draws_on', 'reports_memory', 'artifacts', 'open',"
         " 'measure')\n"
         "def make(argument):\n"
-        "    return SimpleNamespace(name=argument, **dict.fromkeys(PARTS))\n"
+        "    return SimpleNamespace(name=argument, **dict.fromkeys(PARTS, print))\n"
         "KIND = TargetKind(form='board[:N]', summary='', make=make, availability=lambda: None)\n"
     )
 
@@ -62,5 +62,17 @@ class TestOfOtherPackages:
         assert str(caught.value) == (
             "the extension board = nstc_board:KIND in nstc.targets of nstc-board 1.0 makes a "
             f"SimpleNamespace without {part}: expected all of a "
+            "nstc.benchmarks.targets.base.Target. Upgrade or uninstall nstc-board."
+        )
+
+    def test_one_whose_method_is_an_attribute_is_named(self, install_extension) -> None:
+        # as those that were made when every target had one artifact for its reference
+        code = self.CODE.replace("PARTS, print)", "PARTS, print) | {'reference_artifact': 'onnx'}")
+        install_extension("nstc-board", {"nstc.targets": {"board": "KIND"}}, code)
+        with pytest.raises(ExtensionError) as caught:
+            parse_target("board:a")
+        assert str(caught.value) == (
+            "the extension board = nstc_board:KIND in nstc.targets of nstc-board 1.0 makes a "
+            "SimpleNamespace whose reference_artifact is no method: expected all of a "
             "nstc.benchmarks.targets.base.Target. Upgrade or uninstall nstc-board."
         )
