@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
@@ -366,6 +366,19 @@ def supplied(
     return supplying
 
 
+def _making(verb: Callable[_Options, _Result]) -> Callable[_Options, _Result]:
+    """A verb whose models' missing files are made first, of which its `progress` is told."""
+
+    @wraps(verb)
+    def making(*arguments: _Options.args, **options: _Options.kwargs) -> _Result:
+        progress = options.get("progress")
+        notify = progress.note if isinstance(progress, Progress) else None
+        options.setdefault("store", partial(made_artifact, notify=notify))
+        return verb(*arguments, **options)
+
+    return making
+
+
 def network_of(bundle: Bundle) -> checking.Reference:
     """The network of a bundle's weights as its float files compute it, as a function of pictures.
 
@@ -374,9 +387,8 @@ def network_of(bundle: Bundle) -> checking.Reference:
     return checking.eager_reference(load_as_deployed(bundle), bundle.manifest.contract, bundle.path)
 
 
-# A model's file that is missing is made first.
-bench = supplied(benchmark.bench, __name__, store=made_artifact)
-check = supplied(check_models.check, __name__, store=made_artifact, network_of=network_of)
+bench = supplied(_making(benchmark.bench), __name__)
+check = supplied(_making(check_models.check), __name__, network_of=network_of)
 
 
 def write_without_ranges(bundle: Bundle, target: Path) -> None:

@@ -1,5 +1,6 @@
 """nstc baseline."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -55,7 +56,8 @@ def update(
     from nstc.core.files import locked
 
     with locked(file), output.Bar() as bar:  # from reading it to writing it
-        common = {"store": made_artifact, "progress": bar, **anew.conditions()}
+        store = functools.partial(made_artifact, notify=bar.note)
+        common = {"store": store, "progress": bar, **anew.conditions()}
         if hashes_only:
             _refuse_in_vain({"--target": target, "--artifact": artifact, "--rounds": rounds})
             updated, result, without = add_hashes(models or (), file, reason, **common)
