@@ -9,8 +9,9 @@ from nstc.benchmarks.gate.keys import RowKey
 from nstc.benchmarks.gate.verdicts import Measured
 from nstc.benchmarks.result import BenchResult
 from nstc.benchmarks.subjects import FLOAT, Model, Subject
+from nstc.runtime.litert import litert_size
 
-# Files that whoever may export makes of any bundle, so that none has to hold them.
+# Files that whoever may export makes of any bundle, so that none has to hold them; and LiteRT's.
 _MADE_OF_WEIGHTS: Final = (FLOAT, "ts", "pte", "int8.pte")
 
 
@@ -36,7 +37,8 @@ def holds(base: Subject | None, artifact: str) -> bool:
     """Whether a model as it was before the change has a file, or it can be made of its weights."""
     if base is None or base.bundle is None:
         return base is not None and artifact == FLOAT
-    return artifact in _MADE_OF_WEIGHTS or artifact in base.bundle.artifacts
+    made = artifact in _MADE_OF_WEIGHTS or litert_size(artifact) is not None
+    return made or artifact in base.bundle.artifacts
 
 
 def by_key(

@@ -7,6 +7,8 @@ from gate_reports import RECIPE
 
 from nstc.benchmarks.gate.baseline import from_result, load_baseline, save_baseline
 from nstc.benchmarks.gate.check_models import check
+from nstc.benchmarks.gate.groups import holds
+from nstc.benchmarks.subjects import find_subject
 
 pytestmark = pytest.mark.usefixtures("brush")
 
@@ -45,3 +47,11 @@ def test_a_device_that_draws_by_itself_is_judged_by_its_own_pictures(
 def test_cores_of_one_processor_are_judged_once(on_targets, photos, fake_bench):
     check([], on_targets("cpu:1", "mobile"), photos=photos)
     assert judged(fake_bench) == {"cpu:1": True, "mobile": False}
+
+
+@pytest.mark.parametrize(
+    ("artifact", "expected"),
+    [("onnx", True), ("int8.onnx", True), ("64x64.tflite", True), ("ort", False)],
+)
+def test_a_base_has_the_files_that_are_made_of_its_weights(student, artifact, expected):
+    assert holds(find_subject(student.path), artifact) is expected
