@@ -1,12 +1,13 @@
 """Portable files: a student for one size, in operators that every runtime reads."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 
 from nstc.compress.export import PORTABLE, ExportedFile, checking
+from nstc.compress.export.export_request import INT8
 from nstc.compress.graphs.portable import UnknownOperatorsError, portable_float, portable_int8
 from nstc.core import images, zoo
 from nstc.core.errors import ExportMismatchError, OptionError
@@ -21,14 +22,12 @@ from nstc.runtime.session import find_artifact
 if TYPE_CHECKING:
     from nstc.compress.export.export_model import ExportSource
 
-_INT8: Final = "int8.onnx"
-
 
 def portable_files(source: "ExportSource", size: tuple[int, int], edges: str) -> list[ExportedFile]:
     """The float file, and that of the bundle's int8 file if it has one; as `student_of_size`."""
     network = student_of_size(source, size, PORTABLE)
     files = [_float_file(source, network, Portable(size=size, edges=edges, quantized=False))]
-    if _INT8 in source.bundle.artifacts:
+    if INT8 in source.bundle.artifacts:
         quantized = Portable(size=size, edges=edges, quantized=True)
         files.append(_int8_file(source, network, quantized))
     return files
@@ -83,7 +82,7 @@ def _float_file(source: "ExportSource", network: StudentNetwork, form: Portable)
 
 
 def _int8_file(source: "ExportSource", network: StudentNetwork, form: Portable) -> ExportedFile:
-    made_of = find_artifact(source.bundle, _INT8)
+    made_of = find_artifact(source.bundle, INT8)
 
     def write(path: Path) -> None:
         by_bytes = form.edges == "bytes"
@@ -97,7 +96,7 @@ def _int8_file(source: "ExportSource", network: StudentNetwork, form: Portable) 
 
     def check(path: Path) -> None:
         checking.check_quantized(path, form.artifact, source.reference, form.size)
-        session, original = OnnxSession(path, form.artifact), OnnxSession(made_of, _INT8)
+        session, original = OnnxSession(path, form.artifact), OnnxSession(made_of, INT8)
         for picture in _pictures(form.size):
             off = Difference.between(session.run(picture), original.run(picture))
             if agreement.differs_from_int8(source.bundle, form.artifact, off):
