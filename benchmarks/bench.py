@@ -25,6 +25,7 @@ from nstc.benchmarks.subjects import (
     Subject,
     finder,
     reference_of,
+    refuse_other_sizes,
     style_bundle,
     teacher_of,
 )
@@ -84,7 +85,8 @@ def bench(
             judged: a run that is stopped has not been for nothing.
 
     Raises:
-        OptionError: no models, several teachers and no `against`, or a target can't run here.
+        OptionError: no models, several teachers and no `against`, a target can't run here, or a
+            file is not of the size that is timed.
         PhotosError: no photographs.
         ArtifactError: a model does not hold the file to be run, and the store does not make it.
         TeacherError: a teacher can't be found.
@@ -93,6 +95,7 @@ def bench(
     """
     if not models:
         raise OptionError("nothing to bench: give a bundle or a zoo name.")
+    refuse_other_sizes(artifacts, recipe.size)
     optimizer = optimizer_asked_for(against, optimize, quality=quality)
     chosen = _chosen(photos, recipe, few=optimizer is not None)
     run = _Run(chosen, recipe, vgg if quality else None, probe, progress or Silent(), optimizer)
@@ -240,21 +243,23 @@ class _Run:
         artifacts: Sequence[str],
     ) -> _TargetRun:
         """All sessions of a target; `subjects` are models and those that they are judged by."""
+        # before the reference, whose file may take long to make: what was asked for may be refused
+        entries = tuple(
+            _Entry(
+                subject=subject,
+                artifact=artifact_name(artifact),
+                session=_checked(target.open(subject, artifact, self.probe)),
+                draws_on=target.draws_on,
+                judge=judge,
+            )
+            for subject, judge in subjects
+            for artifact in artifacts or target.artifacts(subject, self.recipe.size)
+        )
         timed = target.reference_artifact(self.recipe.size)
         return _TargetRun(
             target=target,
             reference=_checked(target.open(reference, timed, self.probe)),
-            entries=tuple(
-                _Entry(
-                    subject=subject,
-                    artifact=artifact_name(artifact),
-                    session=_checked(target.open(subject, artifact, self.probe)),
-                    draws_on=target.draws_on,
-                    judge=judge,
-                )
-                for subject, judge in subjects
-                for artifact in artifacts or target.artifacts(subject, self.recipe.size)
-            ),
+            entries=entries,
         )
 
     def teacher(self, judge: Subject) -> judging.JudgingTeacher:

@@ -19,7 +19,7 @@ from nstc.runtime.packs.style_pack import is_pack
 from nstc.runtime.session import Artifacts, Session, find_artifact, open_session
 
 FLOAT: Final = "onnx"  # the artifact that references and teachers are run as
-_FIXED_SHAPE: Final = re.compile(r"(\d+)x(\d+)\.onnx$")
+_FIXED_SHAPE: Final = re.compile(r"(\d+)x(\d+)\.(?:onnx|tflite)$")
 
 Probe = Callable[[Path, GraphForm | None], contracts.GraphContract]
 """Finds out what a foreign ONNX file takes, given what a student's manifest says of it."""
@@ -80,6 +80,19 @@ class Subject:
             )
         contract = probe(self.path, self.form)
         return networks.ForeignSession(self.path, contract, threads=threads, trust=self.trust)
+
+
+def refuse_other_sizes(artifacts: Sequence[str], size: int) -> None:
+    """Raise `OptionError` for a file that doesn't take pictures of size x size, by its name."""
+    for name in map(artifact_name, artifacts):
+        fixed = _FIXED_SHAPE.search(name)
+        if fixed is not None and fixed.groups() != (str(size), str(size)):
+            height, width = fixed.groups()
+            advice = f"give --size {height}, or leave" if height == width else "leave"
+            raise errors.OptionError(
+                f"artifact is {name}, which takes pictures of {height}x{width} (height x width) "
+                f"only, and those that are timed are of {size}x{size}: {advice} --artifact out."
+            )
 
 
 Model = str | Path | Bundle | Subject  # a name, a path, or what was opened already
