@@ -43,8 +43,8 @@ def litert_size(artifact: str) -> tuple[int, int] | None:
 class LitertSession:
     """A float NCHW graph in [0, 1] of one size, by LiteRT with XNNPACK.
 
-    `threads` are XNNPACK's; None is one. `MissingExtraError` without LiteRT, `CorruptBundleError`
-    if the file is damaged or takes no float picture.
+    `threads` are XNNPACK's; None is one. `MissingExtraError` without LiteRT, or if it can't be
+    loaded, `CorruptBundleError` if the file is damaged or takes no float picture.
     """
 
     def __init__(self, path: Path, artifact: str, threads: int | None = None) -> None:
@@ -54,7 +54,12 @@ class LitertSession:
         try:
             with quiet():
                 from ai_edge_litert.interpreter import Interpreter
-
+        except ImportError as error:  # such as a library that a server lacks
+            raise MissingExtraError(
+                f"LiteRT can't be loaded: {_line(error)}. Install ai-edge-litert again."
+            ) from error
+        try:
+            with quiet():
                 self._graph = Interpreter(model_content=path.read_bytes(), num_threads=threads or 1)
                 self._graph.allocate_tensors()
             (self._input,), (self._output,) = (

@@ -1,12 +1,11 @@
 """LiteRT on cores of this machine, which runs files that litert-torch converts for one size."""
 
 import functools
-from importlib import metadata
 from typing import Final
 
 from nstc.benchmarks.subjects import Probe, Subject
 from nstc.benchmarks.targets import base
-from nstc.benchmarks.targets.portable_target import RuntimeTarget
+from nstc.benchmarks.targets.portable_target import RuntimeTarget, version_of
 from nstc.benchmarks.timing.machine import pinned
 from nstc.core.errors import OptionError
 from nstc.runtime.litert import LitertSession, litert_artifact, litert_size, missing_litert
@@ -44,7 +43,7 @@ def _litert(argument: str | None) -> LitertTarget:
     cores = base.chosen_cores(_NAME, argument)
     return LitertTarget(
         name=f"{_NAME}:{len(cores)}",
-        runtime=f"LiteRT {metadata.version('ai-edge-litert')}",
+        runtime=f"LiteRT {version_of('ai_edge_litert', 'LiteRT', 'ai-edge-litert')}",
         cores=cores,
         draws_on=_NAME,
     )
@@ -52,7 +51,7 @@ def _litert(argument: str | None) -> LitertTarget:
 
 LITERT: Final = base.TargetKind(
     form=f"{_NAME}[:N]",
-    summary="LiteRT, the float network converted for the size, N threads on N cores; all without N",
+    summary="LiteRT, float, a file converted for --size; N threads on N cores; all without N",
     make=_litert,
     availability=functools.partial(missing_litert, "litert_torch"),
 )

@@ -4,7 +4,6 @@ import functools
 import shutil
 import subprocess
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
@@ -82,7 +81,7 @@ NCNN: Final = portable_kind(
     load,
     packages=("ncnn", "pnnx"),
     needs="ncnn and its converter",
-    version=functools.partial(metadata.version, "ncnn"),
+    install="ncnn",
     summary="ncnn, the portable float file through pnnx, N threads on N cores; all without N",
     runs_integers=False,
 )

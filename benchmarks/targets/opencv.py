@@ -5,8 +5,6 @@ from pathlib import Path
 from typing import Final
 
 from nstc.benchmarks.targets.portable_target import Floats, portable_kind
-from nstc.core.errors import TargetError
-from nstc.runtime.onnx_session import first_line
 
 
 def load(path: Path, threads: int) -> Callable[[Floats], Floats]:
@@ -24,23 +22,12 @@ def load(path: Path, threads: int) -> Callable[[Floats], Floats]:
     return run
 
 
-def _version() -> str:
-    try:
-        import cv2
-    except ImportError as error:  # such as a library of windows that a server lacks
-        raise TargetError(
-            f"OpenCV can't be loaded: {first_line(error)}. Install opencv-python-headless>=5."
-        ) from error
-    version: str = cv2.__version__
-    return version
-
-
 OPENCV: Final = portable_kind(
     "opencv",
     "OpenCV",
     load,
     packages=("cv2",),
     needs="OpenCV",
-    version=_version,
+    install="opencv-python-headless>=5",
     summary="OpenCV's DNN module, portable files, N threads on N cores; all cores without N",
 )

@@ -1,8 +1,6 @@
 """OpenVINO on cores of this machine."""
 
-import functools
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 from typing import Final
 
@@ -33,6 +31,6 @@ OPENVINO: Final = portable_kind(
     load,
     packages=("openvino",),
     needs="OpenVINO",
-    version=functools.partial(metadata.version, "openvino"),
+    install="openvino",
     summary="OpenVINO in float32, portable files, N threads on N cores; all cores without N",
 )

@@ -4,6 +4,7 @@ Such a runtime takes float pictures, in a graph of one size. The reference is it
 size, since a teacher has no portable one.
 """
 
+import importlib
 import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -147,6 +148,20 @@ class PortableTarget(base.FloatReference, RuntimeTarget):
         return RuntimeSession(path, name, self.cores, self.load, self.runtime)
 
 
+def version_of(package: str, shown: str, install: str) -> str:
+    """The version of a runtime's package, as it is imported: pip may call it something else.
+
+    `TargetError` if it can't be loaded, which says what to install.
+    """
+    try:
+        version: str = importlib.import_module(package).__version__
+    except (ImportError, AttributeError) as error:  # such as a library that a server lacks
+        raise TargetError(
+            f"{shown} can't be loaded: {first_line(error)}. Install {install}."
+        ) from error
+    return version.partition("-")[0]  # a build's number follows in OpenVINO's
+
+
 def portable_kind(
     name: str,
     shown: str,
@@ -154,7 +169,7 @@ def portable_kind(
     *,
     packages: Sequence[str],
     needs: str,
-    version: Callable[[], str],
+    install: str,
     summary: str,
     runs_integers: bool = True,
 ) -> base.TargetKind:
@@ -166,7 +181,7 @@ def portable_kind(
         load: Opens a file.
         packages: What must be installed, as they are imported.
         needs: These in words, where one is missing.
-        version: The runtime's; `TargetError` if it is installed and can't be loaded.
+        install: What to install anew, as pip names it, where the first of them can't be loaded.
         summary: A line on the target.
         runs_integers: Whether it reads int8 files.
     """
@@ -177,7 +192,7 @@ def portable_kind(
         return f'it needs {needs}: pip install "nstc[everywhere]"'
 
     def make(argument: str | None) -> PortableTarget:
-        runtime = f"{shown} {version()}"
+        runtime = f"{shown} {version_of(packages[0], shown, install)}"
         cores = base.chosen_cores(name, argument)
         return PortableTarget(
             name=f"{name}:{len(cores)}",
