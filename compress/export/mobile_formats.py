@@ -227,8 +227,8 @@ def as_unconvertible(bundle: Path, converter: str, artifact: str) -> Iterator[No
         told = " ".join(str(error).split()) or type(error).__name__
         raise errors.OptionError(
             f"{converter} can't convert {zoo.named(bundle)}: {told:.{_MOST_WORDS}}. "
-            f"{artifact} was not written. Try another version of it, or for a student --format "
-            "portable."
+            f"{artifact} was not written. Install another version of {converter}; a student can "
+            "also be written by nstc export --format portable."
         ) from error
 
 

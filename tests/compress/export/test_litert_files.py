@@ -118,6 +118,17 @@ def test_a_size_that_is_no_multiple_is_refused(
             export(bundle, formats=["litert"], size=(250, 256))
 
 
+def test_a_litert_that_does_not_load_is_said_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not that the file is damaged."""
+    monkeypatch.setitem(sys.modules, "ai_edge_litert", ModuleType("ai_edge_litert"))
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
+    monkeypatch.setattr(litert, "missing_litert", lambda: None)
+    with pytest.raises(MissingExtraError, match=r"LiteRT can't be loaded: .*Install ai-edge"):
+        LitertSession(tmp_path / NAME, "64x96.tflite")
+
+
 @pytest.fixture
 def normalising_bundle(
     make_network_bundle: Callable[[nn.Module, Path], Bundle], tmp_path: Path
@@ -139,7 +150,7 @@ def test_what_is_converted_gives_the_picture_of_the_network(
 
     monkeypatch.setattr(litert_files, "_converted", broken)
     monkeypatch.setattr(litert_files, "missing_litert", lambda *_: None)
-    with pytest.raises(OptionError, match="enough"):
+    with pytest.raises(OptionError, match=r"enough.*Install another version of litert-torch; a st"):
         made_artifact(bundle, "64x96.tflite")
     ((module, size),) = given
     picture = sample_picture(*SIZE)
