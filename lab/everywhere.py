@@ -6,6 +6,7 @@ at 256x256 and 512x512 on one thread. `--write` puts it into the page.
 """
 
 import importlib
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -17,10 +18,11 @@ from typing import Final
 from lab.count_and_time import fill
 from nstc.benchmarks.subjects import Subject, find_subject
 from nstc.benchmarks.targets import TARGETS, parse_target
+from nstc.compress.export import COREML
 from nstc.compress.export.checking import sample_picture
 from nstc.compress.export.coreml_files import painted
 from nstc.compress.export.export_model import export, made_artifact
-from nstc.core.files import scratch_folder
+from nstc.core.files import VARIABLE, scratch_folder
 from nstc.core.images import Pixels
 from nstc.runtime.arrays import Difference
 from nstc.runtime.coreml import missing_coremltools, read_coreml
@@ -30,19 +32,19 @@ from nstc.runtime.session import Session
 PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "deploy" / "runtimes.md"
 BEGIN: Final = "<!-- python -m lab.everywhere --write writes from here -->"
 TARGETED: Final = ("opencv", "openvino", "ncnn", "litert")
-RUNTIMES: Final = (*TARGETED, "coreml")
+RUNTIMES: Final = (*TARGETED, COREML)
 SHOWN: Final = {
     "opencv": "OpenCV DNN",
     "openvino": "OpenVINO, CPU",
     "ncnn": "ncnn, through pnnx",
     "litert": "LiteRT",
-    "coreml": "Core ML",
+    COREML: "Core ML",
 }
 PACKAGES: Final = {
     "openvino": "openvino",
     "ncnn": "ncnn",
     "litert": "ai-edge-litert",
-    "coreml": "coremltools",
+    COREML: "coremltools",
 }
 """What was tried, as pip names it. OpenCV is not here: several packages give it."""
 MODELS: Final = ("zoo:starry-night", "zoo:starry-night/fast")
@@ -70,14 +72,14 @@ class Place:
     @property
     def kind(self) -> str:
         """Of its layers."""
-        if self.runtime == "coreml":
+        if self.runtime == COREML:
             return "float16"
         return "int8" if self.artifact.startswith("int8.") else "float"
 
 
 def missing(runtime: str) -> str | None:
     """Why a runtime can't be tried here, or None."""
-    return missing_coremltools() if runtime == "coreml" else TARGETS[runtime].availability()
+    return missing_coremltools() if runtime == COREML else TARGETS[runtime].availability()
 
 
 def places(runtime: str, size: int) -> Iterator[Place]:
@@ -99,10 +101,10 @@ def _package(model: str, subject: Subject, picture: Pixels) -> Place:
     """The Core ML package, whose operations are computed one by one."""
     height, width, _ = picture.shape
     with scratch_folder() as folder:
-        (path,) = export(model, formats=["coreml"], size=(height, width), output=folder)
+        (path,) = export(model, formats=[COREML], size=(height, width), output=folder)
         artifact, size_bytes = path.name.removeprefix("model."), path.stat().st_size
         off = _off(painted(read_coreml(path), picture), subject, artifact, picture)
-        return Place("coreml", model, artifact, None, off, size_bytes)
+        return Place(COREML, model, artifact, None, off, size_bytes)
 
 
 def _off(made: Pixels, subject: Subject, artifact: str, picture: Pixels) -> Difference:
@@ -149,6 +151,12 @@ def table(rows: list[tuple[str, ...]]) -> str:
 
 def main() -> int:
     """Print or write the table; 1 where a runtime is not installed, of which nothing is written."""
+    with scratch_folder() as folder:
+        os.environ[VARIABLE] = str(folder)  # a cache may have files of an older converter
+        return _main()
+
+
+def _main() -> int:
     lacking = {own: reason for own in RUNTIMES if (reason := missing(own)) is not None}
     rows = [
         row(runtime, *both)
