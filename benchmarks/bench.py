@@ -25,12 +25,11 @@ from nstc.benchmarks.subjects import (
     Subject,
     finder,
     reference_of,
-    refuse_other_sizes,
     style_bundle,
     teacher_of,
 )
 from nstc.benchmarks.targets import parse_target
-from nstc.benchmarks.targets.base import Measurement, Target
+from nstc.benchmarks.targets.base import Measurement, Target, refuse_other_sizes
 from nstc.benchmarks.timing.machine import machine_facts, roofline, usable_cores
 from nstc.benchmarks.timing.statistics import median
 from nstc.core import Progress, Silent
@@ -85,8 +84,7 @@ def bench(
             judged: a run that is stopped has not been for nothing.
 
     Raises:
-        OptionError: no models, several teachers and no `against`, a target can't run here, or a
-            file is not of the size that is timed.
+        OptionError: no models, several teachers and no `against`, or what a target can't run here.
         PhotosError: no photographs.
         ArtifactError: a model does not hold the file to be run, and the store does not make it.
         TeacherError: a teacher can't be found.
@@ -243,23 +241,21 @@ class _Run:
         artifacts: Sequence[str],
     ) -> _TargetRun:
         """All sessions of a target; `subjects` are models and those that they are judged by."""
-        # before the reference, whose file may take long to make: what was asked for may be refused
-        entries = tuple(
-            _Entry(
-                subject=subject,
-                artifact=artifact_name(artifact),
-                session=_checked(target.open(subject, artifact, self.probe)),
-                draws_on=target.draws_on,
-                judge=judge,
-            )
-            for subject, judge in subjects
-            for artifact in artifacts or target.artifacts(subject, self.recipe.size)
-        )
         timed = target.reference_artifact(self.recipe.size)
         return _TargetRun(
             target=target,
-            reference=_checked(target.open(reference, timed, self.probe)),
-            entries=entries,
+            entries=tuple(
+                _Entry(
+                    subject=subject,
+                    artifact=artifact_name(artifact),
+                    session=_checked(target.open(subject, artifact, self.probe)),
+                    draws_on=target.draws_on,
+                    judge=judge,
+                )
+                for subject, judge in subjects
+                for artifact in artifacts or target.artifacts(subject, self.recipe.size)
+            ),
+            reference=_checked(target.open(reference, timed, self.probe)),  # last: slow to make
         )
 
     def teacher(self, judge: Subject) -> judging.JudgingTeacher:
@@ -333,11 +329,10 @@ class _Run:
             if entry.judge is None or entry.drawn in {**self.known, **new}:
                 continue
             teacher = self.teacher(entry.judge)
-            style = self.style(entry, teacher, vgg)
             new[entry.drawn] = judging.Candidate(
                 session=entry.session,
                 teacher=teacher,
-                style=style,
+                style=self.style(entry, teacher, vgg),
                 compared_by=judge_of(entry.subject, entry.judge, vgg_sha256),
             )
         if new:

@@ -55,8 +55,7 @@ class Subject:
         """
         found = []
         for name in () if self.bundle is None else self.bundle.artifacts:
-            fixed = _FIXED_SHAPE.search(name)
-            takes = fixed is None or fixed.groups() == (str(size), str(size))
+            takes = size_in(name) in {None, (size, size)}
             if takes and name.endswith("onnx") and name != TILES_ARTIFACT:
                 found.append(name)
         return tuple(found) or (FLOAT,)
@@ -82,17 +81,10 @@ class Subject:
         return networks.ForeignSession(self.path, contract, threads=threads, trust=self.trust)
 
 
-def refuse_other_sizes(artifacts: Sequence[str], size: int) -> None:
-    """Raise `OptionError` for a file that doesn't take pictures of size x size, by its name."""
-    for name in map(artifact_name, artifacts):
-        fixed = _FIXED_SHAPE.search(name)
-        if fixed is not None and fixed.groups() != (str(size), str(size)):
-            height, width = fixed.groups()
-            advice = f"give --size {height}, or leave" if height == width else "leave"
-            raise errors.OptionError(
-                f"artifact is {name}, which takes pictures of {height}x{width} (height x width) "
-                f"only, and those that are timed are of {size}x{size}: {advice} --artifact out."
-            )
+def size_in(artifact: str) -> tuple[int, int] | None:
+    """Height and width of the only pictures that a file takes, by its full name; None for any."""
+    fixed = _FIXED_SHAPE.search(artifact)
+    return None if fixed is None else (int(fixed[1]), int(fixed[2]))
 
 
 Model = str | Path | Bundle | Subject  # a name, a path, or what was opened already

@@ -10,12 +10,12 @@ from typing import Annotated, Final, Protocol, runtime_checkable
 
 from msgspec import Meta
 
-from nstc.benchmarks.subjects import FLOAT, Probe, Subject
+from nstc.benchmarks.subjects import FLOAT, Probe, Subject, size_in
 from nstc.benchmarks.timing.instruction_counts import InstructionCount
 from nstc.benchmarks.timing.latency import Run, RunClock, Throughput, Timings, alternate
 from nstc.benchmarks.timing.machine import Peaks, usable_cores
 from nstc.core import Progress, errors
-from nstc.core.bundle import Bundle
+from nstc.core.bundle import Bundle, artifact_name
 from nstc.core.images import Pixels
 from nstc.core.recipe import BenchRecipe
 from nstc.runtime.footprint import Footprint
@@ -167,6 +167,19 @@ def bundle_of(target: str, subject: Subject) -> Bundle:
             "it to a bundle, time against a bundle by --against, or give --target cpu."
         )
     return subject.bundle
+
+
+def refuse_other_sizes(artifacts: Sequence[str], size: int) -> None:
+    """Raise `OptionError` for a file that doesn't take pictures of size x size, by its name."""
+    for name in map(artifact_name, artifacts):
+        own = size_in(name)
+        if own is not None and own != (size, size):
+            height, width = own
+            advice = f"give --size {height}, or leave" if height == width else "leave"
+            raise errors.OptionError(
+                f"artifact is {name}, which takes pictures of {height}x{width} (height x width) "
+                f"only, and those that are timed are of {size}x{size}: {advice} --artifact out."
+            )
 
 
 def refuse_other_inputs(session: Session) -> None:

@@ -354,29 +354,21 @@ _Result = TypeVar("_Result")
 def supplied(
     verb: Callable[_Options, _Result], module: str, **makers: object
 ) -> Callable[_Options, _Result]:
-    """A verb of `module`: another one with these options, which it can't import, as defaults."""
+    """A verb of `module`: another one with these options, which it can't import, as defaults.
+
+    One of them is a store that makes models' missing files, of which `progress` is told.
+    """
 
     @wraps(verb)
     def supplying(*arguments: _Options.args, **options: _Options.kwargs) -> _Result:
-        for name, maker in makers.items():
+        progress = options.get("progress")
+        notify = progress.note if isinstance(progress, Progress) else None
+        for name, maker in {"store": partial(made_artifact, notify=notify), **makers}.items():
             options.setdefault(name, maker)
         return verb(*arguments, **options)
 
     supplying.__module__ = module
     return supplying
-
-
-def _making(verb: Callable[_Options, _Result]) -> Callable[_Options, _Result]:
-    """A verb whose models' missing files are made first, of which its `progress` is told."""
-
-    @wraps(verb)
-    def making(*arguments: _Options.args, **options: _Options.kwargs) -> _Result:
-        progress = options.get("progress")
-        notify = progress.note if isinstance(progress, Progress) else None
-        options.setdefault("store", partial(made_artifact, notify=notify))
-        return verb(*arguments, **options)
-
-    return making
 
 
 def network_of(bundle: Bundle) -> checking.Reference:
@@ -387,8 +379,8 @@ def network_of(bundle: Bundle) -> checking.Reference:
     return checking.eager_reference(load_as_deployed(bundle), bundle.manifest.contract, bundle.path)
 
 
-bench = supplied(_making(benchmark.bench), __name__)
-check = supplied(_making(check_models.check), __name__, network_of=network_of)
+bench = supplied(benchmark.bench, __name__)
+check = supplied(check_models.check, __name__, network_of=network_of)
 
 
 def write_without_ranges(bundle: Bundle, target: Path) -> None:

@@ -1,7 +1,7 @@
 """nstc baseline."""
 
-import functools
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +9,7 @@ import typer
 
 from nstc.cli import options, output
 from nstc.core.errors import OptionError
+from nstc.core.files import locked
 
 if TYPE_CHECKING:
     from nstc.benchmarks.gate.keys import RowKey
@@ -53,11 +54,10 @@ def update(
     from nstc.benchmarks.gate.baseline import save_baseline
     from nstc.benchmarks.gate.update import add_hashes, update_baseline
     from nstc.compress.export.export_model import made_artifact
-    from nstc.core.files import locked
 
     with locked(file), output.Bar() as bar:  # from reading it to writing it
-        store = functools.partial(made_artifact, notify=bar.note)
-        common = {"store": store, "progress": bar, **anew.conditions()}
+        making = partial(made_artifact, notify=bar.note)
+        common = {"store": making, "progress": bar, **anew.conditions()}
         if hashes_only:
             _refuse_in_vain({"--target": target, "--artifact": artifact, "--rounds": rounds})
             updated, result, without = add_hashes(models or (), file, reason, **common)
