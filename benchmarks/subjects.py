@@ -11,7 +11,7 @@ from typing import Final
 from nstc.core import errors, manifest, zoo
 from nstc.core.bundle import TILES_ARTIFACT, Bundle, artifact_name, open_bundle
 from nstc.core.graph_form import GraphForm
-from nstc.core.model_names import local_path, result_name
+from nstc.core.model_names import local_path, result_name, shown_name
 from nstc.runtime.foreign import contracts, networks
 from nstc.runtime.foreign.probing import probe_contract
 from nstc.runtime.model_files import model_sha256
@@ -145,7 +145,7 @@ def teacher_of(subject: Subject, given: Model | None, find: Find = find_subject)
     another network than the manifest says.
     """
     if given is not None:
-        return with_known_form(find_teacher(given, f"--teacher {given}", find), [subject])
+        return with_known_form(find_teacher(given, find), [subject])
     if subject.bundle is None:
         raise errors.TeacherError(
             f"{subject.path} does not say which its teacher is: give --teacher BUNDLE or an ONNX "
@@ -202,7 +202,7 @@ def _recorded_teacher(subject: Subject, origin: manifest.Origin, find: Find, fla
             f"the manifest of {subject.name} has no path of its teacher {origin.name}: "
             f"give {flag} BUNDLE or an ONNX file."
         )
-    teacher = find_teacher(path, f"{origin.name}, the teacher of {subject.name}", find, flag)
+    teacher = find_teacher(path, find, f"{origin.name}, the teacher of {subject.name}", flag)
     if teacher.identity != origin.sha256:
         raise errors.TeacherError(
             f"{path} is not the network that taught {subject.name}, it was changed since: "
@@ -211,11 +211,17 @@ def _recorded_teacher(subject: Subject, origin: manifest.Origin, find: Find, fla
     return with_known_form(teacher, [subject])
 
 
-def find_teacher(model: Model, what: str, find: Find, flag: str = "--teacher") -> Subject:
-    """A teacher, or a `TeacherError` that calls it `what` and names the flag to give another."""
+def find_teacher(
+    model: Model, find: Find, what: str | None = None, flag: str = "--teacher"
+) -> Subject:
+    """A teacher, or a `TeacherError` that calls it `what` and names the flag to give another.
+
+    Without `what` it is called by the flag and what was given with it.
+    """
     try:
         return find(model)
     except errors.NstcError as error:
+        what = what or f"{flag} {shown_name(str(model))}"
         raise errors.TeacherError(
             f"can't find {what}: {error} Give {flag} BUNDLE or an ONNX file; "
             "a checkpoint becomes a bundle with nstc import."

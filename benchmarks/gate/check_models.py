@@ -255,7 +255,7 @@ class Remeasurement:
     ) -> BenchResult:
         teacher = group.teacher if quality else None
         if teacher is not None:
-            teacher = find_teacher(teacher, f"--teacher {teacher}", self.find)
+            teacher = find_teacher(teacher, self.find)
         options: Conditions = {**self.conditions, "against": self._reference, "teacher": teacher}
         recipe = (BenchRecipe if rounds else UntimedRecipe)(
             size=group.size,

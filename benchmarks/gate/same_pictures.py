@@ -57,7 +57,7 @@ def rows_of_same_pictures(
     progress.begin("pictures", len(asked), 0)
     for number, (known, model, row, quality) in enumerate(asked, start=1):
         judge = chosen.judge_of(quality, model)
-        compared_by = judge_of(model, find_teacher(judge, f"--teacher {judge}", find), vgg)
+        compared_by = judge_of(model, find_teacher(judge, find), vgg)
         if compared_by is not None:
             target = target_of(row)
             place = (known.place, row.artifact, row.size, target.draws_on)

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import zipfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from PIL import Image
 from stub_hub import TOKEN, stub_hub
 from whole_copies import whole_copy
 
+from nstc.core.bundle import open_bundle
+from nstc.core.manifest import Origin, Step
 from nstc.core.zoo import zoo_folder
 from nstc.runtime.verification import record
 
@@ -63,6 +66,20 @@ def test_results_name_a_zip_file_by_its_address(nstc, served, bundle, photo, tmp
     assert json.loads(done.out)["model"] == shown
 
 
+def test_a_damaged_zip_files_message_has_no_token(nstc, served, photo, tmp_path) -> None:
+    address = served.gives("/night.zip", b"PK")
+    name = f"{address}?token=secret#sha256={hashlib.sha256(b'PK').hexdigest()}"
+    for words in (
+        ["verify", "--json", name],
+        ["stylize", photo, "-m", name, "-o", tmp_path / "out.png"],
+        ["bench", "zoo:udnie/student", "--teacher", name, "--size", 16],
+    ):
+        done = nstc(*words)
+        assert done.code != 0
+        assert "/night.zip is not a zip file" in done.out + done.err
+        assert "secret" not in done.out + done.err
+
+
 def test_a_comparison_names_a_zip_file_by_its_address(nstc, served, save_picture, tmp_path) -> None:
     save_picture(np.full((64, 64, 3), 99, np.uint8), "one/grey.png")
     name, shown = zip_of(whole_copy("zoo:the-scream/fast", tmp_path / "copy"), served)
@@ -70,6 +87,19 @@ def test_a_comparison_names_a_zip_file_by_its_address(nstc, served, save_picture
     done = nstc("analyze", name, *files, "--json")
     assert done.code == 0, done.err
     assert json.loads(done.out)["model"] == shown
+
+
+def test_restyle_names_a_zip_file_by_its_address(nstc, record, served, bundle, tmp_path) -> None:
+    name, shown = zip_of(bundle.path, served)
+    start = Origin(name="night", sha256="0" * 64, path=str(open_bundle(name).path))
+    history = (Step(verb="restyle", recipe={}, results={}),)
+    manifest = SimpleNamespace(history=history, parent=start)
+    record(
+        "nstc.compress.restyling.restyle_painting.restyle",
+        SimpleNamespace(path=tmp_path / "out", manifest=manifest),
+    )
+    done = nstc("restyle", "p.jpg", "--init", name, "-o", tmp_path / "out", "--json")
+    assert json.loads(done.out)["init"] == shown
 
 
 @pytest.mark.parametrize(

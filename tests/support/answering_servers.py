@@ -8,6 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from nstc.core.remote import zipped_bundles
+
 Answer = Callable[[BaseHTTPRequestHandler], None]
 
 
@@ -72,7 +74,9 @@ def serving(context: ssl.SSLContext | None = None) -> Iterator[Served]:
 
 
 @pytest.fixture
-def served() -> Iterator[Served]:
+def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    """A server on a port of its own, and no names of zip files that other tests gave."""
+    monkeypatch.setattr(zipped_bundles, "_given", {})
     with serving() as server:
         yield server
 

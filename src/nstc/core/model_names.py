@@ -84,8 +84,8 @@ def path_in_file(name: str) -> Path:
     kept = zipped_bundles.kept_path(name)
     if kept is None:
         raise BundleError(
-            f"{name} is not kept here, and what a file names is not fetched: fetch it first, as by "
-            "nstc verify."
+            f"{shown_name(name)} is not kept here, and what a file names is not fetched: fetch it "
+            "first, as by nstc verify."
         )
     return kept
 

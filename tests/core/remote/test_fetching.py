@@ -88,6 +88,15 @@ class TestRedirects:
         with pytest.raises(FetchError, match=r"only http and https|names no host|more than 5"):
             fetch(url, HERE)
 
+    def test_messages_have_no_token(self, served) -> None:
+        nowhere = served.gives("/a", b"", status=302, Location="http://[::1?token=secret")
+        onward = served.gives("/b", b"", status=302, Location="/none?token=secret")
+        around = served.gives("/c", b"", status=302, Location="/c?token=secret")
+        for address in (nowhere, onward, around, served.url("/none")):
+            with pytest.raises(FetchError, match=r"http://127.*/(a|c|none) ") as failure:
+                fetch(f"{address}?token=secret", HERE)
+            assert "secret" not in str(failure.value)
+
     @pytest.mark.parametrize("target", ["http://[::1", "//[zz]/a.jpg"])
     def test_to_what_is_not_an_address(self, served, target) -> None:
         url = served.gives("/a", b"", status=302, Location=target)

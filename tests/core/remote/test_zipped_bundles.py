@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from nstc.core.bundle import open_bundle
-from nstc.core.errors import BundleError, CorruptBundleError, FetchError, OutputError
+from nstc.core.errors import BundleError, CorruptBundleError, FetchError, NstcError, OutputError
 from nstc.core.model_names import path_in_file, result_name, shown_name
 from nstc.core.remote import zipped_bundles
 
@@ -61,13 +61,26 @@ def test_results_call_it_by_its_address_without_what_may_be_a_token(given, files
     assert served.asked[0][0] == "/night.zip?token=secret"
     assert result_name(folder) == shown_name(name) == shown
     served.answers.clear()
-    assert open_bundle(shown).path == folder  # asked nobody
+    assert open_bundle(shown.replace("night", "other")).path == folder  # asked nobody
+    assert result_name(folder) == shown
+    assert shown_name(f"{address}#sha256={digest.partition('=')[2].upper()}") == shown
+
+
+@pytest.mark.parametrize("content", [b"<html>", packed([]), packed([("../a", b"")])])
+@pytest.mark.parametrize("behind", ["", "0", "?token=secret"])
+def test_a_message_has_no_token(given, content, behind) -> None:
+    name = given(content).replace("#", "?token=secret#") + behind
+    with pytest.raises(NstcError, match=r"/night\.zip ") as failure:
+        open_bundle(name)
+    assert "secret" not in str(failure.value)
 
 
 def test_what_a_file_names_is_opened_only_if_it_is_kept(given, files, served) -> None:
     name = given(packed(files))
-    for other in (name, name.partition("#")[0], "https://[", "hf:me/night"):
-        with pytest.raises(BundleError, match="is not kept here"):
+    with pytest.raises(BundleError, match=r"is not kept here.* fetch it first"):
+        path_in_file(name)
+    for other in (name.partition("#")[0], "https://[", "hf:me/night"):
+        with pytest.raises(BundleError, match=r"has no fixed content.* a hub's commit, or https"):
             path_in_file(other)
     assert served.asked == []
     folder = open_bundle(name).path

@@ -69,6 +69,11 @@ def is_address(given: str) -> bool:
     return "://" in given[:32] or "data:" in given[:32]
 
 
+def shown_address(address: str) -> str:
+    """An address as messages and results have it: without its query, which may be a token."""
+    return "#".join(part.partition("?")[0] for part in address.split("#", 1))
+
+
 def file_name_of(address: str) -> str:
     """A file name for what is behind an address: the last part of its path, printable."""
     try:
@@ -95,7 +100,7 @@ def fetch_into(sink: IO[bytes], address: str, limits: FetchLimits) -> None:
             redirects too often, or goes over a limit.
     """
     deadline = time.monotonic() + limits.timeout_s
-    current = address
+    current, shown = address, shown_address(address)
     for _ in range(MAX_REDIRECTS + 1):
         target = _one_answer(sink, current, limits, deadline)
         if target is None:
@@ -105,34 +110,36 @@ def fetch_into(sink: IO[bytes], address: str, limits: FetchLimits) -> None:
             urlsplit(following)
         except ValueError as error:
             raise FetchError(
-                f"{current} redirects to {target}, which is not an address: {error}."
+                f"{shown_address(current)} redirects to {shown_address(target)}, which is not an "
+                f"address: {error}."
             ) from error
         from_https = limits.https_alone or urlsplit(current).scheme == "https"
         if from_https and urlsplit(following).scheme == "http":
-            raise FetchError(f"{address} redirects from https to plain http: not followed.")
+            raise FetchError(f"{shown} redirects from https to plain http: not followed.")
         current = following
-    raise FetchError(f"{address} redirects more than {MAX_REDIRECTS} times: not followed further.")
+    raise FetchError(f"{shown} redirects more than {MAX_REDIRECTS} times: not followed further.")
 
 
 def _one_answer(sink: IO[bytes], address: str, limits: FetchLimits, deadline: float) -> str | None:
     """Write the content, or give where it redirects to."""
+    shown = shown_address(address)
     try:
         parts = urlsplit(address)
         port = parts.port
     except ValueError as error:
-        raise FetchError(f"{address} is not an address: {error}.") from error
+        raise FetchError(f"{shown} is not an address: {error}.") from error
     if parts.scheme not in _PORTS:
-        raise FetchError(f"{address} is not fetched: only http and https are.")
+        raise FetchError(f"{shown} is not fetched: only http and https are.")
     host = parts.hostname
     if not host or port == 0:
-        raise FetchError(f"{address} is not an address: it names no host.")
+        raise FetchError(f"{shown} is not an address: it names no host.")
     if parts.username is not None or parts.password is not None:
         raise FetchError(f"the address at {host} holds a password: none is ever sent.")
     if ":" in host:  # a zone is spelled %25eth0 in addresses and %eth0 everywhere else
         host = host.replace("%25", "%", 1)
     port = port or _PORTS[parts.scheme]
     addresses = addresses_of(host, port, limits)
-    with _watched(address, limits, deadline) as sockets:
+    with _watched(shown, limits, deadline) as sockets:
         # What HTTP does not allow in a path and a query is written as %XX.
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         target = quote(target, safe=string.punctuation, errors="surrogateescape")
@@ -143,21 +150,20 @@ def _one_answer(sink: IO[bytes], address: str, limits: FetchLimits, deadline: fl
                 if response.status in _REDIRECTS:
                     return str(response.headers.get("Location", ""))
                 if response.status != http.client.OK:
-                    raise FetchError(f"{address} answers {response.status} {response.reason}.")
-                _copy_body(response, sink, address, limits)
+                    raise FetchError(f"{shown} answers {response.status} {response.reason}.")
+                _copy_body(response, sink, shown, limits)
                 return None
 
 
 def _copy_body(
-    response: http.client.HTTPResponse, sink: IO[bytes], address: str, limits: FetchLimits
+    response: http.client.HTTPResponse, sink: IO[bytes], shown: str, limits: FetchLimits
 ) -> None:
     too_large = FetchError(
-        f"{address} holds more than {limits.max_bytes / 1e6:g} MB"
-        + limits.advice("max-download-mb")
+        f"{shown} holds more than {limits.max_bytes / 1e6:g} MB" + limits.advice("max-download-mb")
     )
     encoding = response.headers.get("Content-Encoding", "identity").lower()
     if encoding != "identity":
-        raise FetchError(f"{address} answers in encoding {encoding}, which was not asked for.")
+        raise FetchError(f"{shown} answers in encoding {encoding}, which was not asked for.")
     if response.length is not None and response.length > limits.max_bytes:
         raise too_large
     expected = response.length
@@ -168,11 +174,11 @@ def _copy_body(
             raise too_large
         sink.write(chunk)
     if expected is not None and read < expected:
-        raise FetchError(f"{address} broke off after {read} of {expected} bytes.")
+        raise FetchError(f"{shown} broke off after {read} of {expected} bytes.")
 
 
 @contextlib.contextmanager
-def _watched(address: str, limits: FetchLimits, deadline: float) -> Iterator[list[socket.socket]]:
+def _watched(shown: str, limits: FetchLimits, deadline: float) -> Iterator[list[socket.socket]]:
     """Shut down the sockets that the block lists when time is up; errors become `FetchError`s."""
     sockets: list[socket.socket] = []
     expired = threading.Event()
@@ -195,17 +201,17 @@ def _watched(address: str, limits: FetchLimits, deadline: float) -> Iterator[lis
     except (FetchError, OSError, http.client.HTTPException, ValueError) as error:
         if expired.is_set() or isinstance(error, TimeoutError):
             raise FetchError(
-                f"{address} took longer than {limits.timeout_s:g} s" + limits.advice("timeout")
+                f"{shown} took longer than {limits.timeout_s:g} s" + limits.advice("timeout")
             ) from error
         if isinstance(error, ssl.SSLCertVerificationError):
             raise FetchError(
-                f"{address} has a certificate that is not trusted: {error.verify_message}. "
+                f"{shown} has a certificate that is not trusted: {error.verify_message}. "
                 "If the server is your own, give its authority's file in SSL_CERT_FILE."
             ) from error
         if isinstance(error, FetchError):
             raise
         reason = str(error) or type(error).__name__
-        raise FetchError(f"{address} can't be fetched: {reason}.") from error
+        raise FetchError(f"{shown} can't be fetched: {reason}.") from error
     finally:
         timer.cancel()
 

@@ -10,12 +10,12 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Final
-from urllib.parse import urldefrag, urlsplit, urlunsplit
+from urllib.parse import urldefrag, urlsplit
 
 from nstc.core import errors, files
 from nstc.core.manifest import MANIFEST_FILE, MAX_TOTAL_BYTES, fault_of_name
 from nstc.core.remote import fetched_models
-from nstc.core.remote.fetching import FetchLimits, fetch_into
+from nstc.core.remote.fetching import FetchLimits, fetch_into, shown_address
 
 FORM: Final = "https://HOST/BUNDLE.zip#sha256=HASH"
 MAX_MEMBERS: Final = 2000
@@ -36,7 +36,7 @@ _DAMAGED: Final = (  # what zipfile raises of bytes that are no zip file
     ValueError,
     OSError,
 )
-_given: Final[dict[str, str]] = {}  # by their hashes, how this process shows the names it was given
+_given: Final[dict[str, str]] = {}  # by hashes, how the names that this process got first are shown
 
 
 def local_path(text: str) -> Path:
@@ -48,41 +48,50 @@ def local_path(text: str) -> Path:
         CorruptBundleError: the zip file is damaged or names what no bundle may hold, and others, as
             `fetched_models.keep_bundle`.
     """
-    shown = text.rpartition("@")[2]  # without a password that it may hold
+    shown = shown_address(text).partition("#")[0]
+    behind = shown.rpartition("@")[2]  # without a password that it may hold
     try:
         address, fragment = urldefrag(text)
         parts = urlsplit(address)
         host = parts.hostname
     except ValueError as error:
-        raise errors.BundleError(f"{shown!r:.120} is not an address: expected {FORM}.") from error
+        raise errors.BundleError(f"{behind!r:.120} is not an address: expected {FORM}.") from error
     if "@" in parts.netloc:
         raise errors.BundleError(
-            f"the address at {shown!r:.120} holds a user or a password, and none is ever sent: "
+            f"the address at {behind!r:.120} holds a user or a password, and none is ever sent: "
             f"expected {FORM}."
         )
     on_this_machine = host in _LOOPBACK
     if parts.scheme != "https" and not on_this_machine:
-        raise errors.BundleError(f"{address} is not fetched: expected {FORM}.")
+        raise errors.BundleError(f"{shown} is not fetched: expected {FORM}.")
     if not parts.path.lower().endswith(".zip"):
-        raise errors.BundleError(f"{address} does not name a zip file: expected {FORM}.")
+        raise errors.BundleError(f"{shown} does not name a zip file: expected {FORM}.")
     found = _HASH.fullmatch(fragment)
     if found is None:
         raise errors.BundleError(
-            f"{address} needs the file's hash, which says that it is the one you mean: {FORM}. "
+            f"{shown} needs the file's hash, which says that it is the one you mean: {FORM}. "
             "Its author should tell it; of a file that you trust  sha256sum FILE  prints it."
         )
     digest = found[1].lower()
     place = Path("zip", digest)
     kept = fetched_models.kept_bundle(place)
-    found_at = kept or _fetched(address, digest, place, on_this_machine=on_this_machine)
-    _given[digest] = shown_name(text)
+    found_at = kept or _fetched(address, shown, digest, place, on_this_machine=on_this_machine)
+    _given.setdefault(digest, shown_name(text))
     return found_at
 
 
 def kept_path(text: str) -> Path | None:
-    """The folder of the bundle that an address's hash means, if it is kept; nothing is fetched."""
+    """The folder of the bundle that an address's hash means, if it is kept; nothing is fetched.
+
+    `BundleError` if it has no hash.
+    """
     found = _HASH.fullmatch(text.rpartition("#")[2])
-    return None if found is None else fetched_models.kept_bundle(Path("zip", found[1].lower()))
+    if found is None:
+        raise errors.BundleError(
+            f"{shown_name(text)} has no fixed content, and only what has is opened where a file "
+            f"names it: expected a hub's commit, or {FORM}."
+        )
+    return fetched_models.kept_bundle(Path("zip", found[1].lower()))
 
 
 def shown_name(text: str) -> str:
@@ -90,8 +99,8 @@ def shown_name(text: str) -> str:
 
     By the hash behind it, it leads to what is kept all the same.
     """
-    parts = urlsplit(text)
-    return urlunsplit(parts._replace(query=""))
+    address, mark, digest = shown_address(text).partition("#")
+    return address + mark + digest.lower()
 
 
 def name_of(path: Path) -> str | None:
@@ -100,7 +109,7 @@ def name_of(path: Path) -> str | None:
     return None if place is None or place.parts[:-1] != ("zip",) else _given.get(place.name)
 
 
-def _fetched(address: str, digest: str, place: Path, *, on_this_machine: bool) -> Path:
+def _fetched(address: str, shown: str, digest: str, place: Path, *, on_this_machine: bool) -> Path:
     limits = FetchLimits(
         max_bytes=MAX_TOTAL_BYTES,
         timeout_s=MAX_SECONDS,
@@ -115,37 +124,37 @@ def _fetched(address: str, digest: str, place: Path, *, on_this_machine: bool) -
             fetch_into(sink, address, limits)
         if (actual := files.sha256_of(path)) != digest:
             raise errors.FetchError(
-                f"{address} has the sha256 {actual}, not the one that was given: it is another "
+                f"{shown} has the sha256 {actual}, not the one that was given: it is another "
                 "file, or was changed. Ask its author."
             )
         with path.open("rb") as stream:
-            bundle = _ZippedBundle.open(stream, address)
-            return fetched_models.keep_bundle(place, address, bundle.fetch)
+            bundle = _ZippedBundle.open(stream, shown)
+            return fetched_models.keep_bundle(place, shown, bundle.fetch)
 
 
 class _ZippedBundle:
     """The files of one bundle in a zip file."""
 
-    def __init__(self, archive: zipfile.ZipFile, prefix: str, address: str) -> None:
-        self._archive, self._prefix, self._address = archive, prefix, address
+    def __init__(self, archive: zipfile.ZipFile, prefix: str, shown: str) -> None:
+        self._archive, self._prefix, self._shown = archive, prefix, shown
 
     @staticmethod
-    def open(stream: IO[bytes], address: str) -> "_ZippedBundle":
+    def open(stream: IO[bytes], shown: str) -> "_ZippedBundle":
         """Check the names of all members, before any is read."""
-        _refuse_large_directory(stream, address)
+        _refuse_large_directory(stream, shown)
         try:
             archive = zipfile.ZipFile(stream)
         except _DAMAGED as error:
-            raise errors.CorruptBundleError(f"{address} is not a zip file: {error}.") from error
+            raise errors.CorruptBundleError(f"{shown} is not a zip file: {error}.") from error
         names: dict[str, str] = {}
         for member in archive.infolist():
             if (fault := _fault_of(member)) is not None:
                 raise errors.CorruptBundleError(
-                    f"{address} holds {member.orig_filename!r:.80}, which is not unpacked: {fault}."
+                    f"{shown} holds {member.orig_filename!r:.80}, which is not unpacked: {fault}."
                 )
             if names.setdefault(member.filename.casefold(), member.filename) is not member.filename:
                 raise errors.CorruptBundleError(
-                    f"{address} holds {member.filename!r:.80} twice: which is meant can't be told."
+                    f"{shown} holds {member.filename!r:.80} twice: which is meant can't be told."
                 )
         manifests = [
             path
@@ -154,20 +163,20 @@ class _ZippedBundle:
         ]
         if len(manifests) != 1:
             raise errors.BundleError(
-                f"{address} holds {len(manifests) or 'no'} {MANIFEST_FILE}: expected one, at its "
+                f"{shown} holds {len(manifests) or 'no'} {MANIFEST_FILE}: expected one, at its "
                 "top or in its only folder."
             )
-        return _ZippedBundle(archive, str(manifests[0])[: -len(MANIFEST_FILE)], address)
+        return _ZippedBundle(archive, str(manifests[0])[: -len(MANIFEST_FILE)], shown)
 
     def fetch(self, file: str, most_bytes: int, path: Path) -> None:
         """Write a file of the bundle to a path, see `fetched_models.Fetch`."""
         try:
             member = self._archive.getinfo(self._prefix + file)
         except KeyError as error:
-            message = f"{self._address} holds no {file}, which its manifest names."
+            message = f"{self._shown} holds no {file}, which its manifest names."
             raise errors.CorruptBundleError(message) from error
         too_large = errors.CorruptBundleError(
-            f"{self._address}: {file} is larger than it may be, {most_bytes} bytes: not unpacked."
+            f"{self._shown}: {file} is larger than it may be, {most_bytes} bytes: not unpacked."
         )
         if member.file_size > most_bytes:
             raise too_large
@@ -186,11 +195,11 @@ class _ZippedBundle:
                 while chunk := packed.read(_CHUNK):
                     yield chunk
         except _DAMAGED as error:
-            message = f"{self._address} is damaged: {file} can't be unpacked: {error}."
+            message = f"{self._shown} is damaged: {file} can't be unpacked: {error}."
             raise errors.CorruptBundleError(message) from error
 
 
-def _refuse_large_directory(stream: IO[bytes], address: str) -> None:
+def _refuse_large_directory(stream: IO[bytes], shown: str) -> None:
     """Refuse a zip file whose list of members, which is read whole, is longer than a bundle's."""
     stream.seek(0, 2)
     size = stream.tell()
@@ -199,13 +208,13 @@ def _refuse_large_directory(stream: IO[bytes], address: str) -> None:
     end = last[-_END:]
     if len(end) < _END or end[:4] != b"PK\x05\x06" or end[-2:] != b"\0\0":
         raise errors.CorruptBundleError(
-            f"{address} is not a zip file, or has a comment or other bytes at its end: pack the "
+            f"{shown} is not a zip file, or has a comment or other bytes at its end: pack the "
             "bundle again."
         )
     members, directory = int.from_bytes(end[10:12], "little"), int.from_bytes(end[12:16], "little")
     if members > MAX_MEMBERS or directory > _MAX_DIRECTORY_BYTES or last[:4] == _LARGE:
         raise errors.CorruptBundleError(
-            f"{address} holds more than {MAX_MEMBERS} files: expected those of one bundle."
+            f"{shown} holds more than {MAX_MEMBERS} files: expected those of one bundle."
         )
 
 

@@ -8,7 +8,7 @@ import nstc
 from nstc.cli import options
 from nstc.cli.output import Bar, say, say_json
 from nstc.core.errors import NoGainError, OptionError
-from nstc.core.model_names import local_path
+from nstc.core.model_names import local_path, shown_name
 from nstc.core.recipe import QuantizeRecipe, load_recipe
 
 
@@ -48,8 +48,8 @@ def quantize(
             report = quantize_file(path, output, **shared, **form.keywords())
         elif form.keywords():
             raise OptionError(
-                f"{form.flags()} describes an ONNX file made by others, and {model} is a bundle: "
-                "leave it out."
+                f"{form.flags()} describes an ONNX file made by others, and "
+                f"{shown_name(model)} is a bundle: leave it out."
             )
         else:
             bundle, report = nstc.quantize(model, output, **shared, name=name, again=again)
