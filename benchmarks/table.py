@@ -7,6 +7,7 @@ the report and the card, too.
 
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,14 +105,14 @@ def short_names(models: Sequence[str]) -> list[str]:
         for model in models
         if not model.startswith(PREFIX)
     }
+    times = Counter(parts.values())  # above 1: of one address with two hashes
+    parts = {model: own for model, own in parts.items() if times[own] == 1}
     longest = max((len(p) for p in parts.values()), default=1)
     short: dict[str, str] = {}
     for kept in range(1, longest + 1):
         short = {model: str(Path(*p[-kept:])) for model, p in parts.items()}
         if len(set(short.values())) == len(short):
             break
-    else:  # of one address with two hashes
-        short = {}
     return [short.get(model, model) for model in models]
 
 

@@ -65,4 +65,4 @@ def test_names_are_as_short_as_they_stay_apart():
     addresses = [f"https://host/{name}.zip{hashes[0]}" for name in ("dusk", "dawn")]
     assert short_names(addresses) == ["dusk.zip", "dawn.zip"]
     changed = [f"https://host/dusk.zip{own}" for own in hashes]
-    assert short_names(changed) == changed
+    assert short_names([*changed, "runs/dawn"]) == [*changed, "dawn"]
