@@ -211,6 +211,21 @@ def test_what_was_timed_is_kept_when_judging_is_stopped(
     assert content["unfinished"] == ["cpu:1"]
 
 
+def test_what_was_measured_is_kept_when_the_baseline_is_stopped(
+    nstc, teacher_bundle, tmp_path, monkeypatch
+) -> None:
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nstc.benchmarks.gate.baseline.save_baseline", stopped)
+    file, new = tmp_path / "result.json", tmp_path / "baseline.json"
+    told = ("--no-quality", "--json", file, "--save-baseline", new)
+    done = beside_itself(nstc, teacher_bundle.path, *told)
+    assert done.code == 130
+    assert f"stopped: {file} has what was measured until then" in done.error
+    assert len(json.loads(file.read_text())["rows"]) == 1
+
+
 def test_a_size_below_what_is_taken_is_refused(nstc, student_bundle) -> None:
     done = nstc("bench", student_bundle.path, "--against", student_bundle.path, "--size", 8)
     assert done.code == 3

@@ -158,20 +158,21 @@ def bench(
     wanted = [parse_target(name) for name in settings.targets]
     refuse_useless_cap(places.memory_cap, wanted, memory=settings.memory)
     written.refuse_in_vain(wanted)
-    with output.Bar() as bar, written.writing() as finished:
-        result = nstc.bench(
-            models,
-            against=against,
-            artifacts=subjects.artifact or (),
-            photos=nstc.photos_in(subjects.photos or []),
-            recipe=settings,
-            teacher=subjects.teacher,
-            quality=subjects.quality,
-            vgg=judged.vgg,
-            probe=judged.probe(),
-            trust=judged.trust,
-            progress=bar,
-            finished=finished,
-        )
-    written.write(result)
+    with written.writing() as finished:
+        with output.Bar() as bar:
+            result = nstc.bench(
+                models,
+                against=against,
+                artifacts=subjects.artifact or (),
+                photos=nstc.photos_in(subjects.photos or []),
+                recipe=settings,
+                teacher=subjects.teacher,
+                quality=subjects.quality,
+                vgg=judged.vgg,
+                probe=judged.probe(),
+                trust=judged.trust,
+                progress=bar,
+                finished=finished,
+            )
+        written.write(result)
     refuse_over_cap(result, places.memory_cap)
