@@ -25,6 +25,6 @@ if __name__ == "__main__":
 
     model = gradio.Dropdown(list(zoo_students()), label="Model")
     strength = gradio.Slider(0, 1, value=1, label="Strength")
-    color = gradio.Checkbox(label="Keep the photograph's colours")
+    made, color = gradio.Image(format="png"), gradio.Checkbox(label="Keep the photograph's colours")
     inputs = [gradio.Image(label="Photograph"), model, strength, color]
-    gradio.Interface(stylized, inputs, gradio.Image(format="png"), title="nstc").launch()
+    gradio.Interface(stylized, inputs, made, title="nstc", analytics_enabled=False).launch()

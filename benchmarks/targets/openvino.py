@@ -1,10 +1,14 @@
 """OpenVINO on cores of this machine."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from nstc.benchmarks.targets.portable_target import Floats, portable_kind
+
+# OpenVINO reports to its makers, over the network, that it was imported, wherever this package can be.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 # Where a processor has bfloat16 it computes in that unless told otherwise.
 _EXACTLY: Final = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}

@@ -1,5 +1,8 @@
 """Every row of docs/deploy/runtimes.md that says that a runtime works."""
 
+import subprocess
+import sys
+
 import pytest
 from lab.everywhere import MODELS, RUNTIMES, TARGETED, missing, places
 
@@ -23,6 +26,15 @@ def test_portable_files_give_the_picture_that_onnx_runtime_gives(runtime: str) -
             assert place.off.psnr_db > 44, place
         else:
             assert place.off.worst <= 1, place
+
+
+def test_openvino_reports_nothing_to_its_makers() -> None:
+    code = (
+        "import nstc.benchmarks.targets.openvino, openvino, sys; "
+        "print([name for name in sys.modules if name.startswith('openvino_telemetry.')])"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout == "[]\n"
 
 
 @pytest.mark.parametrize(
