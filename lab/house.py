@@ -16,7 +16,7 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 OUTSIDE: Final = ("tests/", "lab/")
-MOST_LINES: Final = 57_150
+MOST_LINES: Final = 57_550
 MOST_MODULES_IN_A_FOLDER: Final = 20
 MOST_LINES_IN_A_MODULE: Final = 400
 MOST_LINES_IN_A_FUNCTION: Final = 60

@@ -7,7 +7,7 @@ from typing import Final
 
 from nstc.benchmarks.targets.portable_target import Floats, portable_kind
 
-# OpenVINO reports to its makers, over the network, that it was imported, wherever this package can be.
+# OpenVINO reports over the network that it was imported, wherever it finds this package.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 # Where a processor has bfloat16 it computes in that unless told otherwise.
