@@ -98,8 +98,11 @@ def bench(
     chosen = _chosen(photos, recipe, few=optimizer is not None)
     run = _Run(chosen, recipe, vgg if quality else None, probe, progress or Silent(), optimizer)
     find = finder(trust=trust, store=store)
-    judged = run.with_judges([find(model) for model in models], teacher, find)
-    reference = run.reference(judged, against, find)
+    found = [find(model) for model in models]
+    if against is not None and optimizer is None:
+        find(against)  # what can't be a reference is refused before any file is made
+    judged = run.with_judges(found, teacher, find)
+    reference = (judged[0][1] if optimizer else None) or reference_of(found, against, find)
     targets = [parse_target(name) for name in recipe.targets]
     opened = [run.opened(target, reference, judged, artifacts) for target in targets]
     return run.carried_out(opened, reference, finished)
@@ -220,18 +223,6 @@ class _Run:
         for judge in judges:
             self.teacher(judge)
         return list(zip(subjects, judges, strict=True))
-
-    def reference(
-        self,
-        subjects: Sequence[tuple[Subject, Subject | None]],
-        against: Model | None,
-        find: Find,
-    ) -> Subject:
-        """What all are timed against."""
-        (_, judge), *_ = subjects
-        if self.optimize is not None and judge is not None:
-            return judge
-        return reference_of([subject for subject, _ in subjects], against, find)
 
     def opened(
         self,

@@ -225,7 +225,8 @@ def test_verify_checks_each_style(nstc, pack: Path) -> None:
 def test_a_pack_is_measured_by_the_file_of_one_style(nstc, pack: Path, verb) -> None:
     done = nstc(*verb, pack)
     assert done.code == OptionError.exit_code
-    assert f"with nstc pack extract {pack} --style NAME -o FILE.onnx, and give that." in done.error
+    assert done.err.count("\n") == 1
+    assert f"with nstc pack extract {pack} --style NAME -o FILE.onnx, and give that." in done.err
 
 
 class TestInTheZoo:
