@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import ClassVar, Final
 
@@ -115,13 +115,9 @@ class TorchScriptTarget(ProgramTarget):
     ) -> Measurement:
         """Alternate within this process, with torch's threads set meanwhile."""
         threads = len(self.cores)
+        place: base.Place = {"runtime": f"torch {metadata.version('torch')}", "threads": threads}
         with pinned(self.cores), programs.torch_threads(threads):
-            timings = base.alternate_sessions(sessions, picture, recipe, progress)
-        return Measurement(
-            timings=timings,
-            place={"runtime": f"torch {metadata.version('torch')}", "threads": threads},
-            rows=tuple(RowFacts() for _ in sessions[1:]),
-        )
+            return base.measured(sessions, picture, recipe, progress, place)
 
 
 class ExecutorchTarget(ProgramTarget):
@@ -134,21 +130,16 @@ class ExecutorchTarget(ProgramTarget):
         self, sessions: Sequence[Session], picture: Pixels, recipe: BenchRecipe, progress: Progress
     ) -> Measurement:
         """Alternate within this process, and count what each program delegates to XNNPACK."""
+        place: base.Place = {
+            "device": f"{THIS_MACHINE}, not a phone",
+            "provider": "XNNPACK",
+            "runtime": f"executorch {metadata.version('executorch')}",
+            "threads": 1,
+        }
         with pinned(self.cores):
-            timings = base.alternate_sessions(sessions, picture, recipe, progress)
-        return Measurement(
-            timings=timings,
-            place={
-                "device": f"{THIS_MACHINE}, not a phone",
-                "provider": "XNNPACK",
-                "runtime": f"executorch {metadata.version('executorch')}",
-                "threads": 1,
-            },
-            rows=tuple(
-                RowFacts(counts=vars(programs.partition_of(session.path)))
-                for session in sessions[1:]
-            ),
-        )
+            timed = base.measured(sessions, picture, recipe, progress, place)
+        counts = (vars(programs.partition_of(session.path)) for session in sessions[1:])
+        return replace(timed, rows=tuple(RowFacts(counts=own) for own in counts))
 
 
 def _cpu(argument: str | None) -> CpuTarget:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from nstc.benchmarks.subjects import FLOAT, Probe, Subject
 from nstc.benchmarks.targets import base
-from nstc.benchmarks.targets.base import Measurement, RowFacts
+from nstc.benchmarks.targets.base import Measurement
 from nstc.benchmarks.timing.machine import pinned
 from nstc.core import Progress, bundle
 from nstc.core.errors import CorruptBundleError, OptionError, TargetError
@@ -106,13 +106,9 @@ class RuntimeTarget:
         self, sessions: Sequence[Session], picture: Pixels, recipe: BenchRecipe, progress: Progress
     ) -> Measurement:
         """Alternate within this process, by the time of day: a runtime's threads are its own."""
+        place: base.Place = {"runtime": self.runtime, "threads": len(self.cores)}
         with pinned(self.cores):
-            timings = base.alternate_sessions(sessions, picture, recipe, progress)
-        return Measurement(
-            timings=timings,
-            place={"runtime": self.runtime, "threads": len(self.cores)},
-            rows=tuple(RowFacts() for _ in sessions[1:]),
-        )
+            return base.measured(sessions, picture, recipe, progress, place)
 
 
 @dataclass(frozen=True, kw_only=True)
