@@ -172,9 +172,9 @@ class TestTime:
         told = recorder()
         made = run(output, time="100h", resume=True, progress=told)
         assert len(asked) == count
-        assert ("perceptual", 4, 4) in told.begun  # 0.6 of 360,000 s
+        assert ("perceptual", 5, 5) in told.begun  # 0.8 of 360,000 s
         assert ("rounding", 7, 1) in told.begun  # no time has passed by this clock
-        assert made.manifest.history[-1].results["steps"] == 11
+        assert made.manifest.history[-1].results["steps"] == 12
         assert not (output.with_name("small.training") / "plan.json").exists()
 
     def test_whole_steps_are_timed_and_change_nothing(

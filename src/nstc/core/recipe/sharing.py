@@ -3,6 +3,7 @@
 import dataclasses
 
 from nstc.core.recipe.recipes import DistillRecipe
+from nstc.core.recipe.restyling import RestyleRecipe
 from nstc.core.recipe.settings import (
     SEED,
     STRENGTH,
@@ -72,6 +73,7 @@ class ShareRecipe(Checked):
             self.distillation,
             crops=100,  # nothing has to be made of them beforehand
             pixel_weight=0.0,
+            steadiness_weight=RestyleRecipe.steadiness_weight,
             style_strength=self.style_strength,
         )
 
